@@ -1,0 +1,1 @@
+"""Says which RunConfigs form a controlled comparison, and gets them all run."""

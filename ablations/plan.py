@@ -1,0 +1,133 @@
+"""Which runs does an ablation need, and which of them exist? Pure: a plan leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.resolve import resolve
+from ablations.spec import Ablation, find_specs
+from core.config import RunConfig
+from core.fingerprint import RECIPE, run_id
+from core.menu import build
+from core.runtime import Runtime
+from core.schema import SchemaError
+from core.store import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One arm at one seed, and the run that it is; cells of several ablations may share one run."""
+
+    arm: str
+    seed: int
+    run_id: str
+    config: RunConfig
+    data_fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Every cell of an ablation, arm by arm, the baseline first."""
+
+    ablation: Ablation
+    cells: tuple[Cell, ...]
+
+    def of_arm(self, name: str) -> list[Cell]:
+        """The cells of one arm, in the order of the seeds."""
+        return [cell for cell in self.cells if cell.arm == name]
+
+
+def make_plans(names: Iterable[str], runtime: Runtime, overrides: tuple[str, ...] = ()) -> list[Plan]:
+    """The plans of specs, given as paths or shipped names; SchemaError lists the faults of all of them."""
+    fingerprints: dict[str, str] = {}
+    resolved, faults = [], []
+    for path in find_specs(names):
+        try:
+            resolved.append(resolve(path, overrides))
+        except SchemaError as error:
+            faults += error.faults
+    if faults:
+        raise SchemaError(faults)
+    return [make_plan(ablation, arms, runtime, fingerprints) for ablation, arms in resolved]
+
+
+def make_plan(
+    ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime, fingerprints: dict[str, str] | None = None
+) -> Plan:
+    """All cells of one resolved ablation; each data set is fingerprinted once (`fingerprints` by its config)."""
+    fingerprints = {} if fingerprints is None else fingerprints
+    cells = []
+    for arm, config in arms.items():
+        data = config.data.model_dump_json()
+        if data not in fingerprints:
+            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
+            fingerprints[data] = source.fingerprint()
+        for seed in ablation.seeds:
+            seeded = config.model_copy(update={"seed": seed})
+            identity = run_id(seeded, fingerprints[data])
+            cells.append(Cell(arm=arm, seed=seed, run_id=identity, config=seeded, data_fingerprint=fingerprints[data]))
+    return Plan(ablation=ablation, cells=tuple(cells))
+
+
+def with_seeds(plan: Plan, arms: Iterable[str], seed: int) -> Plan:
+    """The plan with one more seed for some arms."""
+    added = []
+    for arm in arms:
+        cell = plan.of_arm(arm)[0]
+        config = cell.config.model_copy(update={"seed": seed})
+        added.append(Cell(arm=arm, seed=seed, run_id=run_id(config, cell.data_fingerprint), config=config,
+                          data_fingerprint=cell.data_fingerprint))  # fmt: skip
+    order = [arm.name for arm in plan.ablation.arms]
+    cells = sorted([*plan.cells, *added], key=lambda cell: order.index(cell.arm))
+    return Plan(ablation=plan.ablation, cells=tuple(cells))
+
+
+def jobs(plans: Iterable[Plan]) -> dict[str, dict[str, Any]]:
+    """Run id -> contents of `run.json`, each run once however many cells share it."""
+    found: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        for cell in plan.cells:
+            if cell.run_id in found:
+                _add_use(found[cell.run_id]["labels"], plan.ablation, cell)
+            else:
+                found[cell.run_id] = {
+                    "run_id": cell.run_id,
+                    "recipe": RECIPE,
+                    "config": cell.config.model_dump(mode="json"),
+                    "data_fingerprint": cell.data_fingerprint,
+                    "labels": _labels(plan.ablation, cell),
+                }
+    return found
+
+
+def folder(cell: Cell, store: Path) -> RunFolder:
+    """The run folder of a cell."""
+    return RunFolder(store / cell.run_id)
+
+
+def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
+    """What people call a run; core passes it on to the tracker unread."""
+    factors = ablation.arm(cell.arm).delta
+    tags = [f"{factor}={level}" for factor, level in factors.items()] or ["baseline"]
+    return {
+        "project": ablation.project,
+        "group": ablation.ablation,
+        "job_type": cell.arm,
+        "name": f"{cell.arm}-{cell.seed}",
+        "arm": cell.arm,
+        "seed": cell.seed,
+        "factors": factors,
+        "tags": tags,
+        "ablations": [ablation.ablation],
+        "spec": ablation.source,
+        "overrides": list(ablation.overrides),
+    }
+
+
+def _add_use(labels: dict[str, Any], ablation: Ablation, cell: Cell) -> None:
+    if ablation.ablation not in labels["ablations"]:
+        labels["ablations"].append(ablation.ablation)
+        labels["tags"].append(f"{ablation.ablation}:{cell.arm}")

@@ -1,0 +1,104 @@
+"""Which RunConfig does each arm stand for? The base, the shared settings, the arm's delta, the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from ablations.spec import Ablation, Arm, level_name, read_spec
+from core import schema
+from core.config import RunConfig, leaves
+from core.menu import Entry, Frozen
+from core.schema import Document, Fault, SchemaError
+
+Arms = dict[str, RunConfig]
+
+
+def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms]:
+    """The ablation of a spec file and the RunConfig of each arm, at seed 0; SchemaError lists all faults of all arms."""
+    ablation, base = read_spec(path, overrides)
+    spec = schema.load(path)
+    faults: list[Fault] = []
+    if "seed" in base.data:
+        faults.append(Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:` of the spec"))
+    arms: Arms = {}
+    for arm in ablation.arms:
+        try:
+            faults += _factor_faults(arm, spec)
+            arms[arm.name] = schema.validate(RunConfig, _with_delta(base, arm, spec))
+        except SchemaError as error:
+            faults += error.faults
+    faults = faults or _twin_faults(ablation, arms, spec)
+    if faults:
+        raise SchemaError(faults)
+    return ablation, arms
+
+
+def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:
+    """Every leaf that differs: (dotted path, the baseline's value, the config's value), None where there is no such leaf."""
+    ours, theirs = (dict(leaves(each.model_dump(mode="json"))) for each in (config, baseline))
+    for path in dict.fromkeys([*theirs, *ours]):
+        if ours.get(path) != theirs.get(path):
+            yield path, theirs.get(path), ours.get(path)
+
+
+def describe(arm: Arm) -> str:
+    """What an arm changes, in the words of its spec: `loss.weight = 15.0`."""
+    return ", ".join(f"{factor} = {_level(level)}" for factor, level in arm.delta.items())
+
+
+def _level(level: Any) -> str:
+    settings = {key: value for key, value in level.items() if key != "name"} if isinstance(level, Mapping) else {}
+    inner = ", ".join(f"{key} {value}" for key, value in settings.items())
+    return level_name(level) + (f" ({inner})" if inner else "")
+
+
+def _with_delta(base: Document, arm: Arm, spec: Document) -> Document:
+    """The base's document with the arm's levels, each marked with the line of the spec that it stands in."""
+    for factor, level in arm.delta.items():
+        document = Document(data=level, source=_where(spec, arm, factor))
+        base = base.replaced(tuple(factor.split(".")), document)
+    return base
+
+
+def _where(spec: Document, arm: Arm, factor: str) -> str:
+    for path in (("arms", arm.name, factor), ("arms", arm.name, "compound", factor), ("grid", factor)):
+        if path in spec.marks:
+            return spec.marks[path]
+    return spec.source
+
+
+def _factor_faults(arm: Arm, spec: Document) -> Iterator[Fault]:
+    """A factor is a leaf or a menu entry; a group of settings would smuggle in several."""
+    for factor in arm.delta:
+        model: type[Frozen] | None = RunConfig
+        for step in factor.split("."):
+            model = _group(model, step)
+        if model is not None:
+            inner = ", ".join(f"{factor}.{name}" for name in model.model_fields)
+            yield Fault(_where(spec, arm, factor), factor, f"holds several factors; name one of {inner}")
+
+
+def _group(model: type[Frozen] | None, step: str) -> type[Frozen] | None:
+    """The class of a plain group of settings below `model`, or None for a leaf or a menu entry."""
+    if model is None or step not in model.model_fields:
+        return None
+    annotation = model.model_fields[step].annotation
+    if isinstance(annotation, type) and issubclass(annotation, Frozen) and not issubclass(annotation, Entry):
+        return annotation if not get_args(annotation) else None
+    return None
+
+
+def _twin_faults(ablation: Ablation, arms: Arms, spec: Document) -> list[Fault]:
+    """Two arms that come to the same RunConfig compare nothing."""
+    first: dict[str, str] = {}
+    faults = []
+    for arm in ablation.arms:
+        text = arms[arm.name].model_dump_json()
+        if text in first:
+            where = spec.where(("arms", arm.name))
+            message = f"is the same run as '{first[text]}'; an arm changes something"
+            faults.append(Fault(where, f"arms.{arm.name}", message))
+        first.setdefault(text, arm.name)
+    return faults

@@ -1,0 +1,231 @@
+"""What does an ablation ask? A baseline, arms that differ from it in one factor, the same seeds for all."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core import schema
+from core.menu import Frozen
+from core.schema import Document, Fault, SchemaError
+
+SHIPPED = Path(__file__).parent / "specs"
+
+
+class Seeds(Frozen):
+    """As many seeds as the question needs: from `min`, one more at a time, to at most `max`."""
+
+    min: int = Field(3, ge=2)
+    """Seeds that every arm gets."""
+    max: int = Field(20, ge=2, le=100)
+    """Seeds that no arm exceeds."""
+    until: Literal["decided"] | None = None
+    """`decided`: stop an arm as soon as its difference has a verdict."""
+    precision: float | None = Field(None, gt=0.0)
+    """Stop an arm as soon as its interval is this narrow, in percentage points on either side."""
+
+
+class Spec(Frozen):
+    """The keys of a spec file, before its base, shared settings and arms are resolved."""
+
+    ablation: str
+    """Name of the ablation; names its report and its W&B group."""
+    question: str = Field(min_length=1)
+    """The question in one sentence; its answer heads the report."""
+    base: str
+    """RunConfig file that everything starts from, relative to the spec."""
+    shared: dict[str, Any] = {}
+    """Dotted path -> value, for the baseline and all arms."""
+    metric: Literal["val/accuracy", "test/accuracy"] = "val/accuracy"
+    """What is compared."""
+    seeds: int | tuple[int, ...] | Seeds = 3
+    """A number of seeds, a list of them, or `{min, max, until | precision}`."""
+    baseline: str = "baseline"
+    """Name of the baseline."""
+    arms: dict[str, Any] = {}
+    """Arm -> one factor and its level, or `compound:` with several."""
+    grid: dict[str, tuple[Any, ...]] = {}
+    """Factor -> levels: a full factorial, whose first levels are the baseline."""
+    margin: float | None = Field(None, gt=0.0)
+    """Differences smaller than this, in percentage points, count as equivalent."""
+    project: str = "ablation-suite"
+    """W&B project."""
+
+
+class Arm(Frozen):
+    """A name and what it changes: one factor -> one level, or an explicit compound."""
+
+    name: str
+    delta: dict[str, Any] = {}
+    compound: bool = False
+    note: str = ""
+
+
+class Ablation(Frozen):
+    """A spec whose arms are listed: the baseline first, then the arms in the order of the file."""
+
+    ablation: str
+    question: str
+    metric: str
+    seeds: tuple[int, ...]
+    rule: Seeds | None
+    """How seeds are added, where their number is not fixed."""
+    baseline: str
+    arms: tuple[Arm, ...]
+    grid: dict[str, tuple[Any, ...]]
+    margin: float | None
+    project: str
+    overrides: tuple[str, ...]
+    """`path=value`, as given on the command line."""
+    source: str
+    """The spec file."""
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this name; SchemaError names the nearest where there is none."""
+        names = [arm.name for arm in self.arms]
+        if name not in names:
+            message = f"no arm '{name}'{schema.nearest(name, names)}; the arms are {', '.join(names)}"
+            raise SchemaError([Fault(self.source, "arms", message)])
+        return self.arms[names.index(name)]
+
+
+def find_specs(names: Iterable[str]) -> list[Path]:
+    """The spec files that paths, folders, shipped names and `all` stand for, each once, in the order asked for."""
+    found = itertools.chain.from_iterable(map(_find, names))
+    return list(dict.fromkeys(found))
+
+
+def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Document]:
+    """An ablation and the document of its baseline's RunConfig (base, then shared, then overrides).
+
+    Raises SchemaError with every fault of the spec's own structure; the RunConfigs are checked by `resolve`.
+    """
+    document = schema.load(path)
+    settings: list[tuple[str, Document]] = []
+    for text in overrides:
+        target, value = schema.parse_override(text)
+        if target in Spec.model_fields:
+            document = document.replaced((target,), value)
+        else:
+            settings.append((target, value))
+    spec = schema.validate(Spec, document)
+    arms = [Arm(name=spec.baseline), *_arms(spec, document), *_factorial(spec)]
+    _check(spec, document, arms)
+    base = schema.load(Path(path).parent / spec.base)
+    for target in spec.shared:
+        base = base.replaced(tuple(target.split(".")), document.part(("shared", target)))
+    for target, value in settings:
+        base = base.replaced(tuple(target.split(".")), value)
+    ablation = Ablation(
+        **{name: getattr(spec, name) for name in ("ablation", "question", "metric", "baseline", "grid", "margin", "project")},
+        seeds=_seeds(spec.seeds),
+        rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
+        arms=tuple(arms),
+        overrides=tuple(overrides),
+        source=str(path),
+    )
+    return ablation, base
+
+
+def _find(name: str) -> Iterator[Path]:
+    if name == "all":
+        yield from sorted(SHIPPED.glob("*.yaml"))
+        return
+    for place in (Path(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
+        if place.is_dir() and any(place.glob("*.yaml")):
+            yield from sorted(place.glob("*.yaml"))
+            return
+        if place.is_file():
+            yield place
+            return
+    shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
+    message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"
+    raise SchemaError([Fault(name, "", message)])
+
+
+def _arms(spec: Spec, document: Document) -> Iterator[Arm]:
+    for name, value in spec.arms.items():
+        where = document.where(("arms", name))
+        path = f"arms.{name}"
+        if not isinstance(value, Mapping):
+            raise SchemaError([Fault(where, path, "an arm is written {factor: level}, such as {loss.weight: 15.0}")])
+        note = str(value.get("note", ""))
+        delta = {key: level for key, level in value.items() if key != "note"}
+        compound = set(delta) == {"compound"}
+        if compound:
+            delta = delta["compound"]
+        if not isinstance(delta, Mapping) or not delta:
+            raise SchemaError([Fault(where, path, "an arm changes something: {factor: level}")])
+        if len(delta) > 1 and not compound:
+            changes = ", ".join(delta)
+            message = f"changes {len(delta)} factors ({changes}); an arm changes one, or wraps several in `compound:`"
+            raise SchemaError([Fault(where, path, message)])
+        yield Arm(name=name, delta=dict(delta), compound=compound, note=note)
+
+
+def _factorial(spec: Spec) -> Iterator[Arm]:
+    """All combinations of a grid but the first, which is the baseline; an arm's name lists its levels."""
+    for levels in itertools.islice(itertools.product(*spec.grid.values()), 1, None):
+        delta = dict(zip(spec.grid, levels, strict=True))
+        yield Arm(name=",".join(f"{factor.rpartition('.')[2]}={level_name(level)}" for factor, level in delta.items()),
+                  delta=delta, compound=True)  # fmt: skip
+
+
+def level_name(level: Any) -> str:
+    """A short text for a level: a menu entry goes by its name."""
+    return str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level)
+
+
+_NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,79}")
+
+
+def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
+    faults = []
+
+    def fault(path: tuple[str, ...], message: str) -> None:
+        faults.append(Fault(document.where(path), schema.dotted(path), message))
+
+    for path, name in [(("ablation",), spec.ablation), *((("arms", arm.name), arm.name) for arm in arms)]:
+        if not _NAME.fullmatch(name):
+            fault(path, f"{name!r} is no usable name: up to 80 characters, no slash, no leading dot or space")
+    if not spec.arms and not spec.grid:
+        fault((), "needs `arms:` or `grid:`")
+    if spec.arms and spec.grid:
+        fault(("grid",), "a spec has either `arms:` or `grid:`")
+    if spec.baseline in spec.arms:
+        fault(("arms", spec.baseline), "has the name of the baseline")
+    for factor, levels in spec.grid.items():
+        if len(levels) < 2:
+            fault(("grid", factor), "a factor of a grid has two levels or more")
+    for path in ("shared", "grid"):
+        if "seed" in getattr(spec, path):
+            fault((path, "seed"), "seeds are set by `seeds:`")
+    for arm in arms:
+        if "seed" in arm.delta:
+            fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")
+    faults += [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
+    if faults:
+        raise SchemaError(faults)
+
+
+def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:
+    if isinstance(seeds, int) and seeds < 1:
+        yield f"should be at least 1, not {seeds}"
+    if isinstance(seeds, tuple) and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
+        yield "should be a list of different seeds, none below 0"
+    if isinstance(seeds, Seeds):
+        if seeds.min > seeds.max:
+            yield "min should not be above max"
+        if (seeds.until is None) == (seeds.precision is None):
+            yield "needs either `until: decided` or `precision:`"
+
+
+def _seeds(seeds: int | tuple[int, ...] | Seeds) -> tuple[int, ...]:
+    if isinstance(seeds, Seeds):
+        return tuple(range(seeds.min))
+    return tuple(range(seeds)) if isinstance(seeds, int) else seeds

@@ -1,0 +1,1 @@
+"""Trains one network from one RunConfig and leaves one finished run folder."""

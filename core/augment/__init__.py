@@ -1,0 +1,74 @@
+"""How are training images changed at random? Menu of the augmentations and of the mixing of images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.menu import Entry, tagged
+
+
+class NoAugment(Entry):
+    """Every image as it is."""
+
+    builds = "core.augment.photo:Plain"
+    name: Literal["none"] = "none"
+
+
+class Photo(Entry):
+    """Flips, rotation and shift in one resampling, then colour jitter in random order, then sharpness.
+
+    Each image has draws of its own. Every operation does what torchvision's of that name does; those that are left at
+    their default do nothing.
+    """
+
+    builds = "core.augment.photo:Photo"
+    name: Literal["photo"] = "photo"
+    horizontal_flip: float = Field(0.0, ge=0.0, le=1.0)
+    """Probability that left and right are exchanged."""
+    vertical_flip: float = Field(0.0, ge=0.0, le=1.0)
+    """Probability that top and bottom are exchanged."""
+    rotation: float = Field(0.0, ge=0.0, le=180.0)
+    """Largest angle in degrees, drawn evenly from [-r, r]; nearest neighbour, black corners."""
+    translate: float = Field(0.0, ge=0.0, le=1.0)
+    """Largest shift along each axis as a fraction of the side, drawn evenly from [-t, t]; whole pixels, black borders."""
+    brightness: float = Field(0.0, ge=0.0, le=1.0)
+    """Largest change of the brightness factor, drawn evenly from [1 - x, 1 + x]."""
+    contrast: float = Field(0.0, ge=0.0, le=1.0)
+    """Largest change of the contrast factor, drawn evenly from [1 - x, 1 + x]."""
+    saturation: float = Field(0.0, ge=0.0, le=1.0)
+    """Largest change of the saturation factor, drawn evenly from [1 - x, 1 + x]."""
+    sharpness: float = Field(1.0, ge=0.0)
+    """Sharpness factor: 0 blurs, 1 leaves the image as it is, 2 sharpens."""
+    sharpness_probability: float = Field(0.5, ge=0.0, le=1.0)
+    """Probability that the sharpness factor is applied."""
+
+
+class NoMix(Entry):
+    """Every image and label by itself."""
+
+    builds = "core.augment.mix:NoMix"
+    name: Literal["none"] = "none"
+
+
+class MixUp(Entry):
+    """Each image and label of a batch is blended with the one before it (Zhang et al. 2018)."""
+
+    builds = "core.augment.mix:Mix"
+    name: Literal["mixup"] = "mixup"
+    alpha: float = Field(1.0, gt=0.0)
+    """Both parameters of the Beta distribution that the share of the blend is drawn from, once per batch."""
+
+
+class CutMix(Entry):
+    """A box of each image of a batch is taken from the one before it, and labels are blended by area (Yun et al. 2019)."""
+
+    builds = "core.augment.mix:Mix"
+    name: Literal["cutmix"] = "cutmix"
+    alpha: float = Field(1.0, gt=0.0)
+    """Both parameters of the Beta distribution that the area outside the box is drawn from, once per batch."""
+
+
+Augment = tagged(NoAugment, Photo)
+Mix = tagged(NoMix, MixUp, CutMix)

@@ -1,0 +1,44 @@
+"""How are the images and labels of a batch mixed? By torchvision's MixUp and CutMix, under a named random stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from core.augment import CutMix, MixUp
+from core.augment import NoMix as NoMixEntry
+
+
+class NoMix:
+    """Leaves images and labels as they are."""
+
+    def __init__(self, entry: NoMixEntry):
+        self.entry = entry
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The same images and the same labels (N,); cross-entropy takes classes as it takes shares of them."""
+        return images, labels
+
+
+class Mix:
+    """Mixes each image of a batch, and its label, with the one before it."""
+
+    def __init__(self, entry: MixUp | CutMix):
+        self.entry = entry
+        self.transform = v2.MixUp if isinstance(entry, MixUp) else v2.CutMix
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mixed images (N, C, H, W), and the share of each class in them (N, K), float32.
+
+        torchvision draws from torch's global CPU generator; it starts here from the state of `generator` (a CPU
+        generator, which is left as it is) and is put back afterwards.
+        """
+        transform = self.transform(alpha=self.entry.alpha, num_classes=num_classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(generator.get_state())
+            return transform(images, labels)

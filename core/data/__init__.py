@@ -1,0 +1,86 @@
+"""Which images does a run see? Menu of the data sets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.menu import Entry, tagged
+
+
+class Digits(Entry):
+    """The 1,797 handwritten digits that ship with scikit-learn: ten classes, 8 x 8 grey, 60/20/20 stratified."""
+
+    builds = "core.data.digits:DigitsSource"
+    name: Literal["digits"] = "digits"
+    size: int = Field(8, ge=1)
+    """Height and width in pixels; 8 leaves the digits as they are."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of the division into train, val and test."""
+
+
+class Folder(Entry):
+    """Your own photographs: train/<class>/, val/<class>/ and test/, as JPEG, PNG, WebP or BMP."""
+
+    builds = "core.data.folder:FolderSource"
+    name: Literal["folder"] = "folder"
+    path: str = Field(min_length=1)
+    """The folder that holds train/; a relative path is looked up below the data root (--data-root, ABLATE_DATA)."""
+    size: int = Field(224, ge=1)
+    """Height and width in pixels to which every image is resized (the aspect is not kept)."""
+    split: float | None = Field(None, gt=0.0, lt=1.0)
+    """Share of train/ held out for validation, by class; only where there is no validation folder."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of that division."""
+    allow: tuple[Literal["leaked", "unreadable"], ...] = ()
+    """Faults to train with: `leaked` keeps an image that is in two splits, `unreadable` leaves broken files out."""
+
+
+class Torchvision(Entry):
+    """A classification data set of torchvision, with its own test split; downloaded once into the data root."""
+
+    builds = "core.data.published:PublishedSource"
+    name: Literal["torchvision"] = "torchvision"
+    dataset: Literal[
+        "CIFAR10",
+        "CIFAR100",
+        "CLEVRClassification",
+        "Caltech101",
+        "Caltech256",
+        "Country211",
+        "DTD",
+        "EMNIST",
+        "EuroSAT",
+        "FER2013",
+        "FGVCAircraft",
+        "FashionMNIST",
+        "Flowers102",
+        "Food101",
+        "GTSRB",
+        "ImageNet",
+        "Imagenette",
+        "KMNIST",
+        "MNIST",
+        "OxfordIIITPet",
+        "PCAM",
+        "Places365",
+        "QMNIST",
+        "RenderedSST2",
+        "SEMEION",
+        "STL10",
+        "SUN397",
+        "SVHN",
+        "StanfordCars",
+        "USPS",
+    ]
+    """Its class in torchvision.datasets (EMNIST is the `balanced` one)."""
+    size: int = Field(224, ge=1)
+    """Height and width in pixels to which every image is resized (the aspect is not kept)."""
+    split: float | None = Field(None, gt=0.0, lt=1.0)
+    """Share of its training images held out for validation, by class; only where it has no validation split."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of that division."""
+
+
+Data = tagged(Digits, Folder, Torchvision)

@@ -1,0 +1,51 @@
+"""What does a loaded data set look like, and what does a fault in it look like?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class DataError(ValueError):
+    """All faults of a data set at once: one line each, saying what, where, and what to do."""
+
+    def __init__(self, faults: str | Iterable[str]):
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class Images(Protocol):
+    """Images as uint8, indexed like an array of shape (N, H, W, 3)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split in its fixed order."""
+
+    images: Images  # N H W 3, uint8
+    labels: np.ndarray | None  # N, int64; None where nobody labelled them
+    names: tuple[str, ...]  # N; the file below its split's folder, without its extension
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The splits "train", "val" and, where there is one, "test"; label k means classes[k]."""
+
+    classes: tuple[str, ...]  # K; a class's own name: its folder's
+    splits: dict[str, Split]
+    fingerprint: str
+    display: tuple[str, ...] = ()  # K; names for people (classes.txt), or nothing

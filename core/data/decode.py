@@ -1,0 +1,91 @@
+"""What are the pixels of an image file? Upright RGB in 8 bits, resized, or the reason why it cannot be read."""
+
+from __future__ import annotations
+
+import warnings
+from os import PathLike
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+RECIPE = 1
+"""Raised when the same file gives other pixels; decoded caches of another recipe are other caches."""
+MAX_PIXELS = 100_000_000
+"""A header that claims more is refused before anything is decoded."""
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# PIL only warns where we refuse.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class Unreadable(ValueError):
+    """The file holds no image that can be decoded whole; the text is the reason."""
+
+
+def read(file: str | PathLike[str] | IO[bytes], size: int) -> np.ndarray:
+    """Decode and resize one file, (size, size, 3) uint8; raises Unreadable."""
+    return resized(read_whole(file), size)
+
+
+def read_whole(file: str | PathLike[str] | IO[bytes]) -> Image.Image:
+    """Decode one file at its own size, upright and RGB; raises Unreadable."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Unreadable(f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
+            image.load()
+            return to_rgb(_upright(image))
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:  # on a malformed file PIL raises nearly anything, struct.error to SyntaxError
+        raise Unreadable(_reason(error)) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to 8-bit RGB: 16 bits are scaled (PIL would clip), transparency lies on white."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64)
+        image = Image.fromarray(((wide.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        # The colours below full transparency are arbitrary; nobody ever saw them.
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def resized(image: Image.Image, size: int) -> np.ndarray:
+    """Resize RGB to (size, size, 3) uint8, bilinear with antialiasing, the aspect not kept."""
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(0x0112)
+    except Exception:  # broken EXIF says nothing about sound pixels
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image that can be identified"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,56 @@
+"""What stands in for an array of images that is not one? A choice of its rows, or files decoded on the fly."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.data import parallel
+from core.data.dataset import Images
+
+
+class Decoder(Protocol):
+    """The images of one split, decoded one at a time, from any thread."""
+
+    size: int
+
+    def __len__(self) -> int: ...
+
+    def __call__(self, index: int) -> tuple[np.ndarray, int]:
+        """Pixels (size, size, 3) uint8 and label (-1: none) of one image; raises Unreadable."""
+
+    def where(self, index: int) -> str:
+        """The name of one image in messages."""
+
+
+class Rows:
+    """Chosen rows of other images, without a copy."""
+
+    def __init__(self, images: Images, rows: np.ndarray):
+        self.images, self.rows = images, rows
+        self.shape = (len(rows), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.images[self.rows[index]]
+
+
+class OnTheFly:
+    """Images that are decoded anew each time they are asked for, on all cores."""
+
+    def __init__(self, decoder: Decoder):
+        self.decoder = decoder
+        self.shape = (len(decoder), decoder.size, decoder.size, 3)
+
+    def __len__(self) -> int:
+        return len(self.decoder)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = np.arange(len(self))[index]
+        if rows.ndim == 0:
+            return self.decoder(int(rows))[0]
+        images = parallel.each(lambda i: self.decoder(int(rows[i]))[0], len(rows))
+        return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)

@@ -1,0 +1,62 @@
+"""What machine part computes, and in which arithmetic? Device, memory format, determinism, autocast."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from core.runtime import Runtime
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(runtime: Runtime) -> torch.device:
+    """The device of `runtime.device`; ValueError where it does not exist on this machine."""
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name}: not usable here ({reason}); use --device cpu or auto") from None
+    return device
+
+
+def prepare(runtime: Runtime, precision: str) -> None:
+    """Set torch's process-wide switches: threads, deterministic kernels, and the arithmetic of 32-bit products."""
+    torch.set_num_threads(runtime.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
+    torch.backends.cudnn.deterministic = runtime.deterministic
+    torch.backends.cudnn.benchmark = not runtime.deterministic
+    torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context of a forward pass in the given precision."""
+    if precision not in AUTOCAST:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=AUTOCAST[precision])
+
+
+def memory_format(runtime: Runtime, device: torch.device) -> torch.memory_format:
+    """channels_last unless it is switched off; convolutions gain from it on the CPU as on CUDA devices."""
+    return torch.contiguous_format if runtime.channels_last == "off" else torch.channels_last
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory used so far: of the device on CUDA, of the process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def device_name(device: torch.device) -> str:
+    """The name that its maker gave the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,41 @@
+"""How well does a network classify a split? Logits of every image, and means over images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.augment.batch import to_float
+from core.data.dataset import Split
+from core.device import autocast
+from core.feed import Feed
+from core.models.network import Network
+
+
+@torch.inference_mode()
+def predict_logits(network: Network, feed: Feed, num_images: int, batch_size: int, precision: str) -> Tensor:
+    """The logits (N, K) of all images of a feed in float32 on the device, in evaluation mode."""
+    was_training = network.training
+    network.eval()
+    rows = np.split(np.arange(num_images), range(batch_size, num_images, batch_size))
+    parts = []
+    for images, _ in feed.batches(rows):
+        with autocast(images.device, precision):
+            parts.append(network(to_float(images))[0].float())
+    network.train(was_training)
+    return torch.cat(parts)
+
+
+def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Mean cross-entropy and accuracy over the images, from logits (N, K) and labels (N,)."""
+    return {
+        "loss": functional.cross_entropy(logits, labels).item(),
+        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
+    }
+
+
+def is_labelled(split: Split | None) -> bool:
+    """Whether a split exists and its labels are known."""
+    return split is not None and split.labels is not None

@@ -1,0 +1,27 @@
+"""Is this run the same as that one? A run id is the hash of all that can change its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from core.config import RunConfig
+
+RECIPE = 1
+"""Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def run_id(config: RunConfig, data_fingerprint: str) -> str:
+    """12 hexadecimal digits from the whole config, defaults included, the data's content and RECIPE."""
+    return digest({"config": config.model_dump(mode="json"), "data": data_fingerprint, "recipe": RECIPE})

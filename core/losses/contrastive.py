@@ -1,0 +1,73 @@
+"""What pulls images of a class together? A cosine embedding loss of pairs, beside the cross-entropy of both images."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from core import streams
+from core.losses import Contrastive as ContrastiveEntry
+
+
+class Contrastive:
+    """Two views per image: itself and its partner, in one batch."""
+
+    num_views = 2
+
+    def __init__(self, entry: ContrastiveEntry):
+        self.entry = entry
+
+    def partners(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        """The partner (N,) of each image of the split, a function of (seed, epoch, image index).
+
+        Drawn from per-class index tables. An image that is alone in its class is paired with one of another class,
+        and one whose class is the only one with an image of its own.
+        """
+        tables = Tables(labels)
+        draws = streams.uniforms(seed, "pairs", epoch, len(labels), 2)
+        alone = tables.sizes[labels] == 1
+        same = (draws[:, 0] < self.entry.positive_fraction) & ~alone
+        same |= tables.sizes[labels] == len(labels)
+        return np.where(same, tables.same(draws[:, 1]), tables.other(draws[:, 1]))
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """CE(first) + CE(second) + weight x cosine embedding loss, each a mean over the N pairs.
+
+        Logits (2N, K), features (2N, D) and targets (2N,) hold the first images, then their partners. The last term is
+        torch's `cosine_embedding_loss`: 1 - cos for a pair of one class, max(0, cos - margin) for others.
+        """
+        first, second = targets[:num_images], targets[num_images:]
+        smoothing = self.entry.label_smoothing
+        classification = 2.0 * functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        if self.entry.weight == 0.0:
+            return classification
+        sign = (first == second).float() * 2.0 - 1.0
+        pull = functional.cosine_embedding_loss(
+            features[:num_images].float(), features[num_images:].float(), sign, margin=self.entry.margin
+        )
+        return classification + self.entry.weight * pull
+
+
+class Tables:
+    """The images of each class, side by side in one array, so that a partner is one look-up."""
+
+    def __init__(self, labels: np.ndarray):
+        self.by_class = np.argsort(labels, kind="stable")
+        self.sizes = np.bincount(labels)  # (K,)
+        self.starts = np.cumsum(self.sizes) - self.sizes  # (K,)
+        self.start, self.size = self.starts[labels], self.sizes[labels]  # (N,)
+        self.rank = np.empty_like(self.by_class)  # the place of each image in `by_class`
+        self.rank[self.by_class] = np.arange(len(labels))
+
+    def same(self, draw: np.ndarray) -> np.ndarray:
+        """Another image of the class of each image, evenly; the image itself where it is alone."""
+        others = np.maximum(self.size - 1, 1)
+        step = 1 + np.floor(draw * others).astype(np.int64)
+        return self.by_class[self.start + (self.rank - self.start + step) % self.size]
+
+    def other(self, draw: np.ndarray) -> np.ndarray:
+        """An image of another class, evenly over all such images."""
+        num_images = len(self.rank)
+        step = np.floor(draw * (num_images - self.size)).astype(np.int64)
+        return self.by_class[(self.start + self.size + step) % num_images]

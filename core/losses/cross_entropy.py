@@ -1,0 +1,26 @@
+"""What does plain classification minimise? The cross-entropy of each image."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from core.losses import CrossEntropy as CrossEntropyEntry
+
+
+class CrossEntropy:
+    """One view per image."""
+
+    num_views = 1
+
+    def __init__(self, entry: CrossEntropyEntry):
+        self.label_smoothing = entry.label_smoothing
+
+    def partners(self, labels: np.ndarray, seed: int, epoch: int) -> None:
+        """A loss of single images pairs nothing."""
+        return None
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """The mean over N images, from logits (N, K) and targets (N,) or soft (N, K)."""
+        return functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)

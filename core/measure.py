@@ -1,0 +1,25 @@
+"""What does a run cost? Parameters and FLOPs of its network, counted without computing anything."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from core.config import RunConfig
+from core.models.network import Network
+
+
+def network_cost(config: RunConfig, num_classes: int) -> dict[str, int]:
+    """Parameters of the network and of its head, and FLOPs of one image's forward pass (two per multiply-add).
+
+    FLOPs are torch's own count of products (convolutions and matrices); torchvision publishes half of it, as "GFLOPS".
+    """
+    with torch.device("meta"):
+        network = Network(config.model, num_classes).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 3, config.data.size, config.data.size))
+    return {
+        "parameters": sum(each.numel() for each in network.parameters()),
+        "head_parameters": sum(each.numel() for each in network.head.parameters()),
+        "flops_per_image": counter.get_total_flops(),
+    }

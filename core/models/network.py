@@ -1,0 +1,61 @@
+"""What network does a config describe, and with which initial values? Each tensor's are a function of (seed, name)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from core import streams
+from core.menu import build
+from core.models import Model
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Network(nn.Module):
+    """Normalisation, backbone, encoding and head in a row."""
+
+    def __init__(self, model: Model, num_classes: int):
+        super().__init__()
+        self.normalize = model.normalize == "imagenet"
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.backbone = build(model.backbone)
+        self.encoding = build(model.encoding)
+        self.head = build(model.head, self.encoding.num_outputs(self.backbone.num_features), num_classes)
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Images (N, 3, H, W) in [0, 1] to logits (N, K) and pooled features (N, D); `generator` draws the dropout."""
+        if self.normalize:
+            images = (images - self.mean) / self.std
+        features = self.backbone(images)
+        return self.head(self.encoding(features), generator), features
+
+
+def build_network(model: Model, num_classes: int, seed: int) -> Network:
+    """The network with its initial values; pretrained weights are loaded by `core.models.weights`."""
+    network = Network(model, num_classes)
+    initialise(network, seed)
+    return network
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, seed: int) -> None:
+    """Give every tensor a value that depends on the seed and the tensor's own name alone.
+
+    The distributions are torchvision's for ResNet: He et al. (2015) with fan-out for convolutions, 1 and 0 for batch
+    norm, torch's default (uniform in +-1/sqrt(inputs)) for linear layers.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            source = streams.torch_generator(seed, "init", f"{name}.weight")
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=source)
+        elif isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            for part, tensor in module.named_parameters():
+                tensor.uniform_(-bound, bound, generator=streams.torch_generator(seed, "init", f"{name}.{part}"))
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif any(True for _ in module.parameters(recurse=False)):
+            raise TypeError(f"no initial values are defined for {name}, a {type(module).__name__}")

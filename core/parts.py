@@ -1,0 +1,83 @@
+"""What takes part in a training run? Built from the config, once, and saved and restored together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from core.config import RunConfig
+from core.device import memory_format
+from core.menu import build
+from core.models.network import Network, build_network
+from core.models.weights import load_weights
+from core.optim.schedules import Schedule
+from core.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The network and everything that acts on it."""
+
+    network: Network
+    averaged: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    schedule: Schedule
+    loss: Any
+    augment: Any
+    mix: Any
+    parameters: list[nn.Parameter]
+    generator: torch.Generator
+    """Draws the dropout; seeded anew for every step."""
+
+    @property
+    def evaluated(self) -> Network:
+        """The network whose accuracy counts: the moving average where there is one."""
+        return self.averaged.module if self.averaged is not None else self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        """All values that a step changes."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state, to the bit."""
+        self.network.load_state_dict(state["network"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def assemble(
+    config: RunConfig, *, num_classes: int, steps_per_epoch: int, device: torch.device, runtime: Runtime
+) -> Parts:
+    """Every part of a run in its initial state, on the device; WeightsError where pretrained weights do not fit."""
+    network = build_network(config.model, num_classes, config.seed)
+    load_weights(network, config.model)
+    network = network.to(device=device, memory_format=memory_format(runtime, device))
+    network.train()
+    averaged = None
+    if config.ema_decay is not None:
+        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    parameters = list(network.parameters())
+    return Parts(
+        network=network,
+        averaged=averaged,
+        optimizer=build(config.optimizer, parameters),
+        scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
+        schedule=build(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch),
+        loss=build(config.loss),
+        augment=build(config.augment),
+        mix=build(config.mix),
+        parameters=parameters,
+        generator=torch.Generator(device),
+    )

@@ -1,0 +1,90 @@
+"""What is left of a finished run? Its outputs on validation and test images, and one record that holds the rest."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core import checkpoint
+from core.config import RunConfig
+from core.data.dataset import Dataset, Split
+from core.evaluate import metrics, predict_logits
+from core.feed import make_feed
+from core.measure import network_cost
+from core.parts import Parts
+from core.store import RunFolder, write_atomic
+from core.train import Position, best_path
+
+
+def finish(
+    folder: RunFolder, config: RunConfig, dataset: Dataset, parts: Parts, position: Position, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """Evaluate the kept weights, write `outputs.npz` and `weights.pt`, and return the record, not yet committed.
+
+    `last/*` metrics belong to the weights of the last epoch, all others to the kept ones.
+    """
+    history = folder.ledger.history()
+    results = {f"last/val/{name}": history[-1][f"val/{name}"] for name in ("loss", "accuracy")}
+    outputs: dict[str, Any] = {}
+    test = dataset.splits.get("test")
+    if test is not None and test.labels is not None:
+        results |= _named("last/test", _logits(parts, config, test), test)
+    kept = best_path(folder, position.best_epoch)
+    parts.evaluated.load_state_dict(torch.load(kept, map_location=parts.generator.device, weights_only=True))
+    for name in ("val", "test"):
+        split = dataset.splits.get(name)
+        if split is None:
+            continue
+        logits = _logits(parts, config, split)
+        outputs |= {f"{name}_probabilities": logits.softmax(1).cpu().numpy(), f"{name}_names": np.array(split.names)}
+        if split.labels is not None:
+            results |= _named(name, logits, split)
+            outputs[f"{name}_labels"] = split.labels
+    buffer = io.BytesIO()
+    np.savez(buffer, **outputs)
+    write_atomic(folder.path / "outputs.npz", buffer.getvalue())
+    return {
+        **{name: folder.job()[name] for name in ("run_id", "recipe", "config", "data_fingerprint", "labels")},
+        "metrics": {"best_epoch": position.best_epoch, **results},
+        "history": history,
+        "cost": _cost(config, dataset, parts, history),
+        "provenance": provenance,
+        "classes": list(dataset.classes),
+        "weights": kept.name,
+    }
+
+
+def clean(folder: RunFolder) -> None:
+    """Remove what only an unfinished run needs."""
+    checkpoint.clear(folder.path / "checkpoints")
+
+
+def _logits(parts: Parts, config: RunConfig, split: Split) -> Tensor:
+    feed = make_feed(split.images, parts.generator.device)
+    return predict_logits(parts.evaluated, feed, len(split.names), config.batch_size, config.precision)
+
+
+def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:
+    labels = torch.from_numpy(split.labels).to(logits.device)
+    return {f"{prefix}/{name}": value for name, value in metrics(logits, labels).items()}
+
+
+def _cost(config: RunConfig, dataset: Dataset, parts: Parts, history: list[dict[str, Any]]) -> dict[str, Any]:
+    num_images = len(dataset.splits["train"].labels)
+    images_seen = parts.loss.num_views * num_images * config.epochs
+    seconds_train = sum(row["seconds_train"] for row in history)
+    return {
+        **network_cost(config, len(dataset.classes)),
+        "images_seen": images_seen,
+        "optimizer_steps": sum(row["num_steps"] for row in history),
+        "train_seconds": seconds_train,
+        "seconds": sum(row["seconds"] for row in history),
+        "images_per_second": images_seen / seconds_train,
+        "peak_memory_bytes": max(row["sys/memory_bytes"] for row in history),
+        "num_cpus": os.cpu_count(),
+    }

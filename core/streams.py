@@ -1,0 +1,42 @@
+"""Where does each random number come from? From a named stream: a pure function of the seed and of what it serves."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+def key(seed: int, *names: str | int) -> int:
+    """128 bits that depend on the seed and on every name, so that streams of different names are independent."""
+    text = "/".join([str(seed), *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """A NumPy generator for one named stream (Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3")."""
+    return np.random.Generator(np.random.Philox(key=key(seed, *names)))
+
+
+def torch_generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator on `device` for one named stream."""
+    import torch
+
+    return torch.Generator(device).manual_seed(key(seed, *names) & (2**63 - 1))
+
+
+def order(seed: int, epoch: int, num_images: int) -> np.ndarray:
+    """The order in which one epoch visits the images: a permutation (N,) of int64, a function of (seed, epoch)."""
+    return generator(seed, "order", epoch).permutation(num_images)
+
+
+def uniforms(seed: int, name: str, epoch: int, num_images: int, num_draws: int) -> np.ndarray:
+    """Draws in [0, 1) of float64, shape (N, num_draws); row i belongs to image i of the split, whatever the batch order.
+
+    Each operation asks under its own name, so removing one operation shifts the draws of no other.
+    """
+    return generator(seed, name, epoch).random((num_images, num_draws))

@@ -1,0 +1,66 @@
+"""How does a run look in MLflow? One MLflow run per run id, continued where an earlier attempt or sync stopped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from core.config import leaves
+from core.tracker_projection import Shown
+
+RUN_ID_TAG = "ablate.run_id"
+LONGEST_PARAM = 500
+
+
+def open_sink(results: Path, run: Shown) -> MlflowSink:
+    """Begin or continue the run at MLFLOW_TRACKING_URI, or else in `<results>/mlflow`."""
+    return MlflowSink(os.environ.get("MLFLOW_TRACKING_URI") or str(results.absolute() / "mlflow"), run)
+
+
+class MlflowSink:
+    """Metrics by epoch; MLflow only appends, so that the epochs it holds are asked first."""
+
+    def __init__(self, uri: str, run: Shown):
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=uri)
+        experiment = self._client.get_experiment_by_name(run.project)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(run.project)
+        found = self._client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{run.run_id}'", max_results=1)
+        self._id = (found[0] if found else self._create(experiment_id, run)).info.run_id
+        self._client.update_run(self._id, status="RUNNING")
+        self.held_epoch = max((point.step for point in self._client.get_metric_history(self._id, "epoch")), default=-1)
+        self.where = f"{uri}#/experiments/{experiment_id}/runs/{self._id}"
+        self._summary: dict[str, float] = {}
+
+    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+        """All numbers of an epoch in one request; `epoch` is one of them."""
+        self._log(numbers, epoch, seconds)
+
+    def summarise(self, numbers: dict[str, float]) -> None:
+        """Kept until the end, because MLflow keeps each value that a metric ever had."""
+        self._summary = numbers
+
+    def close(self, failed: bool) -> None:
+        """Log the numbers of the whole run as `best/*`, `last/*` and `final/*`, and end the run."""
+        numbers = {key if key.startswith(("best/", "last/")) else f"final/{key}": v for key, v in self._summary.items()}
+        self._log(numbers, int(self._summary.get("last/epoch", 0)), None)
+        self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+
+    def _create(self, experiment_id: str, run: Shown) -> Any:
+        tags = {RUN_ID_TAG: run.run_id, "group": run.group or "", "job_type": run.job_type or ""}
+        created = self._client.create_run(experiment_id, run_name=run.name, tags={**tags, **dict.fromkeys(run.tags, "")})
+        from mlflow.entities import Param
+
+        params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in leaves(run.config)]
+        self._client.log_batch(created.info.run_id, params=params[:100])
+        return created
+
+    def _log(self, numbers: dict[str, float], step: int, seconds: float | None) -> None:
+        import time
+
+        from mlflow.entities import Metric
+
+        milliseconds = int(1000 * (seconds or time.time()))
+        self._client.log_batch(self._id, metrics=[Metric(k, float(v), milliseconds, step) for k, v in numbers.items()])

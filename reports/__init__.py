@@ -1,0 +1,1 @@
+"""Turns finished runs into tables, curves and careful sentences."""

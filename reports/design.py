@@ -1,0 +1,114 @@
+"""What was asked, and of which runs? A plan as plain data, which a report carries so that it can be checked later."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablations.resolve import describe
+from ablations.spec import SHIPPED, level_name
+
+if TYPE_CHECKING:
+    from ablations.plan import Plan
+    from ablations.spec import Ablation, Arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignArm:
+    """One arm: what it changes in words, whether that is several things at once, and its levels in a grid."""
+
+    name: str
+    changes: str
+    compound: bool
+    note: str
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """An ablation as a reader needs it: arms with the baseline first, and cells (arm, seed, run id).
+
+    `margin` and the `precision` of `rule` are in percentage points, as in the spec. `factors` is empty without a grid.
+    """
+
+    ablation: str
+    question: str
+    metric: str
+    baseline: str
+    margin: float | None
+    rule: dict[str, Any] | None
+    factors: dict[str, tuple[str, ...]]
+    arms: tuple[DesignArm, ...]
+    cells: tuple[tuple[str, int, str], ...]
+    spec: str
+    overrides: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The design as JSON data; `from_json` gives it back."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Design:
+        """The design that `to_json` wrote."""
+        return Design(
+            **{
+                **data,
+                "factors": {name: tuple(levels) for name, levels in data["factors"].items()},
+                "arms": tuple(DesignArm(**{**arm, "levels": tuple(arm["levels"])}) for arm in data["arms"]),
+                "cells": tuple((arm, seed, run_id) for arm, seed, run_id in data["cells"]),
+                "overrides": tuple(data["overrides"]),
+            }
+        )
+
+    def command(self, arm: str, seed: int) -> str:
+        """The command line that makes one run again."""
+        words = ["ablate", "run", self.spec, *self.overrides, "--arm", arm, "--seed", str(seed)]
+        return shlex.join(words)
+
+
+def design_of(plan: Plan) -> Design:
+    """The plain data of a plan."""
+    ablation = plan.ablation
+    factors = {factor: _level_names(levels) for factor, levels in ablation.grid.items()}
+    return Design(
+        ablation=ablation.ablation,
+        question=ablation.question,
+        metric=ablation.metric,
+        baseline=ablation.baseline,
+        margin=ablation.margin,
+        rule=ablation.rule.model_dump() if ablation.rule else None,
+        factors=factors,
+        arms=tuple(_design_arm(arm, ablation, factors) for arm in ablation.arms),
+        cells=tuple((cell.arm, cell.seed, cell.run_id) for cell in plan.cells),
+        spec=_spec_name(ablation.source),
+        overrides=tuple(ablation.overrides),
+    )
+
+
+def _design_arm(arm: Arm, ablation: Ablation, factors: Mapping[str, tuple[str, ...]]) -> DesignArm:
+    """In a grid an arm lists all its levels; what it changes are those that are not the baseline's."""
+    first = {factor: levels[0] for factor, levels in ablation.grid.items()}
+    delta = {factor: level for factor, level in arm.delta.items() if factor not in first or level != first[factor]}
+    return DesignArm(
+        name=arm.name,
+        changes=describe(arm.model_copy(update={"delta": delta})),
+        compound=len(delta) > 1 if factors else arm.compound,
+        note=arm.note,
+        levels=tuple(
+            factors[factor][ablation.grid[factor].index(arm.delta.get(factor, first[factor]))] for factor in factors
+        ),
+    )
+
+
+def _level_names(levels: tuple[Any, ...]) -> tuple[str, ...]:
+    names = tuple(map(level_name, levels))
+    return names if len(set(names)) == len(names) else tuple(map(str, levels))
+
+
+def _spec_name(source: str) -> str:
+    """A shipped spec goes by its short name, which is the same on every machine."""
+    path = Path(source)
+    return path.relative_to(SHIPPED).with_suffix("").as_posix() if path.is_relative_to(SHIPPED) else source

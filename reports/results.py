@@ -1,0 +1,192 @@
+"""Which runs of an ablation are there, and what did each get right? Missing and failed ones are named, never dropped."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.store import RunFolder
+from reports.design import Design
+from reports.metrics import calibration_error, macro_f1, top_5
+
+Split = Literal["val", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What one run said about the images of one split, and the metrics that need its probabilities."""
+
+    names: tuple[str, ...]  # N
+    labels: NDArray[np.int64]  # N
+    predicted: NDArray[np.int64]  # N
+    correct: NDArray[np.bool_]  # N
+    num_classes: int
+    top_5: float
+    macro_f1: float
+    calibration_error: float
+
+    def same_images(self, other: Outputs) -> bool:
+        """Whether both speak of the same images in the same order, with the same labels."""
+        return self.names == other.names and np.array_equal(self.labels, other.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One cell of the plan. `record` and `outputs` are there exactly when `problem` is empty."""
+
+    arm: str
+    seed: int
+    run_id: str
+    status: str
+    problem: str
+    record: dict[str, Any] | None = None
+    outputs: Outputs | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.outputs is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All cells of a design with what was found for each; `split` is the one that gives the answer."""
+
+    design: Design
+    split: Split
+    runs: tuple[Run, ...]
+
+    def of_arm(self, arm: str) -> list[Run]:
+        """The usable runs of an arm, in the order of the plan."""
+        return [run for run in self.runs if run.arm == arm and run.usable]
+
+    def problems(self) -> list[Run]:
+        """The runs that count for nothing, each with its reason."""
+        return [run for run in self.runs if not run.usable]
+
+    def outputs(self, arm: str) -> dict[int, Outputs]:
+        """Seed -> outputs of the usable runs of an arm."""
+        return {run.seed: run.outputs for run in self.of_arm(arm) if run.outputs is not None}
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, as the first usable run has them."""
+        return next((list(map(str, run.record["classes"])) for run in self.runs if run.record), [])
+
+    @property
+    def reference(self) -> Outputs | None:
+        """The outputs whose images all comparisons are about: the baseline's, or the first there are."""
+        runs = [*self.of_arm(self.design.baseline), *(run for run in self.runs if run.usable)]
+        return runs[0].outputs if runs else None
+
+    def comparable(self, arm: str) -> bool:
+        """Whether all usable runs of an arm speak of the reference's images."""
+        reference = self.reference
+        return reference is not None and all(each.same_images(reference) for each in self.outputs(arm).values())
+
+
+
+
+class Reader:
+    """Reads the run folders of one store, each once however many ablations share it."""
+
+    def __init__(self, store: Path):
+        self.store = store
+        self._records: dict[str, tuple[str, str, dict[str, Any] | None]] = {}
+        self._outputs: dict[tuple[str, Split], Outputs] = {}
+
+    def results(self, design: Design) -> Results:
+        """What the store holds for a design; nothing is raised for runs that are missing, failed or damaged."""
+        found = {run_id: self._record(run_id) for _, _, run_id in design.cells}
+        split = answer_split(design, (record for _, _, record in found.values() if record))
+        runs = (self._run(arm, seed, run_id, split) for arm, seed, run_id in design.cells)
+        return Results(design=design, split=split, runs=tuple(runs))
+
+    def _run(self, arm: str, seed: int, run_id: str, split: Split) -> Run:
+        status, problem, record = self._record(run_id)
+        outputs = None
+        if record is not None:
+            try:
+                outputs = self._read_outputs(run_id, split)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                status, problem, record = "damaged", f"outputs.npz: {_one_line(error)}", None
+        return Run(arm=arm, seed=seed, run_id=run_id, status=status, problem=problem, record=record, outputs=outputs)
+
+    def _record(self, run_id: str) -> tuple[str, str, dict[str, Any] | None]:
+        """Status, problem and record of a run."""
+        if run_id not in self._records:
+            self._records[run_id] = _read_record(RunFolder(self.store / run_id))
+        return self._records[run_id]
+
+    def _read_outputs(self, run_id: str, split: Split) -> Outputs:
+        key = (run_id, split)
+        if key not in self._outputs:
+            self._outputs[key] = read_outputs(self.store / run_id / "outputs.npz", split)
+        return self._outputs[key]
+
+
+def answer_split(design: Design, records: Iterable[dict[str, Any]]) -> Split:
+    """The split that answers: test where every finished run has a labelled one, else the one that the spec names.
+
+    The kept epoch was chosen on the validation images, so that their accuracy is optimistic.
+    """
+    has_test = ["test/accuracy" in record["metrics"] for record in records]
+    return "test" if has_test and all(has_test) else "val"
+
+
+def read_outputs(path: Path, split: Split) -> Outputs:
+    """The outputs of one run on one split; OSError, ValueError, KeyError or BadZipFile where they cannot be read."""
+    with np.load(path) as arrays:
+        probabilities = arrays[f"{split}_probabilities"]  # N K
+        labels = arrays[f"{split}_labels"].astype(np.int64)  # N
+        names = tuple(map(str, arrays[f"{split}_names"]))
+    if len(names) != len(labels):
+        raise ValueError(f"{len(names)} names for {len(labels)} labels")
+    predicted = probabilities.argmax(axis=1)  # N
+    return Outputs(
+        names=names,
+        labels=labels,
+        predicted=predicted,
+        correct=predicted == labels,
+        num_classes=probabilities.shape[1],
+        top_5=top_5(probabilities, labels),
+        macro_f1=macro_f1(probabilities, labels),
+        calibration_error=calibration_error(probabilities, labels),
+    )
+
+
+def _read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+    try:
+        record = folder.record()
+    except ValueError as error:
+        return "damaged", f"record.json: {_one_line(error)}", None
+    if record is not None:
+        missing = [key for key in ("metrics", "history", "cost", "config", "classes") if key not in record]
+        if missing:
+            return "damaged", f"record.json has no {', '.join(missing)}", None
+        return "finished", "", record
+    status = folder.status()
+    failure = (folder.failure() or {}) if status == "failed" else {}
+    return status, str(failure.get("message", "")) or _WHY[status], None
+
+
+_WHY = {
+    "running": "being trained now",
+    "failed": "failed without a message",
+    "interrupted": "interrupted before its end",
+    "missing": "never begun",
+    "finished": "finished while this report was made",
+}
+
+
+def _one_line(error: Exception) -> str:
+    return next(_lines(str(error)), type(error).__name__)
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip() for line in text.splitlines() if line.strip())

@@ -1,0 +1,1 @@
+"""Searches settings around one RunConfig with Optuna, on validation data only."""
