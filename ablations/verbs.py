@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ablations import options
-from ablations.plan import Plan, folder, make_plans
+from ablations.audit import ASSUMED_NUM_CLASSES, as_text
+from ablations.audit import audit as make_audit
+from ablations.plan import Plan, folder, make_plan, make_plans
 from ablations.resolve import describe, differences, resolve
-from ablations.spec import find_specs
-from core.config import leaves
+from ablations.spec import Ablation, find_specs
+from core.config import RunConfig, leaves
+from core.data.dataset import DataError
 from core.runtime import Runtime
 from core.schema import Fault, SchemaError
 from core.store import RunFolder, find_run, run_folders
@@ -89,6 +93,25 @@ def diff(spec: str, arm: str, as_json: bool) -> None:
 
 
 @click.command()
+@words
+@click.option("--classes", default=ASSUMED_NUM_CLASSES, help="Classes of the data, where no run tells.", show_default=True)
+@options.as_json
+@options.folders
+def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime) -> None:
+    """Show what else moved when an arm changed its factor; needs neither data nor runs, and uses runs that exist."""
+    specs, overrides = options.split_words(words)
+    for path in find_specs(specs):
+        ablation, arms = resolve(path, overrides)
+        records = _records(ablation, arms, runtime)
+        known = [len(record["classes"]) for group in records.values() for record in group]
+        findings = make_audit(ablation, arms, records, known[0] if known else classes)
+        if as_json:
+            click.echo(json.dumps({"ablation": ablation.ablation, "findings": [asdict(each) for each in findings]}, indent=1))
+        else:
+            click.echo("\n".join(as_text(ablation, findings)))
+
+
+@click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC...]")
 @click.option("--watch", "watching", is_flag=True, help="Draw the grid again every two seconds.")
 @options.as_json
@@ -140,6 +163,16 @@ def remake_command(labels: dict[str, Any]) -> str:
     """The command line that trains a run of these labels."""
     words = [labels.get("spec", "SPEC"), *labels.get("overrides", [])]
     return f"ablate run {' '.join(words)} --arm '{labels.get('arm')}' --seed {labels.get('seed')}"
+
+
+def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:
+    """The finished records of each arm; none where the data, and so the run ids, are not known here."""
+    try:
+        plan = make_plan(ablation, arms, runtime)
+    except DataError:
+        return {}
+    found = {arm: [folder(cell, runtime.store).record() for cell in plan.of_arm(arm)] for arm in arms}
+    return {arm: [record for record in records if record] for arm, records in found.items()}
 
 
 def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from typing import Any
 
 PACKAGES = ("torch", "torchvision", "numpy", "wandb", "optuna", "pillow", "pydantic")
 
-_SECRET_NAME = r"(?:[\w.\-]*[_.\-])?(?:(?:api|access|private)?key|token|secret|pass(?:word|wd|phrase)?|credentials?|auth)"
+_SECRET_NAME = (
+    r"(?:[\w.\-]*[_.\-])?(?:(?:api|access|private)?key|token|secret|pass(?:word|wd|phrase)?|credentials?|auth)"
+)
 _SECRETS = (
     (re.compile(rf"(?i)(\b{_SECRET_NAME}[=:])[^\s&,;'\"]+"), r"\1***"),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[^\s,;'\"]{8,}"), r"\1***"),

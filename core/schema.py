@@ -66,7 +66,9 @@ class Document:
         data = _replace(self.data, path, other)
         kept = {at: mark for at, mark in self.marks.items() if at[: len(path)] != path}
         added = {path + at: mark for at, mark in other.marks.items()}
-        return Document(data=data, marks={**kept, **added, path: other.where(())}, source=self.source)
+        new_parents = {path[:length]: other.where(()) for length in range(1, len(path))}
+        marks = {**new_parents, **kept, **added, path: other.where(())}
+        return Document(data=data, marks=marks, source=self.source)
 
 
 def load(path: str | FilePath) -> Document:
@@ -121,7 +123,8 @@ def validate(cls: type[Model], document: Document) -> Model:
     try:
         return cls.model_validate(_tuples(document.data))
     except ValidationError as error:
-        raise SchemaError(_fault(cls, document, item) for item in error.errors(include_url=False)) from None
+        faults = [_fault(cls, document, item) for item in error.errors(include_url=False)]
+        raise SchemaError(sorted(faults, key=_line)) from None
 
 
 def dotted(path: Path) -> str:
@@ -213,6 +216,11 @@ def _tuples(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {key: _tuples(value) for key, value in data.items()}
     return tuple(map(_tuples, data)) if isinstance(data, list | tuple) else data
+
+
+def _line(fault: Fault) -> int:
+    line = fault.where.rpartition(":")[2]
+    return int(line) if line.isdigit() else 0
 
 
 def _fault(cls: type[BaseModel], document: Document, item: Any) -> Fault:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
+
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
 
 from core.config import leaves
 from core.tracker_projection import Shown
@@ -14,23 +18,26 @@ LONGEST_PARAM = 500
 
 
 def open_sink(results: Path, run: Shown) -> MlflowSink:
-    """Begin or continue the run at MLFLOW_TRACKING_URI, or else in `<results>/mlflow`."""
-    return MlflowSink(os.environ.get("MLFLOW_TRACKING_URI") or str(results.absolute() / "mlflow"), run)
+    """Begin or continue the run at MLFLOW_TRACKING_URI, or else in files under `<results>/mlflow`."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        # MLflow 3 wants to be told that files are meant; a database would need its migrations and SQLAlchemy.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        uri = (results.absolute() / "mlflow").as_uri()
+    return MlflowSink(uri, run)
 
 
 class MlflowSink:
     """Metrics by epoch; MLflow only appends, so that the epochs it holds are asked first."""
 
     def __init__(self, uri: str, run: Shown):
-        from mlflow.tracking import MlflowClient
-
         self._client = MlflowClient(tracking_uri=uri)
         experiment = self._client.get_experiment_by_name(run.project)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(run.project)
         found = self._client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{run.run_id}'", max_results=1)
         self._id = (found[0] if found else self._create(experiment_id, run)).info.run_id
         self._client.update_run(self._id, status="RUNNING")
-        self.held_epoch = max((point.step for point in self._client.get_metric_history(self._id, "epoch")), default=-1)
+        self.held_epoch = max(self._epochs(), default=-1)
         self.where = f"{uri}#/experiments/{experiment_id}/runs/{self._id}"
         self._summary: dict[str, float] = {}
 
@@ -44,23 +51,26 @@ class MlflowSink:
 
     def close(self, failed: bool) -> None:
         """Log the numbers of the whole run as `best/*`, `last/*` and `final/*`, and end the run."""
-        numbers = {key if key.startswith(("best/", "last/")) else f"final/{key}": v for key, v in self._summary.items()}
-        self._log(numbers, int(self._summary.get("last/epoch", 0)), None)
+        named = {key if key.startswith(("best/", "last/")) else f"final/{key}": key for key in self._summary}
+        self._log({name: self._summary[key] for name, key in named.items()}, 0, time.time())
         self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+
+    def count(self) -> int:
+        """Points of the metric `epoch`."""
+        return len(self._epochs())
+
+    def _epochs(self) -> list[int]:
+        return [point.step for point in self._client.get_metric_history(self._id, "epoch")]
 
     def _create(self, experiment_id: str, run: Shown) -> Any:
         tags = {RUN_ID_TAG: run.run_id, "group": run.group or "", "job_type": run.job_type or ""}
-        created = self._client.create_run(experiment_id, run_name=run.name, tags={**tags, **dict.fromkeys(run.tags, "")})
-        from mlflow.entities import Param
-
+        created = self._client.create_run(
+            experiment_id, run_name=run.name, tags={**tags, **dict.fromkeys(run.tags, "")}
+        )
         params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in leaves(run.config)]
-        self._client.log_batch(created.info.run_id, params=params[:100])
+        self._client.log_batch(created.info.run_id, params=params)
         return created
 
-    def _log(self, numbers: dict[str, float], step: int, seconds: float | None) -> None:
-        import time
-
-        from mlflow.entities import Metric
-
-        milliseconds = int(1000 * (seconds or time.time()))
-        self._client.log_batch(self._id, metrics=[Metric(k, float(v), milliseconds, step) for k, v in numbers.items()])
+    def _log(self, numbers: dict[str, float], epoch: int, seconds: float) -> None:
+        points = [Metric(name, float(value), int(1000 * seconds), epoch) for name, value in numbers.items()]
+        self._client.log_batch(self._id, metrics=points)

@@ -31,14 +31,17 @@ class Sink(Protocol):
     where: str
     """What a person opens to see the run."""
 
-    def log(self, epoch: int, numbers: dict[str, float]) -> None:
-        """Show the numbers of one epoch; epochs come once each and in order."""
+    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+        """Show the numbers of one epoch, which ended at that time; epochs come once each and in order."""
 
     def summarise(self, numbers: dict[str, float]) -> None:
         """Replace the numbers of the whole run."""
 
     def close(self, failed: bool) -> None:
         """Deliver everything; raises where that did not happen."""
+
+    def count(self) -> int:
+        """How many epochs the tracker holds of the run, asked after the end."""
 
 
 OpenSink = Callable[[Shown], Sink]
@@ -111,7 +114,7 @@ def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
     history = folder.ledger.history()
     for row in history:
         if row["epoch"] > shown_epoch:
-            sink.log(row["epoch"], scalars(row))
+            sink.log(row["epoch"], scalars(row), row["time"])
             shown_epoch = row["epoch"]
     sink.summarise(summary(folder.ledger.rows(), history))
     return shown_epoch

@@ -1,9 +1,12 @@
-"""How does a run look in TensorBoard? One folder per run under `<results>/tensorboard`, written anew by each attempt."""
+"""How does a run look in TensorBoard? A folder of its own under `<results>/tensorboard`, written anew by each attempt."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from core.tracker_projection import Shown
 
@@ -14,13 +17,11 @@ def open_sink(results: Path, run: Shown) -> TensorBoardSink:
 
 
 class TensorBoardSink:
-    """Scalars by epoch; event files cannot be continued without doubles, so that each attempt replays the ledger."""
+    """Scalars by epoch; event files cannot be continued without doubles, so that each attempt writes the whole run."""
 
     held_epoch = -1
 
     def __init__(self, folder: Path, run: Shown):
-        from torch.utils.tensorboard import SummaryWriter
-
         for stale in folder.glob("events.out.tfevents.*"):
             stale.unlink()
         self.where = str(folder)
@@ -41,5 +42,11 @@ class TensorBoardSink:
     def close(self, failed: bool) -> None:
         """Write the numbers of the whole run under `summary/` and close the file."""
         for name, value in self._summary.items():
-            self._writer.add_scalar(f"summary/{name}", value, int(self._summary.get("last/epoch", 0)))
+            self._writer.add_scalar(f"summary/{name}", value)
         self._writer.close()
+
+    def count(self) -> int:
+        """Points of the tag `epoch` in the folder's files."""
+        events = EventAccumulator(self.where, size_guidance={"scalars": 0})
+        events.Reload()
+        return len(events.Scalars("epoch")) if "epoch" in events.Tags()["scalars"] else 0

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
-import netrc
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from core.runtime import Runtime
 from core.store import RunFolder
-from core.tracker_projection import Shown
-from core.tracker_publisher import Publisher, Sink
+from core.tracker_choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
+from core.tracker_projection import Shown, predictions, shown
+from core.tracker_publisher import Publisher, Sink, project
 
-TRACKERS = ("auto", "online", "offline", "off", "tensorboard", "mlflow")
-EXTRAS = {"tensorboard": "tensorboard", "mlflow": "mlflow-skinny"}
+__all__ = ["TrackerError", "check_tracker", "choose_tracker", "log_artifacts", "open_tracker", "publish_run"]
+
+SCARCE_BYTES = 1_000_000
+"""With less than this left on the disk, W&B loses rows without a word."""
+
+
+LAG_SECONDS = 4
+"""How long a server may take to count what it has accepted."""
 
 
 class Tracker(Protocol):
@@ -28,48 +35,14 @@ class Tracker(Protocol):
         """Have the ledger's new rows shown; returns at once and never raises."""
 
 
-def check_tracker(name: str) -> None:
-    """ValueError, with the choices, for a tracker that does not exist."""
-    if name not in TRACKERS:
-        near = difflib.get_close_matches(name, TRACKERS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"tracker: {name!r} is none of {', '.join(TRACKERS)}{hint}")
-
-
-def choose_tracker(name: str) -> str:
-    """The tracker that a name means here: `auto` follows WANDB_MODE, else is online where there are credentials."""
-    check_tracker(name)
-    if name != "auto":
-        return name
-    asked = {"disabled": "off", "dryrun": "offline", "run": "online"}.get(*[os.environ.get("WANDB_MODE", "")] * 2)
-    if asked in ("online", "offline", "off"):
-        return asked
-    return "online" if has_credentials() else "offline"
-
-
-def has_credentials() -> bool:
-    """Whether W&B would find an API key for its server: in the environment or where `wandb login` writes it."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-    home = (Path.home() / ".netrc", Path.home() / "_netrc")
-    for path in [Path(os.environ["NETRC"])] if os.environ.get("NETRC") else home:
-        try:
-            if netrc.netrc(path).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
-
-
 @contextmanager
 def open_tracker(runtime: Runtime, folder: RunFolder) -> Iterator[Tracker]:
     """Show a run while it trains; nothing raises into the training or makes it wait, but for a bounded goodbye."""
-    kind = choose_tracker(runtime.tracker)
-    if kind == "off":
+    tracker = choose_tracker(runtime.tracker)
+    if tracker == "off":
         yield _Off()
         return
-    publisher = Publisher(kind, folder, lambda run: open_sink(kind, runtime, run)).start()
+    publisher = Publisher(tracker, folder, lambda run: open_sink(tracker, runtime, run)).start()
     try:
         yield publisher
     except BaseException:
@@ -78,52 +51,102 @@ def open_tracker(runtime: Runtime, folder: RunFolder) -> Iterator[Tracker]:
     publisher.close()
 
 
-def open_sink(kind: str, runtime: Runtime, run: Shown) -> Sink:
+def publish_run(tracker: str, runtime: Runtime, folder: RunFolder) -> tuple[str, int]:
+    """Show now what the tracker does not hold of a run; gives (where, how many epochs it holds then)."""
+    with closing_sink(open_sink(tracker, runtime, shown(folder), patience=PATIENCE_OF_SYNC)) as sink:
+        project(folder, sink, sink.held_epoch)
+    expected = len(folder.ledger.history())
+    for _ in range(LAG_SECONDS):
+        count = sink.count()
+        if count == expected:
+            break
+        time.sleep(1.0)
+    return sink.where, count
+
+
+def open_sink(tracker: str, runtime: Runtime, run: Shown) -> Sink:
     """Begin or continue a run at a tracker."""
-    if kind in EXTRAS:
-        try:
-            return import_module(f"core.tracker_{kind}").open_sink(Path(runtime.results), run)
-        except ModuleNotFoundError as error:
-            raise ValueError(f"it needs a package that is not installed: pip install {EXTRAS[kind]}") from error
-    return WandbSink(kind, Path(runtime.results), run)
+    results = Path(runtime.results).absolute()
+    if tracker not in EXTRAS:
+        return WandbSink(tracker, results, run)
+    try:
+        module = import_module(f"core.tracker_{tracker}")
+    except ImportError as error:
+        raise TrackerError(f"it needs a package that is not installed: pip install {EXTRAS[tracker]}") from error
+    return module.open_sink(results, run)
 
 
 class WandbSink:
     """One W&B run, whose id is the run id: epoch k is step k.
 
-    Online it is resumed, and the server's last step says which epochs it holds. Offline nothing can be resumed, so that
-    each attempt is a whole new segment, and the segments of earlier attempts are removed once this one is delivered.
+    Online the run is resumed, and the server's last step says which epochs it holds: begun anew it would get every row
+    a second time, because the client appends behind the lines that the server has. Offline nothing can be resumed, so
+    that each attempt writes the whole run, and then the segments of earlier attempts go.
     """
 
     def __init__(self, mode: str, results: Path, run: Shown):
         if mode == "online" and not has_credentials():
-            raise ValueError("no API key: run `wandb login` or set WANDB_API_KEY")
-        import wandb
-
-        os.makedirs(results, exist_ok=True)
-        self._run = wandb.init(
+            raise TrackerError("there is no API key; run `wandb login` or set WANDB_API_KEY")
+        os.makedirs(_root(results), exist_ok=True)
+        self.mode = mode
+        self.run = _wandb().init(
             id=run.run_id,
             config=run.config,
+            mode=mode,
             resume="allow" if mode == "online" else None,
             reinit="create_new",
-            settings=wandb.Settings(**_unless_set_by_user(_settings(mode, results, run)), mode=mode),
+            settings=_unless_set_by_user(_settings(results, run)),
         )
-        for name in ("train/*", "val/*", "test/*", "sys/*", "lr", "seconds"):
-            self._run.define_metric(name, step_metric="epoch")
-        self.held_epoch = self._run.starting_step - 1
-        self.where = self._run.url if mode == "online" else str(Path(self._run.dir).parent)
+        for name in ("train/*", "val/*", "test/*", "sys/*", "lr", "seconds", "seconds_train"):
+            self.run.define_metric(name, step_metric="epoch")
+        self.held_epoch = self.run.starting_step - 1
+        self.folder = Path(self.run.dir).parent
+        self.where = self.run.url if mode == "online" else str(self.folder)
 
-    def log(self, epoch: int, numbers: dict[str, float]) -> None:
+    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
         """One history row, written at once."""
-        self._run.log(numbers, step=epoch, commit=True)
+        self.run.log({**numbers, "_timestamp": seconds}, step=epoch, commit=True)
 
     def summarise(self, numbers: dict[str, float]) -> None:
         """The run's row in the W&B table."""
-        self._run.summary.update(numbers)
+        self.run.summary.update(numbers)
 
     def close(self, failed: bool) -> None:
-        """Finish the run; raises where the server did not take everything in time."""
-        self._run.finish(exit_code=int(failed))
+        """Finish the run; raises where the server did not take everything in time, or the disk was full."""
+        self.run.finish(exit_code=int(failed))
+        if shutil.disk_usage(self.folder).free < SCARCE_BYTES:
+            raise OSError(f"the disk is full under {self.folder.parent}, rows may be missing there")
+        for segment in _offline_segments(self.folder.parent, self.run.id):
+            if self.mode == "online":
+                # `wandb sync` would append what the server has now; this is the mark that it leaves and heeds itself.
+                (segment / f"run-{self.run.id}.wandb.synced").touch()
+            elif segment != self.folder:
+                shutil.rmtree(segment, ignore_errors=True)
+
+    def count(self) -> int:
+        """Lines of history at the server."""
+        return int(_wandb().Api(timeout=20).run(self.run.path).historyLineCount)
+
+
+def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
+    """Give the run's best weights and its table of predictions to W&B as versioned artifacts; gives their names.
+
+    The same content makes no new version. TrackerError for a run without a record.
+    """
+    record = folder.record()
+    if record is None:
+        raise TrackerError(f"run {folder.run_id} is not finished, it has no weights to publish")
+    wandb = _wandb()
+    weights = wandb.Artifact(f"weights-{folder.run_id}", type="model", metadata={"metrics": record["metrics"]})
+    weights.add_file(str(folder.path / record["weights"]), name="weights.pt")
+    tables = wandb.Artifact(f"predictions-{folder.run_id}", type="predictions")
+    for split, (columns, rows) in predictions(folder).items():
+        tables.add(wandb.Table(columns=columns, data=rows), split)
+    sink = WandbSink("online", Path(runtime.results).absolute(), shown(folder))
+    for artifact in (weights, tables):
+        sink.run.log_artifact(artifact).wait(timeout=300)
+    sink.close(failed=False)
+    return [weights.name, tables.name]
 
 
 class _Off:
@@ -131,9 +154,17 @@ class _Off:
         return
 
 
-def _settings(mode: str, results: Path, run: Shown) -> dict[str, Any]:
+def _wandb() -> Any:
+    import wandb
+
+    # Only `setup` silences what login and finish print; `init` alone does not.
+    wandb.setup(wandb.Settings(**_unless_set_by_user({"silent": True})))
+    return wandb
+
+
+def _settings(results: Path, run: Shown) -> dict[str, Any]:
     return {
-        "root_dir": str(results.absolute()),
+        "root_dir": str(results),
         "project": run.project,
         "run_group": run.group,
         "run_job_type": run.job_type,
@@ -161,6 +192,15 @@ def _unless_set_by_user(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
     def variable(key: str) -> str:
-        return variables.get(key) or "WANDB_" + ("_" + key[2:] if key.startswith("x_") else key).upper()
+        return variables.get(key) or "WANDB_" + re.sub("^x_", "_", key).upper()
 
     return {key: value for key, value in settings.items() if value is not None and variable(key) not in os.environ}
+
+
+def _root(results: Path) -> Path:
+    return Path(os.environ.get("WANDB_DIR") or results)
+
+
+def _offline_segments(folder: Path, run_id: str) -> list[Path]:
+    pattern = re.compile(rf"offline-run-\d{{8}}_\d{{6}}-{re.escape(run_id)}")
+    return [each for each in folder.iterdir() if pattern.fullmatch(each.name)]

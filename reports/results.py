@@ -103,7 +103,7 @@ class Reader:
     def results(self, design: Design) -> Results:
         """What the store holds for a design; nothing is raised for runs that are missing, failed or damaged."""
         found = {run_id: self._record(run_id) for _, _, run_id in design.cells}
-        split = answer_split(design, (record for _, _, record in found.values() if record))
+        split = answer_split(record for _, _, record in found.values() if record)
         runs = (self._run(arm, seed, run_id, split) for arm, seed, run_id in design.cells)
         return Results(design=design, split=split, runs=tuple(runs))
 
@@ -130,8 +130,8 @@ class Reader:
         return self._outputs[key]
 
 
-def answer_split(design: Design, records: Iterable[dict[str, Any]]) -> Split:
-    """The split that answers: test where every finished run has a labelled one, else the one that the spec names.
+def answer_split(records: Iterable[dict[str, Any]]) -> Split:
+    """The split that answers: test where every finished run has a labelled one, else validation.
 
     The kept epoch was chosen on the validation images, so that their accuracy is optimistic.
     """

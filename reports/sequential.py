@@ -85,7 +85,7 @@ def repeated_interval(treated: ArrayLike, baseline: ArrayLike, rule: SeedRule) -
     num_seeds = len(np.asarray(treated))
     found = difference_interval(treated, baseline, level=look_level(num_seeds, rule))
     scaled = found.p * rule.max / min(num_seeds, rule.max)
-    return replace(found, level=rule.level, p=max(found.p, _chance_of_any_look(scaled, rule)))
+    return replace(found, level=rule.level, p=_chance_of_any_look(scaled, rule))
 
 
 def look_level(num_seeds: int, rule: SeedRule) -> float:

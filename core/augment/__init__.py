@@ -32,7 +32,7 @@ class Photo(Entry):
     rotation: float = Field(0.0, ge=0.0, le=180.0)
     """Largest angle in degrees, drawn evenly from [-r, r]; nearest neighbour, black corners."""
     translate: float = Field(0.0, ge=0.0, le=1.0)
-    """Largest shift along each axis as a fraction of the side, drawn evenly from [-t, t]; whole pixels, black borders."""
+    """Largest shift along each axis, a fraction of the side, drawn evenly from [-t, t]; whole pixels, black borders."""
     brightness: float = Field(0.0, ge=0.0, le=1.0)
     """Largest change of the brightness factor, drawn evenly from [1 - x, 1 + x]."""
     contrast: float = Field(0.0, ge=0.0, le=1.0)
@@ -62,7 +62,7 @@ class MixUp(Entry):
 
 
 class CutMix(Entry):
-    """A box of each image of a batch is taken from the one before it, and labels are blended by area (Yun et al. 2019)."""
+    """A box of each image of a batch comes from the one before it, and labels are blended by area (Yun et al. 2019)."""
 
     builds = "core.augment.mix:Mix"
     name: Literal["cutmix"] = "cutmix"

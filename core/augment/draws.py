@@ -12,6 +12,7 @@ FLIP_X, FLIP_Y, ANGLE, SHIFT_X, SHIFT_Y, SHARPNESS, JITTERS = range(7)
 sharpness factor; from JITTERS on, one pair (kind, factor) for each jitter, in the order in which they are applied."""
 
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
+KINDS = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION}
 """Kinds of jitter, as they stand in the table."""
 
 
@@ -28,32 +29,31 @@ def table(entry: Photo, seed: int, epoch: int, num_images: int) -> np.ndarray:
     def happens(operation: str, probability: float) -> np.ndarray:
         return uniforms(operation, 1)[:, 0] < probability
 
-    draws = np.zeros((num_images, JITTERS), dtype=np.float32)
+    draws = np.empty((num_images, JITTERS), dtype=np.float32)
     draws[:, FLIP_X] = happens("horizontal_flip", entry.horizontal_flip)
     draws[:, FLIP_Y] = happens("vertical_flip", entry.vertical_flip)
     draws[:, ANGLE] = _between(uniforms("rotation", 1)[:, 0], 0.0, entry.rotation)
     draws[:, [SHIFT_X, SHIFT_Y]] = _between(uniforms("translate", 2), 0.0, entry.translate)
     draws[:, SHARPNESS] = np.where(happens("sharpness", entry.sharpness_probability), entry.sharpness, 1.0)
-    return np.concatenate([draws, _jitters(entry, uniforms)], axis=1)
+    radii = {"brightness": entry.brightness, "contrast": entry.contrast, "saturation": entry.saturation}
+    jitters = [(KINDS[name], radius, uniforms(name, 2)) for name, radius in radii.items() if radius > 0.0]
+    return np.concatenate([draws, *_in_random_order(jitters)], axis=1)
 
 
-def _jitters(entry: Photo, uniforms) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Pairs (kind, factor) of the jitters that the entry has, (N, 2J), each row in an order of its own.
+def _in_random_order(jitters: list[tuple[int, float, np.ndarray]]) -> list[np.ndarray]:
+    """Pairs (kind, factor) of the jitters, (N, 2) for each place, where each image has an order of its own.
 
-    Each jitter draws its factor and its place in the order; sorting by place makes every order equally likely.
+    Each jitter brings two draws per image: its factor and its place; sorting by place makes every order equally
+    likely, and leaves the others in their order where one is removed.
     """
-    kinds = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION}
-    used = [name for name in kinds if getattr(entry, name) > 0.0]
-    pairs = [uniforms(name, 2) for name in used]  # (N, 2) each
-    num_images = len(uniforms("order", 0))
-    places = np.empty((num_images, len(used)))
-    jitters = np.empty((num_images, len(used), 2), dtype=np.float32)
-    for column, (name, draw) in enumerate(zip(used, pairs, strict=True)):
-        places[:, column] = draw[:, 1]
-        jitters[:, column, 0] = kinds[name]
-        jitters[:, column, 1] = _between(draw[:, 0], 1.0, getattr(entry, name))
-    ordered = np.take_along_axis(jitters, places.argsort(axis=1)[:, :, None], axis=1)
-    return ordered.reshape(num_images, 2 * len(used))
+    if not jitters:
+        return []
+    places = np.stack([uniform[:, 1] for _, _, uniform in jitters], axis=1)  # (N, J)
+    kinds = np.array([kind for kind, _, _ in jitters])  # (J,)
+    factors = np.stack([_between(uniform[:, 0], 1.0, radius) for _, radius, uniform in jitters], axis=1)  # (N, J)
+    order = places.argsort(axis=1)  # (N, J)
+    pairs = np.stack([kinds[order], np.take_along_axis(factors, order, axis=1)], axis=2).astype(np.float32)
+    return [pairs[:, place] for place in range(len(jitters))]
 
 
 def _between(uniform: np.ndarray, middle: float, radius: float) -> np.ndarray:

@@ -35,10 +35,11 @@ class Mix:
     ) -> tuple[Tensor, Tensor]:
         """Mixed images (N, C, H, W), and the share of each class in them (N, K), float32.
 
-        torchvision draws from torch's global CPU generator; it starts here from the state of `generator` (a CPU
-        generator, which is left as it is) and is put back afterwards.
+        torchvision draws from torch's global CPU generator; `generator`, a CPU generator too, stands in for it.
         """
         transform = self.transform(alpha=self.entry.alpha, num_classes=num_classes)
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(generator.get_state())
-            return transform(images, labels)
+            mixed = transform(images, labels)
+            generator.set_state(torch.get_rng_state())
+        return mixed

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.augment import NoAugment
+from core.augment import NoAugment, batch, draws
 from core.augment import Photo as PhotoEntry
-from core.augment import batch, draws
 
 
 class Plain:
@@ -26,14 +25,14 @@ class Plain:
 
 
 class Photo:
-    """Augments each image by its own parameters: on the CPU by a fused kernel, elsewhere by torch.
+    """Augments each image by its own parameters: on the CPU by fused loops, elsewhere by torch.
 
-    `compile` puts torch.compile around the torch path; its first batch then takes some seconds.
+    `compile` puts torch.compile around the torch path, whose first batch then takes some seconds.
     """
 
     def __init__(self, entry: PhotoEntry, *, compile: bool = False):
         self.entry = entry
-        self.torch_path = torch.compile(batch.augment) if compile else batch.augment
+        self.on_device = torch.compile(batch.augment) if compile else batch.augment
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
         """The parameters float32 (N, D) of one epoch on the CPU; row i belongs to image i of the split."""
@@ -44,4 +43,8 @@ class Photo:
 
         Gives float32 (N, 3, H, W) in [0, 1], channels last in memory.
         """
-        return self.torch_path(images, rows)
+        if images.device.type == "cpu":
+            from core.augment import fused  # imports numba, which other devices need not wait for
+
+            return fused.augment(images, rows)
+        return self.on_device(images, rows.to(images.device, non_blocking=True))

@@ -14,20 +14,24 @@ from pathlib import Path
 from core.data import parallel
 
 SETTLED_NS = 2_000_000_000
-"""A file changed less than this before it was hashed may change again within one tick of a coarse file system's clock."""
+"""A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
 
 
-def digests(root: Path, names: Sequence[str], cache: Path) -> list[str]:
+def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> list[str]:
     """SHA-256 (hex) of each named file below root; where nothing changed since the last call, this costs only stats.
 
-    A file that cannot be read has a digest of its own, "unreadable". The memory is cache/fingerprints/<root>.json.
+    A file that cannot be read has a digest of its own, "unreadable". The memory lies below cache/fingerprints, one file
+    for each root and title.
     """
-    memory = cache / "fingerprints" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+    owner = hashlib.sha256(os.fsencode(f"{root}\n{title}")).hexdigest()[:16]
+    memory = cache / "fingerprints" / f"{owner}.json"
     known = _recall(memory)
     now = time.time_ns()
-    stamps = [_stamp(root / name) for name in names]
+    stamps = [_stamp(f"{root}/{name}") for name in names]
     fresh = [i for i, name in enumerate(names) if stamps[i] is None or known.get(name, [None])[:2] != stamps[i]]
-    hashed = dict(zip(fresh, parallel.each(lambda k: digest(root / names[fresh[k]]), len(fresh)), strict=True))
+    progress = parallel.bar(f"reading {title}")
+    values = parallel.each(lambda k: digest(root / names[fresh[k]]), len(fresh), progress)
+    hashed = dict(zip(fresh, values, strict=True))
     found = [hashed[i] if i in hashed else known[name][2] for i, name in enumerate(names)]
     entries = {
         name: [*stamp, hex]
@@ -61,9 +65,9 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
-def _stamp(path: Path) -> list[int] | None:
+def _stamp(path: str) -> list[int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]

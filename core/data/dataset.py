@@ -49,3 +49,15 @@ class Dataset:
     splits: dict[str, Split]
     fingerprint: str
     display: tuple[str, ...] = ()  # K; names for people (classes.txt), or nothing
+
+
+def refuse_wrong_split(where: str, split: float | None, has_val: bool) -> None:
+    """DataError unless validation images come from exactly one place: a split of their own, or a share of train."""
+    if has_val and split is not None:
+        raise DataError(
+            f"{where}: has a validation split of its own, so `split: {split:g}` would do nothing; remove it"
+        )
+    if not has_val and split is None:
+        raise DataError(
+            f"{where}: has no validation split; set `split`, for example `split: 0.1`, to hold out part of train"
+        )

@@ -1,4 +1,4 @@
-"""What are the digits? Optical recognition of handwritten digits (Alpaydin and Kaynak, UCI 1998), read from scikit-learn."""
+"""What are the digits? Handwritten ones (Alpaydin and Kaynak, UCI 1998), read from the installed scikit-learn."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from core.data.dataset import DataError
@@ -42,7 +42,7 @@ def scan(root: Path) -> Layout:
     if not (root / "train").is_dir():
         raise DataError(f"{root}: no train folder; images belong in train/<class>/")
     faults: list[str] = []
-    classes = tuple(sorted(_folders(root / "train"), key=_integers_by_value(_folders(root / "train"))))
+    classes = _ordered(_folders(root / "train"))
     if not classes:
         raise DataError(f"{root / 'train'}: no class folders; images belong in train/<class>/")
     splits = {"train": _by_class(root, "train", classes, faults)}
@@ -63,19 +63,18 @@ def scan(root: Path) -> Layout:
     return Layout(root=root, classes=classes, display=_display(root, classes), splits=splits, faults=tuple(faults))
 
 
-def _integers_by_value(names: list[str]):
-    if all(name.isascii() and name.isdigit() for name in names):
-        return lambda name: (int(name), name)
-    return lambda name: name
+def _ordered(names: list[str]) -> tuple[str, ...]:
+    integers = all(name.isascii() and name.isdigit() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if integers else 0, name)))
 
 
 def _by_class(root: Path, split: str, classes: tuple[str, ...], faults: list[str]) -> tuple[File, ...]:
-    strays = [name for name in sorted(os.listdir(root / split)) if _is_image(name) and not (root / split / name).is_dir()]
+    strays = sorted(entry.name for entry in os.scandir(root / split) if _is_image(entry.name) and not entry.is_dir())
     faults += [f"{root / split / name}: outside the class folders; move it into one" for name in strays]
     for name in sorted(set(_folders(root / split)) - set(classes)):
         faults.append(f"{root / split / name}: no such class in train; the classes are the folders of train")
     return tuple(
-        File(f"{split}/{name}/{image}", str(PurePosixPath(name, image).with_suffix("")), label)
+        File(f"{split}/{name}/{image}", f"{name}/{_bare(image)}", label)
         for label, name in enumerate(classes)
         for image in _images(root / split / name, faults)
     )
@@ -86,7 +85,7 @@ def _test(root: Path, classes: tuple[str, ...], faults: list[str]) -> tuple[File
     if any(name in classes for name in folders):
         return _by_class(root, "test", classes, faults)
     images = _images(root / "test", faults)
-    names = [str(PurePosixPath(image).with_suffix("")) for image in images]
+    names = list(map(_bare, images))
     taken: dict[str, str] = {}
     for name, image in zip(names, images, strict=True):
         if name in taken:
@@ -111,7 +110,7 @@ def _labels(path: Path, classes: tuple[str, ...], names: list[str], faults: list
                 faults.append(f"{path}: no column {' and '.join(sorted(missing))}; it needs image_name and label")
                 return {}
             for row in rows:
-                name, label = _bare(row["image_name"] or ""), (row["label"] or "").strip()
+                name, label = _bare((row["image_name"] or "").strip()), (row["label"] or "").strip()
                 where = f"{path}:{rows.line_num}"
                 if name not in known:
                     faults.append(f"{where}: no image test/{name}; add it or remove the row")
@@ -145,13 +144,15 @@ def _folders(folder: Path) -> list[str]:
 
 def _images(folder: Path, faults: list[str]) -> list[str]:
     """Images at any depth, as sorted paths with "/"; a link that leads nowhere counts, so that it is reported."""
+
+    def unlistable(error: OSError) -> None:
+        faults.append(f"{error.filename}: cannot be listed ({error.strerror})")
+
     found = []
-    if not folder.is_dir():
-        return []
-    for place, folders, files in os.walk(folder, onerror=lambda error: faults.append(f"{error.filename}: {error.strerror}")):
+    for place, folders, files in os.walk(folder, onerror=unlistable) if folder.is_dir() else ():
         folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(place).relative_to(folder)
-        found += [(below / name).as_posix() for name in files if _is_image(name)]
+        below = os.path.relpath(place, folder).replace(os.sep, "/") + "/"
+        found += [f"{below}{name}".removeprefix("./") for name in files if _is_image(name)]
     return sorted(found)
 
 
@@ -160,4 +161,6 @@ def _is_image(name: str) -> bool:
 
 
 def _bare(name: str) -> str:
-    return os.path.splitext(name.strip())[0] if _is_image(name.strip()) else name.strip()
+    """A name without its extension, if it has that of an image."""
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in EXTENSIONS else name

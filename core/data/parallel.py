@@ -1,4 +1,4 @@
-"""How is one thing done for every image, on all cores, in sight? With threads, since PIL, hashing and files free the GIL."""
+"""How is one thing done for every image, on all cores and in sight? By threads: PIL and hashing free the GIL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) from time to time, and at the end."""
 
 CHUNK = 32
-"""Images per task: few enough for a smooth bar, enough that tasks cost nothing."""
+"""The most images per task: few enough for a smooth bar, enough that tasks cost nothing."""
 
 
 def each(work: Callable[[int], Result], count: int, progress: Progress | None = None) -> list[Result]:
@@ -22,12 +22,15 @@ def each(work: Callable[[int], Result], count: int, progress: Progress | None = 
 
     Threads also work inside daemonic worker processes, which may not have children, and share one page cache.
     """
-    starts = range(0, count, CHUNK)
+    chunk = max(1, min(CHUNK, count // (4 * cores())))
+    starts = range(0, count, chunk)
     results: dict[int, list[Result]] = {}
     done = 0
     pool = ThreadPoolExecutor(max(1, min(len(starts), cores())))
     try:
-        futures = {pool.submit(lambda at: [work(i) for i in range(at, min(at + CHUNK, count))], at): at for at in starts}
+        futures = {
+            pool.submit(lambda at: [work(i) for i in range(at, min(at + chunk, count))], at): at for at in starts
+        }
         for future in as_completed(futures):
             results[futures[future]] = future.result()
             done += len(results[futures[future]])

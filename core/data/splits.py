@@ -1,12 +1,18 @@
-"""Which images are held out? A stratified draw that depends on the labels and its own seed alone."""
+"""Which images make up a split? Those that can be read, and a stratified draw where a part has to be held out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core import streams
+from core.data.dataset import Split
+from core.data.views import Rows
+
+if TYPE_CHECKING:
+    from core.data.cache import Decoded
 
 
 def stratified(labels: np.ndarray, held_out: Sequence[float], seed: int) -> list[np.ndarray]:
@@ -24,4 +30,30 @@ def stratified(labels: np.ndarray, held_out: Sequence[float], seed: int) -> list
             part.append(rows[:count])
             rows = rows[count:]
         parts[0].append(rows)
-    return [np.sort(np.concatenate(part)) for part in parts]
+    return [np.sort(np.concatenate([np.empty(0, np.int64), *part])) for part in parts]
+
+
+def readable_rows(found: Mapping[str, Decoded], split: float | None, seed: int) -> dict[str, tuple[str, np.ndarray]]:
+    """For "train", "val" and "test": where its images come from, and which rows there, without unreadable ones.
+
+    Where `split` is a share, that much of train is held out as val.
+    """
+    rows = {
+        name: (name, np.setdiff1d(np.arange(len(every.labels)), list(every.unreadable)))
+        for name, every in found.items()
+    }
+    if split is not None:
+        _, kept = rows["train"]
+        train, val = stratified(found["train"].labels[kept], (split,), seed)
+        rows = {**rows, "train": ("train", kept[train]), "val": ("train", kept[val])}
+    return {name: rows[name] for name in ("train", "val", "test") if name in rows}
+
+
+def chosen(every: Decoded, rows: np.ndarray, names: Sequence[str]) -> Split:
+    """The chosen rows of what was decoded; unlabelled where any label is missing."""
+    labels = every.labels[rows]
+    return Split(
+        images=every.images if len(rows) == len(every.images) else Rows(every.images, rows),
+        labels=labels if np.all(labels >= 0) else None,
+        names=tuple(names),
+    )

@@ -20,9 +20,6 @@ class Decoder(Protocol):
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         """Pixels (size, size, 3) uint8 and label (-1: none) of one image; raises Unreadable."""
 
-    def where(self, index: int) -> str:
-        """The name of one image in messages."""
-
 
 class Rows:
     """Chosen rows of other images, without a copy."""

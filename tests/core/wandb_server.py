@@ -67,7 +67,9 @@ class WandbServer(ThreadingHTTPServer):
             return {"createRunFiles": {"runID": name, "uploadHeaders": [], "files": files}}
         if operation in ("Viewer", "GetDefaultEntity"):
             teams: dict[str, Any] = {"edges": []}
-            return {"viewer": {"id": "me", "username": "me", "email": "", "flags": "{}", "entity": "me", "teams": teams}}
+            return {
+                "viewer": {"id": "me", "username": "me", "email": "", "flags": "{}", "entity": "me", "teams": teams}
+            }
         if operation == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
         if "project" in given and operation in ("Run", "GetRun", "RunHistoryKeys"):

@@ -51,6 +51,12 @@ def test_within_one_bin_right_and_wrong_answers_balance():
     assert calibration_error(probabilities, np.array([0, 0, 0, 1, 1])) == pytest.approx(0.2)
 
 
+def test_bins_are_open_to_the_left():
+    """0.6 = 9/15 closes the bin of 0.58: a wrong and a right answer there leave a gap of (0.6 - 0.42) / 2."""
+    probabilities = np.array([[0.6, 0.4], [0.58, 0.42]])
+    assert calibration_error(probabilities, np.array([1, 0])) == pytest.approx(0.09)
+
+
 def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_is_not():
     certain = np.eye(3)
     assert calibration_error(certain, np.arange(3)) == 0

@@ -1,0 +1,152 @@
+"""What else moved when an arm changed its factor? Facts with their size, from configs and from finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from ablations.resolve import describe, differences
+from ablations.spec import Ablation
+from core.config import RunConfig
+
+Records = Mapping[str, list[dict[str, Any]]]
+"""Arm -> the records of its finished runs."""
+
+ASSUMED_NUM_CLASSES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One fact about an arm against the baseline."""
+
+    arm: str
+    kind: str
+    """factor, parameters, flops, images, steps, seconds, weights, data, software or hardware."""
+    text: str
+    severity: Literal["factor", "moved", "confound"]
+    """What was asked for; what came along with it; what makes the comparison ambiguous."""
+
+
+def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, num_classes: int) -> list[Finding]:
+    """All findings, arm by arm; costs come from the configs, so that no run needs to exist."""
+    costs = {arm: _cost(config, num_classes) for arm, config in arms.items()}
+    findings: list[Finding] = []
+    for arm in ablation.arms[1:]:
+        config, baseline = arms[arm.name], arms[ablation.baseline]
+        several = arm.compound and not ablation.grid
+        found = [
+            *_factors(arm.delta, describe(arm), config, baseline, several),
+            *_moved(costs[arm.name], costs[ablation.baseline]),
+            *_weights(config, baseline),
+            *_between_runs(records.get(arm.name, []), records.get(ablation.baseline, [])),
+        ]
+        findings += [Finding(arm=arm.name, kind=kind, text=text, severity=severity) for kind, text, severity in found]
+    return findings
+
+
+def as_text(ablation: Ablation, findings: list[Finding]) -> Iterator[str]:
+    """The findings as lines for a terminal."""
+    yield f"{ablation.ablation}: {ablation.question}"
+    for arm in ablation.arms[1:]:
+        yield f"  {arm.name} against {ablation.baseline}"
+        for each in findings:
+            if each.arm == arm.name:
+                yield f"    {each.severity:8}  {each.text}"
+
+
+Found = tuple[str, str, Literal["factor", "moved", "confound"]]
+
+
+def _factors(
+    delta: Mapping[str, Any], description: str, config: RunConfig, baseline: RunConfig, several: bool
+) -> Iterator[Found]:
+    """The leaves that differ, under the factor that they belong to."""
+    leaves = list(differences(config, baseline))
+    for factor in delta:
+        changed = [f"{path} {old} -> {new}" for path, old, new in leaves if f"{path}.".startswith(f"{factor}.")]
+        if changed:
+            yield "factor", "changes " + ", ".join(changed), "confound" if several else "factor"
+    if several:
+        num = sum(any(f"{path}.".startswith(f"{factor}.") for path, _, _ in leaves) for factor in delta)
+        if num > 1:
+            yield "factor", f"{num} factors changed at once: no difference can be given to one of them", "confound"
+
+
+def _cost(config: RunConfig, num_classes: int) -> dict[str, float]:
+    from core.measure import network_cost
+
+    views = 2 if config.loss.name == "contrastive" else 1
+    cost = network_cost(config, num_classes)
+    return {**cost, "images": views * config.epochs, "steps": config.epochs / config.batch_size}
+
+
+def _moved(cost: Mapping[str, float], baseline: Mapping[str, float]) -> Iterator[Found]:
+    """Sizes that changed with the factor."""
+    wording: dict[str, tuple[str, Callable[[float, float], str]]] = {
+        "parameters": ("parameters", lambda new, old: f"{_count(new - old, sign=True)} -> {_count(new)} parameters"),
+        "head_parameters": (
+            "parameters",
+            lambda new, old: f"{_count(new - old, sign=True)} -> {_count(new)} head parameters",
+        ),
+        "flops_per_image": ("flops", lambda new, old: f"{new / old:.2f}x FLOPs per image -> {_count(new)}"),
+        "images": ("images", lambda new, old: f"sees {new / old:.1f}x images"),
+        "steps": ("steps", lambda new, old: f"takes {new / old:.1f}x optimizer steps"),
+    }
+    for name, (kind, word) in wording.items():
+        if cost[name] != baseline[name]:
+            yield kind, word(cost[name], baseline[name]), "confound" if kind in ("images", "steps") else "moved"
+
+
+def _weights(config: RunConfig, baseline: RunConfig) -> Iterator[Found]:
+    """Where pretrained values come from, which may change although no setting of that name does."""
+
+    def origin(each: RunConfig) -> str:
+        name = each.model.weights
+        return name if name == "none" or "/" in name else f"{each.model.backbone.name} {name}"
+
+    ours, theirs = origin(config), origin(baseline)
+    if ours != theirs and "none" not in (ours, theirs):
+        yield "weights", f"starts from other pretrained weights: {theirs} -> {ours}", "confound"
+
+
+def _between_runs(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> Iterator[Found]:
+    """What finished runs say: seconds, data, software, hardware."""
+    if not records or not baseline:
+        return
+    seconds, base_seconds = (fmean(each["cost"]["seconds"] for each in group) for group in (records, baseline))
+    yield "seconds", f"{seconds / base_seconds:.2f}x wall time -> {seconds:.0f} s per run", "moved"
+    facts = [
+        ("data", "data fingerprint", "data_fingerprint"),
+        ("software", "library versions", "provenance.packages"),
+        ("software", "commit of the suite", "provenance.suite.commit"),
+        ("hardware", "device", "provenance.device.name"),
+        ("hardware", "CPU threads", "provenance.threads"),
+    ]
+    for kind, name, path in facts:
+        ours, theirs = ({_fact(each, path) for each in group} for group in (records, baseline))
+        if ours != theirs:
+            yield kind, f"{name} differs between the runs: {_some(theirs)} -> {_some(ours)}", "confound"
+
+
+def _fact(record: Mapping[str, Any], path: str) -> str:
+    """The value at a dotted path of a record as text; records of other versions may not have it."""
+    value: Any = record
+    for step in path.split("."):
+        value = value.get(step, "unknown") if isinstance(value, Mapping) else "unknown"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
+    return str(value)
+
+
+def _some(values: set[str]) -> str:
+    return " / ".join(sorted(values))
+
+
+def _count(value: float, sign: bool = False) -> str:
+    """A number with three digits and k, M or G."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:{'+' if sign else ''}.3g}{unit}"
+    return f"{value:{'+' if sign else ''}.0f}"

@@ -1,0 +1,165 @@
+"""How is an image decoded only once? Into one uint8 array per split, mapped from disk by all runs, arms, trials."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.data import parallel, shelf
+from core.data.dataset import DataError, Images
+from core.data.decode import RECIPE, Unreadable
+from core.data.views import Decoder, OnTheFly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """The images of one split as they were found, before anything is left out or held out."""
+
+    images: Images  # N H W 3, uint8; an unreadable image is black
+    labels: np.ndarray  # N, int64; -1 where there is none
+    unreadable: dict[int, str]  # index -> reason
+
+
+def decoded(
+    cache: Path,
+    fingerprint: str,
+    decoders: Mapping[str, Decoder],
+    *,
+    title: str,
+    progress: parallel.Progress | None = None,
+) -> dict[str, Decoded]:
+    """Open the decoded splits of a data set, building them if need be: np.memmap, or decoded on the fly past the limit.
+
+    One folder per (fingerprint, size, RECIPE) below cache/decoded. It appears whole, by a rename, or not at all.
+    `progress(done, total)` is called while images are decoded; without one, a terminal shows a bar.
+    """
+    sizes = {decoder.size for decoder in decoders.values()}
+    assert len(sizes) == 1
+    key = f"{fingerprint[:16]}-{sizes.pop()}px-r{RECIPE}"
+    place = shelf.shelf(cache) / key
+    found = _open(place, decoders)
+    if found is None:
+        with shelf.writing(cache, key):
+            found = _open(place, decoders)  # another process may have built it meanwhile
+            if found is None:
+                _build(cache, place, decoders, title, progress or parallel.bar(f"decoding {title}"))
+                found = _open(place, decoders)
+    if found is None:
+        raise DataError(f"{place}: written, but cannot be read back; is the disk sound?")
+    return found
+
+
+def _open(place: Path, decoders: Mapping[str, Decoder]) -> dict[str, Decoded] | None:
+    """The splits if the folder is whole and fits; else None."""
+    manifest = shelf.manifest(place)
+    if manifest is None:
+        return None
+    found = {}
+    try:
+        for split, decoder in decoders.items():
+            labels = np.load(place / f"{split}.labels.npy")
+            images: Images = OnTheFly(decoder)
+            if manifest["stored"]:
+                images = np.load(place / f"{split}.npy", mmap_mode="r")
+            if images.shape != OnTheFly(decoder).shape or len(labels) != len(decoder):
+                return None
+            unreadable = {int(index): reason for index, reason in manifest["unreadable"][split].items()}
+            found[split] = Decoded(images=images, labels=labels, unreadable=unreadable)
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
+
+
+def _build(
+    cache: Path, place: Path, decoders: Mapping[str, Decoder], title: str, progress: parallel.Progress | None
+) -> None:
+    if place.exists():  # damaged
+        shelf.discard(place)
+    counts = {split: len(decoder) for split, decoder in decoders.items()}
+    num_bytes = sum(len(decoder) * decoder.size**2 * 3 for decoder in decoders.values())
+    room, words = shelf.room(cache)
+    stored = num_bytes <= room
+    if not stored:
+        print(
+            f"{title}: {num_bytes / 1e9:.1f} GB decoded are too much for the cache ({words}); images will be decoded "
+            "anew in every epoch",
+            file=sys.stderr,
+        )
+    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+    try:
+        unreadable, before = {}, 0
+        for split, decoder in decoders.items():
+            unreadable[split] = _fill(temporary, split, decoder, stored, _part(progress, before, sum(counts.values())))
+            before += len(decoder)
+        manifest = {
+            "title": title,
+            "num_images": counts,
+            "size": next(iter(decoders.values())).size,
+            "num_bytes": num_bytes if stored else 0,
+            "stored": stored,
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "unreadable": unreadable,
+        }
+        _write_synced(temporary / shelf.MANIFEST, json.dumps(manifest, indent=1).encode())
+        os.rename(temporary, place)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # a file system without locks let another builder be first
+            return
+        raise DataError(
+            f"{place}: cannot be written ({error.strerror}); free the disk, set ABLATE_CACHE to another folder, or "
+            f"{shelf.LIMIT}=0 to decode on the fly"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(
+    folder: Path, split: str, decoder: Decoder, stored: bool, progress: parallel.Progress | None
+) -> dict[int, str]:
+    """Decode one split, each image straight to its place in the file, so that memory stays small."""
+    labels = np.full(len(decoder), -1, np.int64)
+    unreadable: dict[int, str] = {}
+    with contextlib.ExitStack() as stack:
+        if stored:
+            shape = (len(decoder), decoder.size, decoder.size, 3)
+            path = folder / f"{split}.npy"
+            start = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).offset
+            file = stack.enter_context(path.open("r+b", buffering=0))
+
+        def one(index: int) -> None:
+            try:
+                image, labels[index] = decoder(index)
+            except Unreadable as error:
+                unreadable[index] = str(error)
+                return
+            if stored and os.pwrite(file.fileno(), image.tobytes(), start + index * image.nbytes) < image.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        parallel.each(one, len(decoder), progress)
+        if stored:
+            os.fsync(file.fileno())
+    np.save(folder / f"{split}.labels.npy", labels)
+    return dict(sorted(unreadable.items()))
+
+
+def _part(progress: parallel.Progress | None, before: int, total: int) -> parallel.Progress | None:
+    """The progress of one split as progress of the whole."""
+    return progress and (lambda done, _: progress(before + done, total))
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,141 @@
+"""What does a run see of a folder of photographs?"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.data import contents, layout
+from core.data.dataset import DataError, Dataset, refuse_wrong_split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from core.data import Folder
+    from core.data.cache import Decoded
+    from core.data.parallel import Progress
+
+
+class FolderSource:
+    """A folder with train/<class>/, val/<class>/ and test/; layout.py says which forms they may take."""
+
+    def __init__(self, entry: Folder, *, data_root: Path, cache: Path):
+        self.entry, self.cache = entry, cache
+        self.folder = (data_root / Path(entry.path).expanduser()).resolve()
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of every file's content, path, split and class; DataError where the layout is at fault.
+
+        Neither the place of the folder nor how it is read (`size`, `allow`) matters to it.
+        """
+        refuse_wrong_split(str(self.folder), self.entry.split, "val" in self._layout.splits)
+        return self._content
+
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """The splits, decoded once into the cache; DataError lists every unreadable and every leaked image."""
+        from core.data.splits import chosen, readable_rows
+
+        fingerprint = self.fingerprint()
+        found = self.decoded(progress)
+        rows = readable_rows(found, self.entry.split, self.entry.split_seed)
+        faults = [] if "unreadable" in self.entry.allow else self._unreadable(found)
+        faults += [] if "leaked" in self.entry.allow else self._leaked(rows)
+        faults += [f"{self.folder}: no readable image in the {name} split" for name in rows if not len(rows[name][1])]
+        if faults:
+            raise DataError(faults)
+        files = self._layout.splits
+        return Dataset(
+            classes=self._layout.classes,
+            display=self._layout.display,
+            fingerprint=fingerprint,
+            splits={
+                name: chosen(found[origin], kept, [files[origin][row].name for row in kept])
+                for name, (origin, kept) in rows.items()
+            },
+        )
+
+    def decoded(self, progress: Progress | None = None) -> dict[str, Decoded]:
+        """The splits as they lie in the folder, from the cache, which is built if need be."""
+        from core.data.cache import decoded
+
+        decoders = {
+            split: FileDecoder(self.folder, files, self.entry.size) for split, files in self._layout.splits.items()
+        }
+        return decoded(self.cache, self._content, decoders, title=str(self.folder), progress=progress)
+
+    @cached_property
+    def _layout(self) -> layout.Layout:
+        if not self.folder.is_dir():
+            raise DataError(
+                f"{self.folder}: no such folder; give the one that '{self.entry.path}' lies in with --data-root DIR or "
+                "ABLATE_DATA, or an absolute path"
+            )
+        found = layout.scan(self.folder)
+        if found.faults:
+            raise DataError(found.faults)
+        return found
+
+    @cached_property
+    def _content(self) -> str:
+        lines = [
+            "\0".join((split, below, "" if file.label is None else self._layout.classes[file.label], digest, "\n"))
+            for split, files in self._layout.splits.items()
+            for file, digest in zip(files, self._digests[split], strict=True)
+            for below in [file.path.partition("/")[2]]  # the validation folder has three names
+        ]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    @cached_property
+    def _digests(self) -> dict[str, list[str]]:
+        """SHA-256 of the files of each split, in order."""
+        paths = [file.path for files in self._layout.splits.values() for file in files]
+        found = iter(contents.digests(self.folder, paths, self.cache, title=str(self.folder)))
+        return {split: [next(found) for _ in files] for split, files in self._layout.splits.items()}
+
+    def _unreadable(self, found: dict[str, Decoded]) -> list[str]:
+        return [
+            f"{self.folder / self._layout.splits[split][row].path}: unreadable: {reason}; replace or remove it, or set "
+            "`allow: [unreadable]` to leave it out"
+            for split, every in found.items()
+            for row, reason in every.unreadable.items()
+        ]
+
+    def _leaked(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[str]:
+        pairs = [
+            (name, self._layout.splits[split][row].path, self._digests[split][row])
+            for name, (split, kept) in rows.items()
+            for row in kept
+        ]
+        return [
+            f"{self.folder}: the same image in {' and '.join(dict.fromkeys(names))}: {', '.join(paths)}; keep it "
+            "in one split, or set `allow: [leaked]`"
+            for names, paths in leaked(pairs)
+        ]
+
+
+class FileDecoder:
+    """The image files of one split."""
+
+    def __init__(self, folder: Path, files: tuple[layout.File, ...], size: int):
+        self.folder, self.files, self.size = folder, files, size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __call__(self, index: int) -> tuple[np.ndarray, int]:
+        """Pixels (size, size, 3) uint8 and label (-1: none); raises Unreadable."""
+        from core.data.decode import read
+
+        label = self.files[index].label
+        return read(self.folder / self.files[index].path, self.size), -1 if label is None else label
+
+
+def leaked(images: list[tuple[str, str, str]]) -> list[tuple[list[str], list[str]]]:
+    """Contents that more than one split has, from (split, path, digest) of every image: their splits and paths."""
+    by_content: dict[str, list[tuple[str, str]]] = {}
+    for split, path, digest in images:
+        by_content.setdefault(digest, []).append((split, path))
+    groups = [group for group in by_content.values() if len({split for split, _ in group}) > 1]
+    return [([split for split, _ in group], [path for _, path in group]) for group in groups]

@@ -1,0 +1,133 @@
+"""What does a reader see? One self-contained page per ablation and an index of them, as HTML and as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.analysis import Analysis
+from reports.palette import inks
+from reports.series import MEASURES
+from reports.tables import Table
+from reports.writers import markdown, to_markdown
+
+Images = Callable[[str, str], bytes | None]
+"""(split, name of the image) -> a small PNG or JPEG file, or None."""
+
+_SPLITS = {"val": "validation", "test": "test"}
+_MAX_MATRIX_CLASSES = 30
+
+
+def report_html(analysis: Analysis, audit: Sequence[Mapping[str, str]], figures: Mapping[str, bytes], images: Images | None) -> str:
+    """The page of one ablation: no network, no other file; `figures` serve readers without JavaScript."""
+    return _ENVIRONMENT.get_template("report.html").render(
+        **_common(analysis, audit),
+        inks=inks([arm.name for arm in analysis.design.arms], analysis.design.baseline),
+        data=_script_json(_chart_data(analysis)),
+        still={name.partition(".")[0]: _data_uri(content, "image/svg+xml") for name, content in figures.items() if name.endswith(".svg")},
+        thumbnails=_thumbnails(analysis, images),
+        tint=_tint,
+    )
+
+
+def report_markdown(analysis: Analysis, audit: Sequence[Mapping[str, str]]) -> str:
+    """The same report as text for a repository or a message; figures lie beside it."""
+    return _ENVIRONMENT.get_template("report.md").render(**_common(analysis, audit))
+
+
+def index_html(analyses: Sequence[Analysis]) -> str:
+    """The first page of several reports: each question with its answer."""
+    return _ENVIRONMENT.get_template("index.html").render(analyses=analyses)
+
+
+def index_markdown(analyses: Sequence[Analysis]) -> str:
+    """The index as text."""
+    return _ENVIRONMENT.get_template("index.md").render(analyses=analyses)
+
+
+def _common(analysis: Analysis, audit: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    return {
+        "analysis": analysis,
+        "design": analysis.design,
+        "tables": analysis.tables,
+        "arms": {arm.name: arm for arm in analysis.design.arms},
+        "audit": audit,
+        "split": _SPLITS[analysis.split],
+    }
+
+
+def _chart_data(analysis: Analysis) -> dict[str, Any]:
+    """What the page's script draws from."""
+    answer = [row.values | {"text": row.texts["difference"]} for row in analysis.tables["answer"].rows]
+    costs = {row.values["arm"]: row.values for row in analysis.tables["cost"].rows}
+    confusions = analysis.confusions
+    return {
+        "arms": [arm.name for arm in analysis.design.arms],
+        "dashes": [" ".join(map(str, ink.dash)) for ink in _inks_in_order(analysis)],
+        "baseline": analysis.design.baseline,
+        "margin": analysis.design.margin,
+        "accuracy": f"{_SPLITS[analysis.split]} accuracy (%)".capitalize(),
+        "answer": answer,
+        "cost": [costs[row["arm"]] for row in answer],
+        "series": [{"measure": measure, "title": MEASURES[measure], "lines": lines} for measure, lines in analysis.series.items()],
+        "confusions": confusions if confusions and len(confusions["classes"]) <= _MAX_MATRIX_CLASSES else None,
+    }
+
+
+def _inks_in_order(analysis: Analysis) -> list[Any]:
+    found = inks([arm.name for arm in analysis.design.arms], analysis.design.baseline)
+    return [found[arm.name] for arm in analysis.design.arms]
+
+
+def _thumbnails(analysis: Analysis, images: Images | None) -> dict[str, str]:
+    """Name -> data URI of the images that the page names."""
+    table = analysis.tables.get("disagreements")
+    found = {}
+    for row in table.rows if images and table else ():
+        name = str(row.values["image"])
+        content = images(analysis.split, name) if images else None
+        if content:
+            found[name] = _data_uri(content, "image/jpeg" if content.startswith(b"\xff\xd8") else "image/png")
+    return found
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _script_json(data: Any) -> Markup:
+    """JSON that may stand inside a script element: no `<` that could end it, no line separator that JavaScript splits at."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _tint(value: float | None, largest: float = 12.0) -> float:
+    """The strength, in [-1, 1], with which a cell is coloured for a difference in pp."""
+    return 0.0 if value is None else round(max(-1.0, min(1.0, value / largest)), 2)
+
+
+def _included(name: str) -> Markup:
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _markdown_table(table: Table) -> str:
+    return to_markdown(table)
+
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_TEMPLATES),
+    autoescape=lambda name: name is None or name.endswith(".html"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_ENVIRONMENT.filters |= {"markdown": markdown, "pipes": _markdown_table}
+_ENVIRONMENT.globals["included"] = _included

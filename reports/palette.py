@@ -1,0 +1,40 @@
+"""Which colour and dash does an arm have? The same in every figure and on the page, and told apart by colour-blind eyes.
+
+Source: Okabe and Ito 2008, Color Universal Design, a little darker for thin lines on white and lighter for a dark page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_BASELINE = ("#5f5e5a", "#b9b6ae")
+_ARMS = (
+    ("#0072b2", "#62b3ea"),
+    ("#cf5a00", "#f2915a"),
+    ("#00916a", "#45c9a0"),
+    ("#a9508a", "#df98c4"),
+    ("#b07d00", "#e6b84f"),
+    ("#3a8fc4", "#9ad2f4"),
+)
+_DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.5), (1.5, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ink:
+    """How an arm is drawn: hexadecimal colours on a light and a dark ground, dash lengths (none: solid)."""
+
+    light: str
+    dark: str
+    dash: tuple[float, ...]
+
+
+def inks(arms: Sequence[str], baseline: str) -> dict[str, Ink]:
+    """Arm -> its ink: grey for the baseline, then six colours, then the same again with dashes."""
+    found = {}
+    others = [arm for arm in arms if arm != baseline]
+    for index, arm in enumerate(others):
+        light, dark = _ARMS[index % len(_ARMS)]
+        found[arm] = Ink(light=light, dark=dark, dash=_DASHES[index // len(_ARMS) % len(_DASHES)])
+    found[baseline] = Ink(light=_BASELINE[0], dark=_BASELINE[1], dash=())
+    return found

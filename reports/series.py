@@ -1,0 +1,50 @@
+"""How did training go? One line per arm and measure: the mean over seeds, the range of the seeds, the kept epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reports.digits import significant
+from reports.results import Results
+
+MEASURES = {
+    "val/accuracy": "Validation accuracy (%)",
+    "val/loss": "Validation loss",
+    "train/accuracy": "Training accuracy (%)",
+    "train/loss": "Training loss",
+}
+Series = dict[str, Any]
+
+
+def training_series(results: Results) -> dict[str, list[Series]]:
+    """Measure -> one series per arm: `epochs`, and per epoch `mean`, `low`, `high` over the seeds; accuracies in percent.
+
+    `best` lists [epoch, value] of the kept epoch of each seed, for validation measures. An epoch that only some seeds
+    reached is averaged over those. Measures that no run recorded are left out.
+    """
+    found: dict[str, list[Series]] = {}
+    for measure in MEASURES:
+        lines = [_series(results, arm.name, measure) for arm in results.design.arms]
+        if any(line["epochs"] for line in lines):
+            found[measure] = lines
+    return found
+
+
+def _series(results: Results, arm: str, measure: str) -> Series:
+    scale = 100.0 if measure.endswith("accuracy") else 1.0
+    histories, best = [], []
+    for run in results.of_arm(arm):
+        assert run.record is not None
+        history = {row["epoch"]: scale * row[measure] for row in run.record["history"] if measure in row}
+        kept = run.record["metrics"].get("best_epoch")
+        if measure.startswith("val/") and kept in history:
+            best.append([kept, significant(history[kept], 5)])
+        histories.append(history)
+    epochs = sorted({epoch for history in histories for epoch in history})
+    values = np.array([[history.get(epoch, np.nan) for epoch in epochs] for history in histories])  # S E
+    line: Series = {"arm": arm, "epochs": epochs, "num_seeds": len(histories), "best": best}
+    for name, reduce in (("mean", np.nanmean), ("low", np.nanmin), ("high", np.nanmax)):
+        line[name] = [significant(value, 5) for value in reduce(values, axis=0)] if epochs else []
+    return line

@@ -1,0 +1,146 @@
+"""Is a spec a controlled comparison by its grammar, and does every fault say what, where and what to do?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.resolve import differences, resolve
+from ablations.spec import SHIPPED, find_specs
+from core.schema import SchemaError
+
+BASE = "data: digits\nepochs: 2\nmodel: {backbone: {name: bottleneck}, head: {name: linear, dropout: 0.2}}\n"
+SPEC = """ablation: dropout
+question: Does dropout help?
+base: base.yaml
+seeds: 2
+baseline: some
+arms:
+  none: {model.head.dropout: 0.0}
+  much: {model.head.dropout: 0.7}
+"""
+
+
+def write(folder: Path, spec: str = SPEC, base: str = BASE) -> Path:
+    (folder / "base.yaml").write_text(base)
+    path = folder / "spec.yaml"
+    path.write_text(spec)
+    return path
+
+
+def faults(folder: Path, spec: str, base: str = BASE, overrides: tuple[str, ...] = ()) -> list[str]:
+    with pytest.raises(SchemaError) as caught:
+        resolve(write(folder, spec, base), overrides)
+    return [line.replace(f"{folder}/", "") for line in str(caught.value).splitlines()]
+
+
+def test_an_arm_differs_from_the_baseline_in_its_factor_alone(tmp_path):
+    """Every other leaf of the two RunConfigs is equal."""
+    ablation, arms = resolve(write(tmp_path))
+    assert list(arms) == ["some", "none", "much"]
+    assert list(differences(arms["much"], arms["some"])) == [("model.head.dropout", 0.2, 0.7)]
+    assert ablation.seeds == (0, 1)
+
+
+def test_shared_settings_reach_baseline_and_arms(tmp_path):
+    """The contrastive baseline sees pairs without a pull on them, and the arm differs in the weight alone."""
+    spec = SPEC.replace("seeds", "shared: {loss: {name: contrastive, weight: 0.0}}\nseeds").split("arms:")[0]
+    _, arms = resolve(write(tmp_path, spec + "arms: {pull: {loss.weight: 15.0}}"))
+    assert list(differences(arms["pull"], arms["some"])) == [("loss.weight", 0.0, 15.0)]
+
+
+def test_an_override_reaches_every_arm_and_is_remembered(tmp_path):
+    """`epochs=5` on the command line."""
+    ablation, arms = resolve(write(tmp_path), ("epochs=5", "seeds=3"))
+    assert {config.epochs for config in arms.values()} == {5}
+    assert ablation.overrides == ("epochs=5", "seeds=3")
+    assert ablation.seeds == (0, 1, 2)
+
+
+def test_a_grid_is_a_full_factorial_whose_first_levels_are_the_baseline(tmp_path):
+    """2 x 3 levels are the baseline and five arms."""
+    grid = "grid: {model.head.dropout: [0.2, 0.5], epochs: [2, 3, 4]}"
+    ablation, arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + grid))
+    combinations = {(config.model.head.dropout, config.epochs) for config in arms.values()}
+    assert combinations == {(d, e) for d in (0.2, 0.5) for e in (2, 3, 4)}
+    assert ablation.arms[0].delta == {}
+    assert (arms["some"].model.head.dropout, arms["some"].epochs) == (0.2, 2)
+
+
+def test_a_compound_arm_says_so(tmp_path):
+    """Several factors are allowed where they are wrapped, and the arm is marked."""
+    spec = SPEC.split("arms:")[0] + "arms: {both: {compound: {epochs: 3, batch_size: 32}}}"
+    ablation, arms = resolve(write(tmp_path, spec))
+    assert ablation.arm("both").compound
+    assert len(list(differences(arms["both"], arms["some"]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "words"),
+    [
+        ("{model.head.dropout: 0.7}", "{model.head.dropout: 0.7, epochs: 3}", "spec.yaml:8", "changes 2 factors"),
+        ("{model.head.dropout: 0.7}", "{model.head.dropuot: 0.7}", "spec.yaml:8", "did you mean 'dropout'?"),
+        ("{model.head.dropout: 0.7}", "{model.head.dropout: 7}", "spec.yaml:8", "less than 1"),
+        ("{model.head.dropout: 0.7}", "{modle.head: 3}", "spec.yaml:8", "did you mean 'model'?"),
+        ("{model.head.dropout: 0.7}", "{model: {normalize: imagenet}}", "spec.yaml:8", "holds several factors"),
+        ("{model.head.dropout: 0.7}", "{seed: 3}", "spec.yaml:8", "the seed is no factor"),
+        ("{model.head.dropout: 0.7}", "{epochs.x: 3}", "spec.yaml:8", "no settings"),
+        ("{model.head.dropout: 0.7}", "{}", "spec.yaml:8", "an arm changes something"),
+        ("{model.head.dropout: 0.7}", "0.7", "spec.yaml:8", "{factor: level}"),
+        ("{model.head.dropout: 0.7}", "{model.head.dropout: 0.0}", "spec.yaml:8", "is the same run as 'none'"),
+        ("{model.head.dropout: 0.7}", "{model.backbone: resnet5}", "spec.yaml:8", "unknown name 'resnet5'"),
+        ("much:", "none:", "spec.yaml:8", "the key stands twice (first in line 7)"),
+        ("much:", "a/b:", "spec.yaml:8", "no slash"),
+        ("much:", "some:", "spec.yaml:8", "has the name of the baseline"),
+        ("seeds: 2", "seeds: 0", "spec.yaml:4", "at least 1, not 0"),
+        ("seeds: 2", "seeds: [1, 1]", "spec.yaml:4", "different seeds"),
+        ("seeds: 2", "seeds: {min: 3, max: 2, until: decided}", "spec.yaml:4", "min should not be above max"),
+        ("seeds: 2", "seeds: {min: 3, max: 9}", "spec.yaml:4", "either `until: decided` or `precision:`"),
+        ("seeds: 2", "sedes: 2", "spec.yaml:4", "did you mean 'seeds'?"),
+        ("ablation: dropout", "ablation: a/b", "spec.yaml:1", "no slash"),
+        ("base: base.yaml", "base: other.yaml", "other.yaml", "no such file"),
+        ("question: Does dropout help?\n", "", "spec.yaml:1", "question: is missing"),
+        ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'val/accuracy'?"),
+    ],
+)
+def test_each_fault_of_a_spec_is_one_line_with_its_place(tmp_path, old, new, where, words):
+    """What a user can get wrong, one at a time."""
+    assert old in SPEC
+    [line] = faults(tmp_path, SPEC.replace(old, new))
+    assert line.startswith(where)
+    assert words in line
+
+
+def test_a_fault_of_the_base_points_into_the_base(tmp_path):
+    """Told once, not once for each arm."""
+    [line] = faults(tmp_path, SPEC, BASE.replace("epochs: 2", "epochs: two"))
+    assert line.startswith("base.yaml:2: epochs: ")
+
+
+def test_a_fault_of_an_override_points_to_the_command_line(tmp_path):
+    """An unknown path and a wrong value."""
+    assert faults(tmp_path, SPEC, overrides=("epoks=3",))[0].startswith("command line: epoks: unknown key")
+    assert faults(tmp_path, SPEC, overrides=("epochs=0",))[0].startswith("command line: epochs: ")
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n- 2", "just words"])
+def test_a_spec_that_is_no_mapping_is_one_line(tmp_path, text):
+    """Empty, a list, a sentence."""
+    [line] = faults(tmp_path, text)
+    assert "mapping" in line
+
+
+def test_every_shipped_spec_resolves():
+    """The four of the report, the quickstart, the ones beyond, the ones as published."""
+    names = ["all", *(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())]
+    paths = find_specs(names)
+    assert len(paths) >= 16
+    for path in paths:
+        resolve(path)
+
+
+def test_an_unknown_spec_names_the_nearest():
+    """A slip of the finger in a shipped name."""
+    with pytest.raises(SchemaError, match="did you mean 'quickstart'"):
+        find_specs(["quikstart"])

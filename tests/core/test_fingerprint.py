@@ -1,0 +1,100 @@
+"""Is a run id a function of everything that can change the numbers, and of nothing else?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import get_args
+
+import pytest
+
+from core.config import RunConfig, leaves
+from core.fingerprint import run_id
+from core.menu import Frozen
+from core.runtime import Runtime
+from core.schema import parse, validate
+
+RICH = """
+data: {name: folder, path: photos, size: 64, split: 0.1}
+augment: {name: photo, horizontal_flip: 0.5}
+mix: {name: mixup, alpha: 0.4}
+model:
+  backbone: {name: bottleneck}
+  encoding: {name: sinusoidal}
+  head: {name: linear, dropout: 0.5}
+loss: {name: cross_entropy, label_smoothing: 0.1}
+schedule: {name: cosine, warmup_epochs: 1}
+clip_norm: 10
+ema_decay: 0.99
+"""
+OTHER = {
+    "data.path": "elsewhere",
+    "data.allow": ("leaked",),
+    "model.weights": "IMAGENET1K_V1",
+    "model.normalize": "imagenet",
+    "model.backbone.planes": (8, 16),
+    "model.backbone.blocks": (2, 1),
+    "optimizer.betas": (0.8, 0.999),
+    "precision": "bf16",
+    "selection": "last",
+    "data.split": 0.2,
+}
+
+
+def rich() -> RunConfig:
+    return validate(RunConfig, parse(RICH, source="rich.yaml"))
+
+
+def changed(value):
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else value * 0.5 if value else 0.25
+
+
+def with_leaf(config: RunConfig, path: str, value) -> RunConfig:
+    data = config.model_dump()
+    holder = data
+    *parents, last = path.split(".")
+    for step in parents:
+        holder = holder[step]
+    holder[last] = value
+    return RunConfig.model_validate(data)
+
+
+def test_pinned_ids_do_not_move():
+    """A run of last year is found again; who changes these changes RECIPE's promise."""
+    assert run_id(RunConfig(), "data") == "95acfeb78e65"
+    assert run_id(rich(), "data") == "21c5b975e433"
+
+
+def test_the_id_is_the_sha256_of_sorted_json():
+    """Computed here from the published algorithm, by hand."""
+    content = {"config": rich().model_dump(mode="json"), "data": "d", "recipe": 1}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert run_id(rich(), "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(rich().model_dump()) if not path.endswith(".name")])
+def test_every_leaf_of_the_config_changes_the_id(path):
+    """There is no exclude list."""
+    value = dict(leaves(rich().model_dump()))[path]
+    other = with_leaf(rich(), path, OTHER.get(path) or changed(value))
+    assert run_id(other, "d") != run_id(rich(), "d")
+
+
+def test_the_content_of_the_data_changes_the_id():
+    """The same settings on other images are another run."""
+    assert run_id(rich(), "one") != run_id(rich(), "two")
+
+
+def test_no_field_of_the_runtime_is_a_field_of_the_config():
+    """Where and how is never hashed."""
+
+    def names(model):
+        for name, field in model.model_fields.items():
+            yield name
+            for part in [field.annotation, *get_args(field.annotation)]:
+                if isinstance(part, type) and issubclass(part, Frozen):
+                    yield from names(part)
+
+    assert not set(Runtime.model_fields) & set(names(RunConfig))

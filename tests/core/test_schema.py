@@ -1,0 +1,134 @@
+"""Is YAML read as YAML 1.2, and is every fault told at once, with its place and the nearest name?"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from core.config import RunConfig
+from core.schema import SchemaError, load, parse, parse_override, validate
+
+
+def config(text: str) -> RunConfig:
+    return validate(RunConfig, parse(text, source="run.yaml"))
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(SchemaError) as caught:
+        config(text)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("no", "no"),
+        ("12:30", "12:30"),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("017", 17),
+        ("'1'", "1"),
+        ("~", None),
+        ("true", True),
+        ("yes", "yes"),
+        (".5", 0.5),
+        ("-.inf", -math.inf),
+        ("2001-01-01", "2001-01-01"),
+        ("1_000", "1_000"),
+    ],
+)
+def test_scalars_follow_the_core_schema_of_yaml_1_2(text, value):
+    """The table of section 10.3.2 of the YAML 1.2.2 specification; what it does not list is text."""
+    read = parse(text, source="x").data
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_a_duplicate_key_is_refused_with_both_lines():
+    """The second of two equal keys would silently win elsewhere."""
+    with pytest.raises(SchemaError, match=r"run.yaml:3: epochs: the key stands twice \(first in line 1\)"):
+        parse("epochs: 1\nseed: 2\nepochs: 3", source="run.yaml")
+
+
+def test_an_alias_that_contains_itself_is_refused():
+    """It would be read for ever."""
+    with pytest.raises(SchemaError, match="may not contain itself"):
+        parse("a: &x {b: *x}", source="run.yaml")
+
+
+def test_all_faults_come_at_once_each_with_its_line():
+    """Three mistakes in three lines are three lines of error."""
+    lines = faults("epochs: 0\nloss: {name: contrastve}\nbatchsize: 3")
+    assert [line.split(": ")[0] for line in lines] == ["run.yaml:1", "run.yaml:2", "run.yaml:3"]
+
+
+def test_a_misspelt_key_gets_the_nearest_name():
+    """`lerning_rate` and `batchsize` are understood."""
+    assert "did you mean 'batch_size'?" in faults("batchsize: 3")[0]
+    assert "did you mean 'dropout'?" in faults("model: {head: {name: linear, dropuot: 0.1}}")[0]
+
+
+def test_an_unknown_choice_lists_the_choices_and_the_nearest():
+    """A backbone that torchvision does not have."""
+    [line] = faults("model: {backbone: resnet51}")
+    assert line.startswith("run.yaml:1: model.backbone: unknown name 'resnet51'")
+    assert "resnet50" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epochs: '3'", "should be a valid integer, not '3'"),
+        ("epochs: 3.5", "integer"),
+        ("clip_norm: .nan", "finite"),
+        ("clip_norm: -1", "greater than 0"),
+        ("optimizer: {name: adam, lr: yes}", "should be a valid number, not 'yes'"),
+        ("model: {head: {name: linear, dropout: 1.5}}", "less than 1"),
+        ("precision: float33", "did you mean 'float32'?"),
+        ("loss: {weight: 1}", "needs a `name:`"),
+        ("loss: 3", "mapping of settings"),
+        ("model: [1]", "mapping of settings"),
+        ("- 1", "mapping of settings, not list"),
+    ],
+)
+def test_each_wrong_value_is_one_line_that_says_what_is_wanted(text, words):
+    """Strict types: nothing is converted on the quiet."""
+    [line] = faults(text)
+    assert words in line
+
+
+def test_a_bare_name_stands_for_an_entry_with_its_defaults():
+    """`loss: contrastive` is `loss: {name: contrastive}`."""
+    assert config("loss: contrastive") == config("loss: {name: contrastive}")
+
+
+def test_integers_and_floats_that_are_equal_make_one_config():
+    """`clip_norm: 10` and `10.0` are one setting, and so one run id."""
+    assert config("clip_norm: 10").model_dump_json() == config("clip_norm: 10.0").model_dump_json()
+
+
+def test_a_missing_an_empty_and_a_binary_file_are_told_apart(tmp_path):
+    """Each names the file and what is wrong with it."""
+    empty, binary = tmp_path / "empty.yaml", tmp_path / "binary.yaml"
+    empty.write_text("# nothing\n")
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path, words in ((tmp_path / "none.yaml", "no such file"), (empty, "is empty"), (binary, "cannot be read")):
+        with pytest.raises(SchemaError, match=words):
+            load(path)
+
+
+def test_an_override_is_read_as_yaml():
+    """As Hydra users write it; the value keeps its type."""
+    assert parse_override("optimizer.lr=1e-4")[1].data == 1e-4
+    assert parse_override("loss={name: contrastive, weight: 3}")[1].data == {"name": "contrastive", "weight": 3}
+    with pytest.raises(SchemaError, match="path=value"):
+        parse_override("=3")
+
+
+def test_replacing_below_a_bare_name_keeps_the_name():
+    """`loss: contrastive` with `loss.weight` replaced is still contrastive."""
+    document = parse("loss: contrastive", source="a").replaced(("loss", "weight"), parse("3", source="b"))
+    assert document.data == {"loss": {"name": "contrastive", "weight": 3}}
+    assert document.where(("loss", "weight")) == "b:1"

@@ -1,0 +1,96 @@
+"""Does the house stand as it was designed? The laws of CONTRIBUTING.md, read from the source by its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[1]
+ROOMS = ("core", "sweeps", "ablations", "reports")
+SOLE_IMPORTERS = {
+    "optuna": {"sweeps/study.py"},
+    "wandb": {"core/tracking.py"},
+    "matplotlib": {"reports/curves.py"},
+    "jinja2": {"reports/page.py"},
+    "yaml": {"core/schema.py"},
+}
+
+
+def imports(path: Path, only_at_load: bool = False) -> set[str]:
+    """The modules that a file imports, anywhere in it or only when it is loaded."""
+    tree = ast.parse(path.read_text())
+    nodes = list(_loaded(tree)) if only_at_load else list(ast.walk(tree))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return found | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def _loaded(node: ast.AST):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        yield child
+        yield from _loaded(child)
+
+
+def files(room: str) -> list[Path]:
+    return sorted((HOUSE / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way_from_core_to_reports(room):
+    """No package names one that stands above it."""
+    above = ROOMS[ROOMS.index(room) + 1 :]
+    for path in files(room):
+        for module in imports(path):
+            assert module.partition(".")[0] not in above, f"{path.relative_to(HOUSE)} imports {module}"
+
+
+@pytest.mark.parametrize("package", SOLE_IMPORTERS)
+def test_each_heavy_package_has_one_importer(package):
+    """Exactly the named files import it."""
+    importers = {
+        str(path.relative_to(HOUSE))
+        for room in ROOMS
+        for path in files(room)
+        if any(module.partition(".")[0] == package for module in imports(path))
+    }
+    assert importers == SOLE_IMPORTERS[package]
+
+
+def test_menus_import_no_torch():
+    """A RunConfig can be read and hashed where torch would take seconds."""
+    for path in [*(HOUSE / "core").glob("*/__init__.py"), HOUSE / "core/config.py", HOUSE / "core/fingerprint.py"]:
+        assert not {module.partition(".")[0] for module in imports(path)} & {"torch", "torchvision", "numpy"}, path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["plan", "quickstart"], ["check", "quickstart"], ["menu"], ["run", "--help"], ["sweep", "--help"]],
+    ids=" ".join,
+)
+def test_looking_verbs_load_no_heavy_package(words, tmp_path):
+    """torch, wandb, matplotlib and optuna stay unloaded when nothing is trained or drawn."""
+    heavy = ["torch", "torchvision", "wandb", "matplotlib", "optuna", "sklearn"]
+    code = (
+        f"import sys; sys.argv = ['ablate', *{words!r}]\n"
+        "from ablations.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_every_file_opens_with_a_docstring():
+    """The first line of every file says which question the file answers."""
+    for room in ROOMS:
+        for path in files(room):
+            assert ast.get_docstring(ast.parse(path.read_text())), path
