@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from ablations.plan import Plan, folder
 from ablations.resolve import describe, differences
 from ablations.spec import Ablation
 from core.config import RunConfig
@@ -30,8 +32,8 @@ class Finding:
 
 
 def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, num_classes: int) -> list[Finding]:
-    """All findings, arm by arm; costs come from the configs, so that no run needs to exist."""
-    costs = {arm: _cost(config, num_classes) for arm, config in arms.items()}
+    """All findings, arm by arm; costs come from finished runs, else from the configs, so that no run needs to exist."""
+    costs = {arm: _cost(config, records.get(arm, []), num_classes) for arm, config in arms.items()}
     findings: list[Finding] = []
     for arm in ablation.arms[1:]:
         config, baseline = arms[arm.name], arms[ablation.baseline]
@@ -44,6 +46,16 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
         ]
         findings += [Finding(arm=arm.name, kind=kind, text=text, severity=severity) for kind, text, severity in found]
     return findings
+
+
+def finished_records(plan: Plan, store: Path) -> dict[str, list[dict[str, Any]]]:
+    """The records of a plan's finished runs, by arm."""
+    found: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in plan.ablation.arms}
+    for cell in plan.cells:
+        record = folder(cell, store).record()
+        if record is not None:
+            found[cell.arm].append(record)
+    return found
 
 
 def as_text(ablation: Ablation, findings: list[Finding]) -> Iterator[str]:
@@ -74,12 +86,17 @@ def _factors(
             yield "factor", f"{num} factors changed at once: no difference can be given to one of them", "confound"
 
 
-def _cost(config: RunConfig, num_classes: int) -> dict[str, float]:
-    from core.measure import network_cost
+def _cost(config: RunConfig, records: list[dict[str, Any]], num_classes: int) -> dict[str, float]:
+    """Parameters and FLOPs, and images and steps for each training image."""
+    if records:
+        cost = records[0]["cost"]
+    else:
+        from core.measure import network_cost
 
+        cost = network_cost(config, num_classes)
     views = 2 if config.loss.name == "contrastive" else 1
-    cost = network_cost(config, num_classes)
-    return {**cost, "images": views * config.epochs, "steps": config.epochs / config.batch_size}
+    sizes = {name: cost[name] for name in ("parameters", "head_parameters", "flops_per_image")}
+    return {**sizes, "images": views * config.epochs, "steps": config.epochs / config.batch_size}
 
 
 def _moved(cost: Mapping[str, float], baseline: Mapping[str, float]) -> Iterator[Found]:

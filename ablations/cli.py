@@ -83,22 +83,20 @@ def main() -> None:
             raise
         click.echo(str(error), err=True)
         sys.exit(2)
-    except Terminated:
-        sys.exit(143)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: leave as after Ctrl-C, with exit status 143."""
-
-
 def _terminate(*_: Any) -> None:
-    raise Terminated
+    sys.exit(143)
 
 
 def _is_for_users(error: ValueError) -> bool:
     """Our own error classes are for users; a bare ValueError of a library is a defect and keeps its traceback."""
     return type(error).__module__.partition(".")[0] in ("core", "ablations", "sweeps", "reports")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import click
 from pydantic_core import PydanticUndefined
 
-from ablations import options
+from core import options
 from core.config import RunConfig
 from core.menu import Entry, Frozen
 from core.schema import Fault, SchemaError, nearest
@@ -29,7 +29,8 @@ def menu(family: str | None, as_json: bool) -> None:
             raise SchemaError([Fault("command line", "menu", message)])
         families, settings = {name: families[name] for name in chosen}, []
     if as_json:
-        click.echo(json.dumps({"families": {n: [_entry(e) for e in es] for n, es in families.items()}, "settings": settings}, indent=1))  # fmt: skip
+        listed = {name: [_entry(entry) for entry in entries] for name, entries in families.items()}
+        click.echo(json.dumps({"families": listed, "settings": settings}, indent=1))
         return
     for name, entries in families.items():
         click.secho(name, bold=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,7 @@ def with_seeds(plan: Plan, arms: Iterable[str], seed: int) -> Plan:
     for arm in arms:
         cell = plan.of_arm(arm)[0]
         config = cell.config.model_copy(update={"seed": seed})
-        added.append(Cell(arm=arm, seed=seed, run_id=run_id(config, cell.data_fingerprint), config=config,
-                          data_fingerprint=cell.data_fingerprint))  # fmt: skip
+        added.append(replace(cell, seed=seed, config=config, run_id=run_id(config, cell.data_fingerprint)))
     order = [arm.name for arm in plan.ablation.arms]
     cells = sorted([*plan.cells, *added], key=lambda cell: order.index(cell.arm))
     return Plan(ablation=plan.ablation, cells=tuple(cells))

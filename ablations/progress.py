@@ -52,7 +52,8 @@ class Progress:
         accuracy, cost = record["metrics"]["val/accuracy"], record["cost"]
         self._line(
             f"{self.done + self.failed:3d}/{len(self.jobs)} {name:32.32s} val {100 * accuracy:6.2f} %  best epoch "
-            f"{record['metrics']['best_epoch']}/{record['config']['epochs']}  {cost['images_per_second']:.0f} images/s  "
+            f"{record['metrics']['best_epoch']}/{record['config']['epochs']}  "
+            f"{cost['images_per_second']:.0f} images/s  "
             f"{cost['seconds']:.1f} s  {self._time_left()}"
         )
 

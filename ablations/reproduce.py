@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ablations import options
+from core import options
 from core.runtime import Runtime
 from core.store import RunFolder, find_run
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ablations.spec import Ablation, Arm, level_name, read_spec
 from core import schema
-from core.config import RunConfig, leaves
+from core.config import RunConfig, leaves, with_setting
 from core.menu import Entry, Frozen
 from core.schema import Document, Fault, SchemaError
 
@@ -16,7 +16,7 @@ Arms = dict[str, RunConfig]
 
 
 def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms]:
-    """The ablation of a spec file and the RunConfig of each arm, at seed 0; SchemaError lists all faults of all arms."""
+    """The ablation of a spec file and the RunConfig of each arm, at seed 0; SchemaError lists all their faults."""
     ablation, base = read_spec(path, overrides)
     spec = schema.load(path)
     faults: list[Fault] = []
@@ -36,7 +36,7 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms
 
 
 def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:
-    """Every leaf that differs: (dotted path, the baseline's value, the config's value), None where there is no such leaf."""
+    """Every leaf that differs, as (dotted path, the baseline's value, the config's value); None where there is none."""
     ours, theirs = (dict(leaves(each.model_dump(mode="json"))) for each in (config, baseline))
     for path in dict.fromkeys([*theirs, *ours]):
         if ours.get(path) != theirs.get(path):
@@ -58,7 +58,7 @@ def _with_delta(base: Document, arm: Arm, spec: Document) -> Document:
     """The base's document with the arm's levels, each marked with the line of the spec that it stands in."""
     for factor, level in arm.delta.items():
         document = Document(data=level, source=_where(spec, arm, factor))
-        base = base.replaced(tuple(factor.split(".")), document)
+        base = with_setting(base, factor, document)
     return base
 
 

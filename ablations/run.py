@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from ablations import options
 from ablations.drive import Outcome, drive
-from ablations.plan import Plan, jobs, make_plans
+from ablations.plan import Plan, folder, jobs, make_plans
 from ablations.progress import Progress
+from core import options
+from core.menu import build
 from core.runtime import Runtime
 from core.schema import Fault, SchemaError
 from core.tracking import check_tracker
@@ -44,8 +45,9 @@ def run(
     plans = make_plans(specs, runtime, overrides)
     chosen = jobs(_only(plan, arms, seeds) for plan in plans)
     try:
+        _prepare_data(plans, runtime)
         outcome = drive(chosen, runtime, Progress(), join=join)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         words_again = shlex.join(["ablate", "run", *words])
         click.echo(f"\nstopped; finished runs are kept, and `{words_again}` goes on from here", err=True)
         raise
@@ -53,10 +55,17 @@ def run(
     if with_report:
         from importlib import import_module
 
-        build = import_module("reports.cli").write_reports
-        for path in build(plans, runtime, Path(runtime.results) / "report"):
+        write_reports = import_module("reports.cli").write_reports
+        for path in write_reports(plans, runtime, Path(runtime.results) / "report"):
             click.echo(f"report: {path}")
     return 1 if outcome.failed else 0
+
+
+def _prepare_data(plans: list[Plan], runtime: Runtime) -> None:
+    """Open every data set that a missing run needs, so that faults show and images are decoded before training."""
+    missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).record_path.exists()]
+    for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
+        build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
 
 
 def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
@@ -65,10 +74,9 @@ def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         plan.ablation.arm(arm)
     for seed in set(seeds) - set(plan.ablation.seeds):
         known = ", ".join(map(str, plan.ablation.seeds))
-        raise SchemaError([Fault("command line", "--seed", f"{seed} is none of the spec's seeds ({known}); set seeds=")])
-    cells = tuple(
-        cell for cell in plan.cells if (not arms or cell.arm in arms) and (not seeds or cell.seed in seeds)
-    )
+        message = f"{seed} is none of the spec's seeds ({known}); set seeds="
+        raise SchemaError([Fault("command line", "--seed", message)])
+    cells = tuple(cell for cell in plan.cells if (not arms or cell.arm in arms) and (not seeds or cell.seed in seeds))
     return Plan(ablation=plan.ablation, cells=cells)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core import schema
+from core.config import with_setting
 from core.menu import Frozen
 from core.schema import Document, Fault, SchemaError
 
@@ -83,7 +84,7 @@ class Ablation(Frozen):
     overrides: tuple[str, ...]
     """`path=value`, as given on the command line."""
     source: str
-    """The spec file."""
+    """The spec as a command line names it: a shipped name, or the path of the file."""
 
     def arm(self, name: str) -> Arm:
         """The arm of this name; SchemaError names the nearest where there is none."""
@@ -118,16 +119,17 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
     _check(spec, document, arms)
     base = schema.load(Path(path).parent / spec.base)
     for target in spec.shared:
-        base = base.replaced(tuple(target.split(".")), document.part(("shared", target)))
+        base = with_setting(base, target, document.part(("shared", target)))
     for target, value in settings:
-        base = base.replaced(tuple(target.split(".")), value)
+        base = with_setting(base, target, value)
+    kept = ("ablation", "question", "metric", "baseline", "grid", "margin", "project")
     ablation = Ablation(
-        **{name: getattr(spec, name) for name in ("ablation", "question", "metric", "baseline", "grid", "margin", "project")},
+        **{name: getattr(spec, name) for name in kept},
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
         overrides=tuple(overrides),
-        source=str(path),
+        source=_name(path),
     )
     return ablation, base
 
@@ -146,6 +148,10 @@ def _find(name: str) -> Iterator[Path]:
     shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
     message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"
     raise SchemaError([Fault(name, "", message)])
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(SHIPPED).with_suffix("")) if path.is_relative_to(SHIPPED) else str(path)
 
 
 def _arms(spec: Spec, document: Document) -> Iterator[Arm]:
@@ -172,8 +178,8 @@ def _factorial(spec: Spec) -> Iterator[Arm]:
     """All combinations of a grid but the first, which is the baseline; an arm's name lists its levels."""
     for levels in itertools.islice(itertools.product(*spec.grid.values()), 1, None):
         delta = dict(zip(spec.grid, levels, strict=True))
-        yield Arm(name=",".join(f"{factor.rpartition('.')[2]}={level_name(level)}" for factor, level in delta.items()),
-                  delta=delta, compound=True)  # fmt: skip
+        name = ",".join(f"{factor.rpartition('.')[2]}={level_name(level)}" for factor, level in delta.items())
+        yield Arm(name=name, delta=delta, compound=True)
 
 
 def level_name(level: Any) -> str:
@@ -202,9 +208,9 @@ def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
     for factor, levels in spec.grid.items():
         if len(levels) < 2:
             fault(("grid", factor), "a factor of a grid has two levels or more")
-    for path in ("shared", "grid"):
-        if "seed" in getattr(spec, path):
-            fault((path, "seed"), "seeds are set by `seeds:`")
+    for part in ("shared", "grid"):
+        if "seed" in getattr(spec, part):
+            fault((part, "seed"), "seeds are set by `seeds:`")
     for arm in arms:
         if "seed" in arm.delta:
             fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from ablations import options
+from core import options
 from core.provenance import scrub
 from core.runtime import Runtime
 from core.store import RunFolder, read_json, run_folders

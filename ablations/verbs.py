@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from ablations import options
-from ablations.audit import ASSUMED_NUM_CLASSES, as_text
+from ablations.audit import ASSUMED_NUM_CLASSES, as_text, finished_records
 from ablations.audit import audit as make_audit
 from ablations.plan import Plan, folder, make_plan, make_plans
 from ablations.resolve import describe, differences, resolve
 from ablations.spec import Ablation, find_specs
+from core import options
 from core.config import RunConfig, leaves
 from core.data.dataset import DataError
 from core.runtime import Runtime
@@ -63,7 +63,8 @@ def plan(words: tuple[str, ...], probe: bool, as_json: bool, runtime: Runtime) -
 
         forecast = make_forecast(plans, runtime)
     if as_json:
-        click.echo(json.dumps({"plans": [_plan_data(each, runtime.store) for each in plans], "forecast": forecast}, indent=1))
+        data = [_plan_data(each, runtime.store) for each in plans]
+        click.echo(json.dumps({"plans": data, "forecast": forecast}, indent=1))
         return
     for each in plans:
         _print_plan(each, runtime.store)
@@ -94,7 +95,7 @@ def diff(spec: str, arm: str, as_json: bool) -> None:
 
 @click.command()
 @words
-@click.option("--classes", default=ASSUMED_NUM_CLASSES, help="Classes of the data, where no run tells.", show_default=True)
+@click.option("--classes", default=ASSUMED_NUM_CLASSES, show_default=True, help="Classes, where no run tells them.")
 @options.as_json
 @options.folders
 def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime) -> None:
@@ -106,7 +107,8 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
         known = [len(record["classes"]) for group in records.values() for record in group]
         findings = make_audit(ablation, arms, records, known[0] if known else classes)
         if as_json:
-            click.echo(json.dumps({"ablation": ablation.ablation, "findings": [asdict(each) for each in findings]}, indent=1))
+            data = {"ablation": ablation.ablation, "findings": [asdict(each) for each in findings]}
+            click.echo(json.dumps(data, indent=1))
         else:
             click.echo("\n".join(as_text(ablation, findings)))
 
@@ -168,11 +170,9 @@ def remake_command(labels: dict[str, Any]) -> str:
 def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:
     """The finished records of each arm; none where the data, and so the run ids, are not known here."""
     try:
-        plan = make_plan(ablation, arms, runtime)
+        return finished_records(make_plan(ablation, arms, runtime), runtime.store)
     except DataError:
         return {}
-    found = {arm: [folder(cell, runtime.store).record() for cell in plan.of_arm(arm)] for arm in arms}
-    return {arm: [record for record in records if record] for arm, records in found.items()}
 
 
 def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:

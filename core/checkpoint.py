@@ -1,15 +1,19 @@
-"""Can this run go on where it stopped? Checkpoints that are verified before they are trusted, the last good one kept."""
+"""Can this run go on where it stopped? Checkpoints are verified before they are trusted; the last good one stays."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from core.store import write_atomic
+
+
+class Damaged(ValueError):
+    """A saved state that cannot be trusted."""
 
 
 def save(folder: Path, number: int, state: dict[str, Any]) -> None:
@@ -21,10 +25,11 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The newest state whose SHA-256 is right, or None; damaged ones are passed over."""
+    """The newest state whose SHA-256 is right, or None; damaged ones are removed, so that they count as no good one."""
     for path in sorted(folder.glob("*.pt"), reverse=True):
         if is_intact(path):
             return torch.load(path, map_location=device, weights_only=True)
+        drop(path)
     return None
 
 
@@ -37,18 +42,32 @@ def clear(folder: Path) -> None:
 
 
 def save_verified(path: Path, state: dict[str, Any]) -> None:
-    """torch.save to a temporary file, synced, renamed into place, and read back for its SHA-256.
+    """torch.save to a temporary file, synced, renamed into place, and read back; OSError where it reads otherwise.
 
-    The sum is written last and beside it, so that a file without one does not count.
+    The SHA-256 is of the bytes on their way to the disk. It is written last and beside them, so that a file without
+    one does not count.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    _sum_path(path).unlink(missing_ok=True)
-    os.replace(temporary, path)
-    write_atomic(_sum_path(path), _sha256(path).encode())
+    try:
+        with open(temporary, "wb") as file:
+            hashing = _Hashing(file)
+            torch.save(state, cast("IO[bytes]", hashing))
+            file.flush()
+            os.fsync(file.fileno())
+        _sum_path(path).unlink(missing_ok=True)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_atomic(_sum_path(path), hashing.sha256.hexdigest().encode())
+    if not is_intact(path):
+        raise OSError(f"{path} reads otherwise than it was written; is the disk sound?")
+
+
+def read_verified(path: Path, device: torch.device) -> Any:
+    """What `save_verified` wrote; Damaged where the file is lost or its SHA-256 is not right."""
+    if not is_intact(path):
+        raise Damaged(f"{path} is lost or damaged: its SHA-256 is not the one beside it")
+    return torch.load(path, map_location=device, weights_only=True)
 
 
 def is_intact(path: Path) -> bool:
@@ -57,10 +76,30 @@ def is_intact(path: Path) -> bool:
     return path.exists() and expected.exists() and expected.read_text() == _sha256(path)
 
 
+def sweep(folder: Path) -> None:
+    """Remove the unfinished temporary files that a killed attempt left in a run folder and its checkpoints."""
+    for path in [*folder.glob(".best-*"), *folder.glob("checkpoints/.*")]:
+        path.unlink()
+
+
 def drop(path: Path) -> None:
     """Remove a saved state and its sum."""
     _sum_path(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
+
+
+class _Hashing:
+    """A file that hashes what it is given to write."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def _sum_path(path: Path) -> Path:

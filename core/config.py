@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 from core.augment import Augment, Mix, NoAugment, NoMix
 from core.data import Data, Digits
 from core.losses import CrossEntropy, Loss
-from core.menu import Frozen
+from core.menu import Entry, Frozen
 from core.models import Model
 from core.optim import Adam, Constant, Optimizer, Schedule
+from core.schema import Document
 
 
 class RunConfig(Frozen):
@@ -43,7 +44,7 @@ class RunConfig(Frozen):
     ema_decay: float | None = Field(None, gt=0.0, lt=1.0)
     """Decay per step of an exponential moving average of the weights, which is then what is evaluated."""
     precision: Literal["float32", "tf32", "bf16", "fp16"] = "float32"
-    """Arithmetic of the forward pass: autocast for bf16 and fp16 (with a gradient scaler); tf32 rounds products only."""
+    """Arithmetic of the forward pass: autocast for bf16 and fp16 (with a scaler); tf32 rounds products only."""
     selection: Literal["best", "last"] = "best"
     """Which epoch's weights are kept: the best validation accuracy (the first of equals), or the last."""
     seed: int = Field(0, ge=0)
@@ -54,6 +55,22 @@ class RunConfig(Frozen):
         if self.mix.name != "none" and self.loss.name == "contrastive":
             raise ValueError("mix needs a loss of single images; the contrastive loss compares whole images of a pair")
         return self
+
+
+def with_setting(document: Document, path: str, value: Document) -> Document:
+    """The document of a RunConfig with the subtree at a dotted path replaced.
+
+    A menu entry that the document leaves to its default is named first, so that `model.head.dropout` can be set where
+    no head stands.
+    """
+    steps = path.split(".")
+    default: Any = RunConfig()
+    for length in range(1, len(steps)):
+        default = getattr(default, steps[length - 1], None)
+        if isinstance(default, Entry) and not document.has(tuple(steps[:length])):
+            name = Document(data={"name": default.name}, source=value.where(()))
+            document = document.replaced(tuple(steps[:length]), name)
+    return document.replaced(tuple(steps), value)
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

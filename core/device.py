@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 
 import torch
 
@@ -12,8 +13,12 @@ from core.runtime import Runtime
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class DeviceError(ValueError):
+    """The device does not exist here; the text says which to take."""
+
+
 def pick_device(runtime: Runtime) -> torch.device:
-    """The device of `runtime.device`; ValueError where it does not exist on this machine."""
+    """The device of `runtime.device`; DeviceError where it does not exist on this machine."""
     name = runtime.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -22,7 +27,7 @@ def pick_device(runtime: Runtime) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device {name}: not usable here ({reason}); use --device cpu or auto") from None
+        raise DeviceError(f"device {name}: not usable here ({reason}); use --device cpu or auto") from None
     return device
 
 
@@ -33,7 +38,7 @@ def prepare(runtime: Runtime, precision: str) -> None:
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
     torch.backends.cudnn.deterministic = runtime.deterministic
     torch.backends.cudnn.benchmark = not runtime.deterministic
-    torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -48,15 +53,30 @@ def memory_format(runtime: Runtime, device: torch.device) -> torch.memory_format
     return torch.contiguous_format if runtime.channels_last == "off" else torch.channels_last
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to measure anew, so that a run of a warm worker is not charged for the runs before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the high-water mark (man 5 proc)
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory used so far: of the device on CUDA, of the process elsewhere."""
+    """The most memory used since `reset_peak_memory`: of the device on CUDA, of the process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    except (OSError, KeyError):
+        import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def device_name(device: torch.device) -> str:
-    """The name that its maker gave the device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def total_memory_bytes(device: torch.device) -> int:
+    """All the memory that there is: of the device on CUDA, of the machine elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

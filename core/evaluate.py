@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.augment.batch import to_float
-from core.data.dataset import Split
 from core.device import autocast
 from core.feed import Feed
 from core.models.network import Network
@@ -29,13 +28,11 @@ def predict_logits(network: Network, feed: Feed, num_images: int, batch_size: in
 
 
 def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Mean cross-entropy and accuracy over the images, from logits (N, K) and labels (N,)."""
+    """Mean cross-entropy and accuracy over the images, from logits (N, K) and labels (N,).
+
+    The class is read from the probabilities, which is what a run keeps; logits can differ where these are equal.
+    """
     return {
         "loss": functional.cross_entropy(logits, labels).item(),
-        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
+        "accuracy": (logits.softmax(1).argmax(1) == labels).double().mean().item(),
     }
-
-
-def is_labelled(split: Split | None) -> bool:
-    """Whether a split exists and its labels are known."""
-    return split is not None and split.labels is not None

@@ -20,6 +20,7 @@ class Entry(Frozen):
     """One choice of a family, told apart by `name`; `builds` is "module:callable", called with the entry first."""
 
     builds: ClassVar[str] = ""
+    name: Any
 
 
 def build(entry: Entry, *args: Any, **kwargs: Any) -> Any:
@@ -30,7 +31,7 @@ def build(entry: Entry, *args: Any, **kwargs: Any) -> Any:
 
 def tagged(*entries: type[Entry]) -> Any:
     """The type of a field that takes any of these entries; `{name: x}` may be shortened to the bare name `x`."""
-    union = Union[entries]  # noqa: UP007 (a union of a runtime tuple has no other spelling)
+    union: Any = Union[entries]  # noqa: UP007 (a union of a runtime tuple has no other spelling)
     return Annotated[union, Field(discriminator="name"), BeforeValidator(_expand_bare_name)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -37,7 +37,7 @@ class Parts:
     @property
     def evaluated(self) -> Network:
         """The network whose accuracy counts: the moving average where there is one."""
-        return self.averaged.module if self.averaged is not None else self.network
+        return cast(Network, self.averaged.module) if self.averaged is not None else self.network
 
     def state_dict(self) -> dict[str, Any]:
         """All values that a step changes."""
@@ -63,11 +63,13 @@ def assemble(
     """Every part of a run in its initial state, on the device; WeightsError where pretrained weights do not fit."""
     network = build_network(config.model, num_classes, config.seed)
     load_weights(network, config.model)
-    network = network.to(device=device, memory_format=memory_format(runtime, device))
+    network.to(device)
+    network.to(memory_format=memory_format(runtime, device))
     network.train()
     averaged = None
     if config.ema_decay is not None:
-        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        # Buffers too, since batch norm's statistics have to belong to the averaged weights.
+        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
     parameters = list(network.parameters())
     return Parts(
         network=network,

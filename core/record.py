@@ -24,7 +24,7 @@ from core.train import Position, best_path
 def finish(
     folder: RunFolder, config: RunConfig, dataset: Dataset, parts: Parts, position: Position, provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """Evaluate the kept weights, write `outputs.npz` and `weights.pt`, and return the record, not yet committed.
+    """Evaluate the kept weights, write `outputs.npz`, and return the record, not yet committed.
 
     `last/*` metrics belong to the weights of the last epoch, all others to the kept ones.
     """
@@ -35,7 +35,7 @@ def finish(
     if test is not None and test.labels is not None:
         results |= _named("last/test", _logits(parts, config, test), test)
     kept = best_path(folder, position.best_epoch)
-    parts.evaluated.load_state_dict(torch.load(kept, map_location=parts.generator.device, weights_only=True))
+    parts.evaluated.load_state_dict(checkpoint.read_verified(kept, parts.generator.device))
     for name in ("val", "test"):
         split = dataset.splits.get(name)
         if split is None:
@@ -52,7 +52,7 @@ def finish(
         **{name: folder.job()[name] for name in ("run_id", "recipe", "config", "data_fingerprint", "labels")},
         "metrics": {"best_epoch": position.best_epoch, **results},
         "history": history,
-        "cost": _cost(config, dataset, parts, history),
+        "cost": _cost(config, len(dataset.classes), history),
         "provenance": provenance,
         "classes": list(dataset.classes),
         "weights": kept.name,
@@ -62,11 +62,15 @@ def finish(
 def clean(folder: RunFolder) -> None:
     """Remove what only an unfinished run needs."""
     checkpoint.clear(folder.path / "checkpoints")
+    kept = folder.path / (folder.record() or {})["weights"]
+    for path in folder.path.glob("best-*.pt"):
+        if path != kept:
+            checkpoint.drop(path)
 
 
 def _logits(parts: Parts, config: RunConfig, split: Split) -> Tensor:
     feed = make_feed(split.images, parts.generator.device)
-    return predict_logits(parts.evaluated, feed, len(split.names), config.batch_size, config.precision)
+    return predict_logits(parts.evaluated, feed, len(split), config.batch_size, config.precision)
 
 
 def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:
@@ -74,12 +78,11 @@ def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics(logits, labels).items()}
 
 
-def _cost(config: RunConfig, dataset: Dataset, parts: Parts, history: list[dict[str, Any]]) -> dict[str, Any]:
-    num_images = len(dataset.splits["train"].labels)
-    images_seen = parts.loss.num_views * num_images * config.epochs
+def _cost(config: RunConfig, num_classes: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+    images_seen = sum(row["images_seen"] for row in history)
     seconds_train = sum(row["seconds_train"] for row in history)
     return {
-        **network_cost(config, len(dataset.classes)),
+        **network_cost(config, num_classes),
         "images_seen": images_seen,
         "optimizer_steps": sum(row["num_steps"] for row in history),
         "train_seconds": seconds_train,

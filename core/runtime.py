@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import Field
@@ -37,7 +37,7 @@ class Runtime(Frozen):
     """Whether kernels that give the same bits at each run are preferred to the fastest."""
     threads: int = Field(1, ge=1)
     """CPU threads of one worker."""
-    jobs: int | Literal["auto"] = "auto"
+    jobs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Runs side by side."""
     executor: Literal["inline", "process"] = "process"
     """`process` trains in a pool of warm worker processes, `inline` in this one."""

@@ -58,6 +58,15 @@ class Document:
         marks = {at[len(path) :]: mark for at, mark in self.marks.items() if at[: len(path)] == path}
         return Document(data=data, marks=marks, source=self.where(path))
 
+    def has(self, path: Path) -> bool:
+        """Whether anything stands at `path`."""
+        data = self.data
+        for step in path:
+            if not isinstance(data, Mapping) or step not in data:
+                return False
+            data = data[step]
+        return True
+
     def replaced(self, path: Path, other: Document) -> Document:
         """This document with the subtree at `path` replaced by `other`; bare names on the way become mappings.
 
@@ -140,7 +149,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())}
 _WORDS |= {sign + dot: float(sign + "inf") for sign in ("", "-", "+") for dot in (".inf", ".Inf", ".INF")}
 _WORDS |= dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan"))
@@ -174,7 +183,7 @@ class _Reader:
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-            return _scalar(node.value) if node.style is None else node.value
+            return _scalar(node.value) if getattr(node, "style", None) is None else node.value
         finally:
             self.open.pop()
 

@@ -22,6 +22,10 @@ class Busy(RuntimeError):
     """Another process is training this run now."""
 
 
+class NoSuchRun(ValueError):
+    """A name that stands for no run, or for several."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """One run: `run.json` (what to train), `ledger`, `checkpoints/`, `attempts/<k>/`, `outputs.npz`, `record.json`."""
@@ -128,11 +132,11 @@ def run_folders(store: Path) -> list[RunFolder]:
 
 
 def find_run(store: Path, prefix: str) -> RunFolder:
-    """The one run whose id starts with `prefix`; ValueError where there is none or several."""
+    """The one run whose id starts with `prefix`; NoSuchRun where there is none or several."""
     found = [folder for folder in run_folders(store) if folder.run_id.startswith(prefix)]
     if len(found) != 1:
-        several = ", ".join(folder.run_id for folder in found)
-        raise ValueError(f"run {prefix}: " + (f"several runs begin so: {several}" if found else f"no such run in {store}"))
+        several = "several runs begin so: " + ", ".join(folder.run_id for folder in found)
+        raise NoSuchRun(f"run {prefix}: {several if found else f'no such run in {store}'}")
     return found[0]
 
 

@@ -18,7 +18,7 @@ def key(seed: int, *names: str | int) -> int:
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """A NumPy generator for one named stream (Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3")."""
+    """A NumPy generator for one named stream (Philox; Salmon et al. 2011, "Parallel random numbers")."""
     return np.random.Generator(np.random.Philox(key=key(seed, *names)))
 
 
@@ -35,7 +35,7 @@ def order(seed: int, epoch: int, num_images: int) -> np.ndarray:
 
 
 def uniforms(seed: int, name: str, epoch: int, num_images: int, num_draws: int) -> np.ndarray:
-    """Draws in [0, 1) of float64, shape (N, num_draws); row i belongs to image i of the split, whatever the batch order.
+    """Draws in [0, 1) of float64, shape (N, num_draws); row i belongs to image i, whatever the batch order.
 
     Each operation asks under its own name, so removing one operation shifts the draws of no other.
     """

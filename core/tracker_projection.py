@@ -32,6 +32,7 @@ def shown(folder: RunFolder) -> Shown:
     job = folder.job()
     labels = job.get("labels") or {}
     factors = labels.get("factors") or {}
+    starts = [row for row in folder.ledger.rows() if row["kind"] == "start"]
     extra = {
         "run_id": folder.run_id,
         "recipe": job.get("recipe"),
@@ -42,6 +43,7 @@ def shown(folder: RunFolder) -> Shown:
         "seed": labels.get("seed"),
         "factor": " + ".join(factors) or None,
         "level": _level(list(factors.values())),
+        "provenance": starts[-1].get("provenance") if starts else None,
     }
     return Shown(
         run_id=folder.run_id,

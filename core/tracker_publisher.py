@@ -86,17 +86,22 @@ class Publisher:
     def _work(self) -> None:
         try:
             sink = self._open_sink(shown(self.folder))
-            shown_epoch = sink.held_epoch
-            closing = False
-            while not closing:
-                self._wake.wait()
-                self._wake.clear()
-                closing = self._closing
-                shown_epoch = project(self.folder, sink, shown_epoch)
-            sink.close(self._failed)
+            try:
+                self._follow(sink)
+            finally:
+                sink.close(self._failed)
             note(self.folder, self.tracker, sink.where)
         except Exception as error:  # a tracker's trouble is never the training's trouble
             self._give_up(f"{type(error).__name__}: {error}")
+
+    def _follow(self, sink: Sink) -> None:
+        shown_epoch = sink.held_epoch
+        closing = False
+        while not closing:
+            self._wake.wait()
+            self._wake.clear()
+            closing = self._closing
+            shown_epoch = project(self.folder, sink, shown_epoch)
 
     def _give_up(self, reason: str) -> None:
         if self.error:

@@ -1,4 +1,4 @@
-"""How does a run look in TensorBoard? A folder of its own under `<results>/tensorboard`, written anew by each attempt."""
+"""How does a run look in TensorBoard? Its own folder under `<results>/tensorboard`, written anew by each attempt."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ from core.tracker_choice import EXTRAS, TrackerError, check_tracker, choose_trac
 from core.tracker_projection import Shown, predictions, shown
 from core.tracker_publisher import Publisher, Sink, project
 
-__all__ = ["TrackerError", "check_tracker", "choose_tracker", "log_artifacts", "open_tracker", "publish_run"]
+__all__ = ["TrackerError", "check_tracker", "log_artifacts", "log_report", "open_tracker", "publish_run"]
 
-SCARCE_BYTES = 1_000_000
-"""With less than this left on the disk, W&B loses rows without a word."""
-
-
+PATIENCE_LIVE, PATIENCE_SYNC, PATIENCE_UPLOAD = 10.0, 20.0, 600.0
+"""Seconds that W&B gets to begin a run, and to finish it: after a training, in a sync, with large files."""
 LAG_SECONDS = 4
 """How long a server may take to count what it has accepted."""
+SCARCE_BYTES = 1_000_000
+"""With less than this left on the disk, W&B loses rows without a word."""
 
 
 class Tracker(Protocol):
@@ -42,7 +42,7 @@ def open_tracker(runtime: Runtime, folder: RunFolder) -> Iterator[Tracker]:
     if tracker == "off":
         yield _Off()
         return
-    publisher = Publisher(tracker, folder, lambda run: open_sink(tracker, runtime, run)).start()
+    publisher = Publisher(tracker, folder, lambda run: _open_sink(tracker, runtime, run, PATIENCE_LIVE)).start()
     try:
         yield publisher
     except BaseException:
@@ -53,7 +53,7 @@ def open_tracker(runtime: Runtime, folder: RunFolder) -> Iterator[Tracker]:
 
 def publish_run(tracker: str, runtime: Runtime, folder: RunFolder) -> tuple[str, int]:
     """Show now what the tracker does not hold of a run; gives (where, how many epochs it holds then)."""
-    with closing_sink(open_sink(tracker, runtime, shown(folder), patience=PATIENCE_OF_SYNC)) as sink:
+    with _closing(_open_sink(tracker, runtime, shown(folder), PATIENCE_SYNC)) as sink:
         project(folder, sink, sink.held_epoch)
     expected = len(folder.ledger.history())
     for _ in range(LAG_SECONDS):
@@ -64,16 +64,32 @@ def publish_run(tracker: str, runtime: Runtime, folder: RunFolder) -> tuple[str,
     return sink.where, count
 
 
-def open_sink(tracker: str, runtime: Runtime, run: Shown) -> Sink:
-    """Begin or continue a run at a tracker."""
-    results = Path(runtime.results).absolute()
-    if tracker not in EXTRAS:
-        return WandbSink(tracker, results, run)
-    try:
-        module = import_module(f"core.tracker_{tracker}")
-    except ImportError as error:
-        raise TrackerError(f"it needs a package that is not installed: pip install {EXTRAS[tracker]}") from error
-    return module.open_sink(results, run)
+def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
+    """Give W&B the best weights and the table of predictions of a run, as versions of two artifacts; gives their names.
+
+    Equal content makes no new version. TrackerError for a run without a record.
+    """
+    record = folder.record()
+    if record is None:
+        raise TrackerError(f"run {folder.run_id} is not finished, it has no weights to publish")
+    wandb = _wandb()
+    weights = wandb.Artifact(f"weights-{folder.run_id}", type="model", metadata={"metrics": record["metrics"]})
+    weights.add_file(str(folder.path / record["weights"]), name="weights.pt")
+    tables = wandb.Artifact(f"predictions-{folder.run_id}", type="predictions")
+    for split, (columns, rows) in predictions(folder).items():
+        tables.add(wandb.Table(columns=columns, data=rows), split)
+    _upload(runtime, shown(folder), [weights, tables])
+    return [weights.name, tables.name]
+
+
+def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path) -> str:
+    """Give W&B a report's folder of tables and figures, in one run of job_type report per ablation; gives its URL."""
+    run = Shown(
+        run_id=f"report-{ablation}", project=project_name, group=ablation, job_type="report", name=f"report-{ablation}"
+    )
+    artifact = _wandb().Artifact(run.run_id, type="report")
+    artifact.add_dir(str(folder))
+    return _upload(runtime, run, [artifact])
 
 
 class WandbSink:
@@ -84,7 +100,7 @@ class WandbSink:
     that each attempt writes the whole run, and then the segments of earlier attempts go.
     """
 
-    def __init__(self, mode: str, results: Path, run: Shown):
+    def __init__(self, mode: str, results: Path, run: Shown, patience: float):
         if mode == "online" and not has_credentials():
             raise TrackerError("there is no API key; run `wandb login` or set WANDB_API_KEY")
         os.makedirs(_root(results), exist_ok=True)
@@ -95,10 +111,9 @@ class WandbSink:
             mode=mode,
             resume="allow" if mode == "online" else None,
             reinit="create_new",
-            settings=_unless_set_by_user(_settings(results, run)),
+            settings=_unless_set_by_user(_settings(results, run, patience)),
         )
-        for name in ("train/*", "val/*", "test/*", "sys/*", "lr", "seconds", "seconds_train"):
-            self.run.define_metric(name, step_metric="epoch")
+        self.run.define_metric("*", step_metric="epoch")
         self.held_epoch = self.run.starting_step - 1
         self.folder = Path(self.run.dir).parent
         self.where = self.run.url if mode == "online" else str(self.folder)
@@ -128,30 +143,37 @@ class WandbSink:
         return int(_wandb().Api(timeout=20).run(self.run.path).historyLineCount)
 
 
-def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
-    """Give the run's best weights and its table of predictions to W&B as versioned artifacts; gives their names.
-
-    The same content makes no new version. TrackerError for a run without a record.
-    """
-    record = folder.record()
-    if record is None:
-        raise TrackerError(f"run {folder.run_id} is not finished, it has no weights to publish")
-    wandb = _wandb()
-    weights = wandb.Artifact(f"weights-{folder.run_id}", type="model", metadata={"metrics": record["metrics"]})
-    weights.add_file(str(folder.path / record["weights"]), name="weights.pt")
-    tables = wandb.Artifact(f"predictions-{folder.run_id}", type="predictions")
-    for split, (columns, rows) in predictions(folder).items():
-        tables.add(wandb.Table(columns=columns, data=rows), split)
-    sink = WandbSink("online", Path(runtime.results).absolute(), shown(folder))
-    for artifact in (weights, tables):
-        sink.run.log_artifact(artifact).wait(timeout=300)
-    sink.close(failed=False)
-    return [weights.name, tables.name]
-
-
 class _Off:
     def publish(self) -> None:
         return
+
+
+def _open_sink(tracker: str, runtime: Runtime, run: Shown, patience: float) -> Sink:
+    results = Path(runtime.results).absolute()
+    if tracker not in EXTRAS:
+        return WandbSink(tracker, results, run, patience)
+    try:
+        module = import_module(f"core.tracker_{tracker}")
+    except ImportError as error:
+        raise TrackerError(f"it needs a package that is not installed: pip install {EXTRAS[tracker]}") from error
+    return module.open_sink(results, run)
+
+
+@contextmanager
+def _closing(sink: Any) -> Iterator[Any]:
+    try:
+        yield sink
+    except BaseException:
+        sink.close(failed=True)
+        raise
+    sink.close(failed=False)
+
+
+def _upload(runtime: Runtime, run: Shown, artifacts: list[Any]) -> str:
+    with _closing(WandbSink("online", Path(runtime.results).absolute(), run, PATIENCE_UPLOAD)) as sink:
+        for artifact in artifacts:
+            sink.run.log_artifact(artifact)
+    return sink.where
 
 
 def _wandb() -> Any:
@@ -162,7 +184,7 @@ def _wandb() -> Any:
     return wandb
 
 
-def _settings(results: Path, run: Shown) -> dict[str, Any]:
+def _settings(results: Path, run: Shown, patience: float) -> dict[str, Any]:
     return {
         "root_dir": str(results),
         "project": run.project,
@@ -173,12 +195,14 @@ def _settings(results: Path, run: Shown) -> dict[str, Any]:
         "console": "off",
         "silent": True,
         "disable_git": True,
-        "init_timeout": 10.0,
-        "finish_timeout": 10.0,
+        "init_timeout": patience,
+        "finish_timeout": patience,
         "finish_timeout_raises": True,
         "x_disable_stats": True,
+        # It would store the command line as it was typed; the ledger has it without secrets.
+        "x_disable_meta": True,
         # The default of 15 s leaves nothing of a young run that is killed.
-        "x_transaction_log_flush_interval": 1.0,
+        "x_transaction_log_flush_interval": 0.5,
     }
 
 
@@ -202,5 +226,5 @@ def _root(results: Path) -> Path:
 
 
 def _offline_segments(folder: Path, run_id: str) -> list[Path]:
-    pattern = re.compile(rf"offline-run-\d{{8}}_\d{{6}}-{re.escape(run_id)}")
+    pattern = re.compile(rf"offline-run-\d{{8}}_\d{{6}}-{re.escape(run_id)}(-\d+)?")
     return [each for each in folder.iterdir() if pattern.fullmatch(each.name)]

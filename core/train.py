@@ -14,7 +14,7 @@ from torch import Tensor
 from core import checkpoint, streams
 from core.config import RunConfig
 from core.data.dataset import Dataset, Split
-from core.device import autocast, peak_memory_bytes, pick_device, prepare
+from core.device import autocast, peak_memory_bytes, pick_device, prepare, reset_peak_memory
 from core.evaluate import metrics, predict_logits
 from core.feed import Feed, make_feed
 from core.parts import Parts, assemble
@@ -41,6 +41,8 @@ class Position:
     step: int = 0
     best_epoch: int = 0
     best_accuracy: float = -1.0
+    seconds: float = 0.0
+    """Training time of this epoch so far, in all attempts."""
     tally: Tensor | None = None
 
 
@@ -60,8 +62,9 @@ def train(
     """
     device = pick_device(runtime)
     prepare(runtime, config.precision)
+    reset_peak_memory(device)
     train_split, val_split = dataset.splits["train"], dataset.splits["val"]
-    num_steps = len(_batches(np.arange(len(train_split.labels)), config.batch_size))
+    num_steps = len(_batches(np.arange(len(train_split)), config.batch_size))
     parts = assemble(
         config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
     )
@@ -70,9 +73,9 @@ def train(
     val_labels = torch.from_numpy(val_split.labels).to(device)
     saver = _Saver(folder, parts, position, runtime, stop)
     for epoch in range(position.epoch, config.epochs + 1):
-        begin = time.perf_counter()
+        relied_on = {position.best_epoch}
         trained = train_epoch(config, parts, train_split, train_feed, position, saver, watch)
-        seconds_train = time.perf_counter() - begin
+        begin = time.perf_counter()
         logits = predict_logits(parts.evaluated, val_feed, len(val_labels), config.batch_size, config.precision)
         validated = metrics(logits, val_labels)
         if validated["accuracy"] > position.best_accuracy or config.selection == "last":
@@ -84,16 +87,16 @@ def train(
             **trained,
             **{f"val/{name}": value for name, value in validated.items()},
             **{
-                "seconds": time.perf_counter() - begin,
-                "seconds_train": seconds_train,
-                "sys/images_per_second": parts.loss.num_views * len(train_split.labels) / seconds_train,
+                "seconds": position.seconds + time.perf_counter() - begin,
+                "seconds_train": position.seconds,
+                "sys/images_per_second": trained["images_seen"] / position.seconds,
                 "sys/memory_bytes": peak_memory_bytes(device),
             },
         )
         publish()
-        position.epoch, position.step, position.tally = epoch + 1, 0, None
+        position.epoch, position.step, position.seconds, position.tally = epoch + 1, 0, 0.0, None
         saver.save()
-        _drop_older_best(folder, position)
+        _drop_best_but(folder, relied_on | {position.best_epoch})
     return parts, position
 
 
@@ -101,8 +104,9 @@ def train_epoch(
     config: RunConfig, parts: Parts, split: Split, feed: Feed, position: Position, saver: _Saver, watch: Watch
 ) -> dict[str, float]:
     """One pass over the training images from `position.step` on, without waiting for the device between steps."""
+    begin = time.perf_counter() - position.seconds
     epoch, seed, device = position.epoch, config.seed, parts.generator.device
-    num_images = len(split.labels)
+    num_images = len(split)
     batches = _batches(streams.order(seed, epoch, num_images), config.batch_size)
     views = _with_partners(batches, parts.loss.partners(split.labels, seed, epoch))
     draws = parts.augment.draw(seed, epoch, num_images).to(device)
@@ -117,17 +121,20 @@ def train_epoch(
         mixing = streams.torch_generator(seed, "mix", epoch, position.step)
         step(config, parts, images, draws[rows], labels[rows], mixing, position.tally[:, position.step])
         position.step += 1
+        position.seconds = time.perf_counter() - begin
         watch(epoch, position.step, len(batches))
         saver.after_step()
     losses, norms, correct = position.tally.cpu()
-    _require_finite(epoch, losses, norms, rates)
+    position.seconds = time.perf_counter() - begin
+    _require_finite(epoch, losses, norms, rates, skips_steps=parts.scaler.is_enabled())
     sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
     return {
         "train/loss": float((losses * sizes).sum() / sizes.sum()),
         "train/accuracy": float(correct.sum() / sizes.sum()),
-        "train/grad_norm": float(norms.mean()),
+        "train/grad_norm": float(norms[norms.isfinite()].mean()),
         "lr": rates[-1],
         "num_steps": len(batches),
+        "images_seen": parts.loss.num_views * int(sizes.sum()),
     }
 
 
@@ -199,18 +206,27 @@ class _Saver:
 
 
 def _restore(folder: RunFolder, parts: Parts, device: torch.device) -> Position:
+    """Go on from the newest good checkpoint; begin anew where the weights or rows that it relies on are lost."""
+    checkpoint.sweep(folder.path)
     state = checkpoint.load(folder.path / "checkpoints", device)
     if state is None:
         return Position()
-    parts.load_state_dict(state["parts"])
     position = Position(**state["position"])
+    epochs = [row["epoch"] for row in folder.ledger.history()]
+    has_best = position.best_epoch == 0 or checkpoint.is_intact(best_path(folder, position.best_epoch))
+    if epochs[: position.epoch - 1] != list(range(1, position.epoch)) or not has_best:
+        checkpoint.clear(folder.path / "checkpoints")
+        folder.ledger.append("event", event="begun_anew", epoch=position.epoch, step=position.step)
+        return Position()
+    parts.load_state_dict(state["parts"])
     folder.ledger.append("event", event="resumed", epoch=position.epoch, step=position.step)
     return position
 
 
-def _drop_older_best(folder: RunFolder, position: Position) -> None:
+def _drop_best_but(folder: RunFolder, epochs: set[int]) -> None:
+    kept = [best_path(folder, epoch) for epoch in epochs]
     for path in folder.path.glob("best-*.pt"):
-        if path != best_path(folder, position.best_epoch):
+        if path not in kept:
             checkpoint.drop(path)
 
 
@@ -235,12 +251,14 @@ def _pieces(accumulate: int, num_views: int, *tensors: Tensor) -> list[tuple[Ten
     return [tuple(each.flatten(0, 1) for each in piece) for piece in zip(*split, strict=True) if piece[0].shape[1]]
 
 
-def _require_finite(epoch: int, losses: Tensor, norms: Tensor, rates: list[float]) -> None:
-    bad = torch.nonzero(~torch.isfinite(losses))
+def _require_finite(epoch: int, losses: Tensor, norms: Tensor, rates: list[float], *, skips_steps: bool) -> None:
+    """NonFiniteLoss at the first bad step; a gradient scaler skips steps whose gradient alone is not finite."""
+    bad = torch.nonzero(~losses.isfinite() | (~norms.isfinite() & (not skips_steps)))
     if len(bad):
         at = int(bad[0])
         before = f"{norms[at - 1]:.3g} at the step before" if at else "the first step of the epoch"
+        what = "gradient" if losses[at].isfinite() else "loss"
         raise NonFiniteLoss(
-            f"the loss became {losses[at]} in epoch {epoch}, step {at + 1}, at learning rate {rates[at]:.3g}; "
-            f"gradient norm {norms[at]:.3g} ({before}); lower optimizer.lr or set clip_norm"
+            f"the {what} is not finite in epoch {epoch}, step {at + 1}, at learning rate {rates[at]:.3g}: loss "
+            f"{losses[at]:.3g}, gradient norm {norms[at]:.3g} ({before}); lower optimizer.lr or set clip_norm"
         )

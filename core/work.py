@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from core.config import RunConfig
 from core.data.dataset import DataError, Dataset
@@ -45,7 +46,7 @@ def work(
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[int, int, int], None] = lambda epoch, step, num_steps: None,
 ) -> int:
-    """Bring one run folder to its record and return the exit status; a failure is told in `attempts/<k>/failure.json`."""
+    """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from core.train import Preempted
 
     try:
@@ -57,7 +58,7 @@ def work(
                 folder.ledger.append("event", event="preempted", message=str(error))
                 return PREEMPTED
             except Exception as error:
-                status, kind, message = _explain(error, folder)
+                status, kind, message = _explain(error, folder, runtime)
                 failure = {"kind": kind, "status": status, "message": message, "traceback": traceback.format_exc()}
                 write_json(attempt / "failure.json", failure)
                 folder.ledger.append("event", event="failed", failure=kind, message=message)
@@ -94,8 +95,9 @@ def _train(
     clean(folder)
 
 
-def _explain(error: Exception, folder: RunFolder) -> tuple[int, str, str]:
+def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
+    from core.device import DeviceError
     from core.models.weights import WeightsError
     from core.train import NonFiniteLoss
 
@@ -103,16 +105,25 @@ def _explain(error: Exception, folder: RunFolder) -> tuple[int, str, str]:
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
         return BAD_CONFIG, "loss not finite", str(error)
-    if isinstance(error, WeightsError | SchemaError):
+    if isinstance(error, WeightsError | SchemaError | DeviceError):
         return BAD_CONFIG, "bad configuration", str(error)
     if _is_out_of_memory(error):
-        config = folder.job()["config"]
-        message = (
-            f"out of memory at batch_size {config['batch_size']}: {str(error).splitlines()[0]}; "
-            "set accumulate=2 (or more) or a smaller batch_size"
-        )
-        return FAILED, "out of memory", message
+        return FAILED, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
+
+
+def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -> str:
+    """How much there was, what asked for more, and the two settings that need less."""
+    from core.device import pick_device, total_memory_bytes
+
+    device = pick_device(runtime)
+    size, pieces = config["batch_size"], config["accumulate"]
+    asked = str(error).partition("\n")[0] or type(error).__name__
+    return (
+        f"out of memory at batch_size {size}, accumulate {pieces}, on {device} with "
+        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({asked}); "
+        f"set accumulate={2 * pieces}, or batch_size={max(1, size // 2)}"
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import classes, sentences, tables
+from reports import classes, side_tables, tables
+from reports.compared import comparisons
 from reports.design import Design
+from reports.making import making, unlike
 from reports.results import Results, Split
+from reports.sentences import answer
 from reports.series import Series, training_series
 from reports.tables import Table
 
 FORMAT = 1
+Audit = Sequence[Mapping[str, str]]
+"""Findings as `arm`, `kind`, `text` and `severity`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +27,12 @@ class Analysis:
     design: Design
     split: Split
     answer: str
+    audit: Audit
+    problems: tuple[str, ...]
+    making: dict[str, list[str]]
     tables: dict[str, Table]
     series: dict[str, list[Series]]
     confusions: dict[str, Any] | None
-    problems: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """What `report.json` holds: the design, and every number with its unit in its name."""
@@ -33,32 +41,37 @@ class Analysis:
             "design": self.design.to_json(),
             "split": self.split,
             "answer": self.answer,
+            "audit": [dict(finding) for finding in self.audit],
             "problems": list(self.problems),
+            "making": self.making,
             "tables": {name: [row.values for row in table.rows] for name, table in self.tables.items()},
             "series": self.series,
             "confusions": self.confusions,
         }
 
 
-def analyse(results: Results) -> Analysis:
+def analyse(results: Results, audit: Audit = ()) -> Analysis:
     """Compute everything that a report of these results says; the same results give the same analysis."""
-    compared = tables.comparisons(results)
+    compared = comparisons(results)
     found = [
         tables.answer_table(results, compared),
-        tables.effects_table(results),
-        tables.metrics_table(results),
-        tables.cost_table(results),
+        side_tables.effects_table(results),
+        side_tables.metrics_table(results),
+        side_tables.cost_table(results),
         classes.classes_table(results),
         classes.confusions_table(results),
         classes.disagreements_table(results),
         tables.runs_table(results),
     ]
+    facts = making(results)
     return Analysis(
         design=results.design,
         split=results.split,
-        answer=sentences.answer(results, compared),
+        answer=answer(results, compared, audit),
+        audit=audit,
+        problems=(*(run.describe() for run in results.problems()), *unlike(facts)),
+        making=facts,
         tables={table.name: table for table in found if table is not None and table.rows},
         series=training_series(results),
         confusions=classes.confusions(results),
-        problems=tuple(f"{run.arm}, seed {run.seed} ({run.run_id}): {run.status}, {run.problem}" for run in results.problems()),
     )

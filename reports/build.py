@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.store import write_atomic
 from reports.analysis import Analysis, analyse
 from reports.design import design_of
 from reports.page import Images, index_html, index_markdown, report_html, report_markdown
@@ -35,9 +34,9 @@ def build_report(
     reader = Reader(store)
     analyses, pages = [], []
     for plan in plans:
-        analysis = analyse(reader.results(design_of(plan)))
-        audit = [_finding(each) for each in (audits or {}).get(analysis.design.ablation, ())]
-        pages.append(_write_report(analysis, audit, store, out / analysis.design.ablation, images))
+        findings = (audits or {}).get(plan.ablation.ablation, ())
+        analysis = analyse(reader.results(design_of(plan)), [_plain(finding) for finding in findings])
+        pages.append(_write_report(analysis, store, out / plan.ablation.ablation, images))
         analyses.append(analysis)
     if len(analyses) > 1:
         _write(out / "index.md", index_markdown(analyses))
@@ -45,33 +44,32 @@ def build_report(
     return pages
 
 
-def report_json(analysis: Analysis, audit: Sequence[Mapping[str, str]], store: Path, folder: Path) -> dict[str, Any]:
-    """The content of `report.json`: the analysis, the audit, and the way from the report to its runs."""
-    return {**analysis.to_json(), "audit": list(audit), "store": os.path.relpath(store, folder)}
+def text_files(analysis: Analysis) -> dict[str, str]:
+    """Path below the report's folder -> content, of all that is written from the analysis as text but for the page."""
+    files = {"report.md": report_markdown(analysis)}
+    for name, table in analysis.tables.items():
+        files |= {f"tables/{name}.csv": to_csv(table), f"tables/{name}.tex": to_latex(table)}
+    return files
 
 
-def _write_report(
-    analysis: Analysis, audit: list[dict[str, str]], store: Path, folder: Path, images: Images | None
-) -> Path:
-    from reports.curves import draw_figures  # here, so that `ablate --help` and the check do without matplotlib
+def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None) -> Path:
+    from reports.curves import draw_figures  # here, so that checking a report does without matplotlib
 
     figures = draw_figures(analysis)
     for name, content in figures.items():
         _write(folder / "figures" / name, content)
-    for name, table in analysis.tables.items():
-        _write(folder / "tables" / f"{name}.csv", to_csv(table))
-        _write(folder / "tables" / f"{name}.tex", to_latex(table))
-    _write(folder / "report.md", report_markdown(analysis, audit))
-    content = report_json(analysis, audit, store, folder)
-    _write(folder / "report.json", json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return _write(folder / "report.html", report_html(analysis, audit, figures, images))
+    for name, text in text_files(analysis).items():
+        _write(folder / name, text)
+    data = {**analysis.to_json(), "store": os.path.relpath(store, folder)}
+    _write(folder / "report.json", json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return _write(folder / "report.html", report_html(analysis, figures, images))
 
 
-def _finding(finding: Any) -> dict[str, str]:
+def _plain(finding: Any) -> dict[str, str]:
     return {name: str(getattr(finding, name)) for name in ("arm", "kind", "text", "severity")}
 
 
 def _write(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, content.encode() if isinstance(content, str) else content)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path

@@ -9,14 +9,15 @@ import numpy as np
 from reports import digits
 from reports.results import Outputs, Results
 from reports.statistics import difference_interval, pair
-from reports.tables import MISSING, Column, Row, Table, Value
+from reports.tables import Column, Row, Table, Value
+from reports.texts import MISSING
 
 MAX_IMAGES = 24
 MAX_CONFUSIONS = 12
 
 
 def classes_table(results: Results) -> Table | None:
-    """Per class: the baseline's accuracy and each arm's difference to it; None where there is no baseline to compare."""
+    """Per class: the baseline's accuracy and each arm's difference to it; None without a baseline to compare with."""
     baseline, reference = results.outputs(results.design.baseline), results.reference
     if not baseline or reference is None:
         return None
@@ -38,7 +39,7 @@ def classes_table(results: Results) -> Table | None:
     return Table(
         name="classes",
         title="Class by class",
-        note="Difference of each arm to the baseline in pp, with 95 % intervals that are not adjusted for their number.",
+        note="Difference of each arm to the baseline in pp; the 95 % intervals are not adjusted for their number.",
         columns=(
             Column(key="class", heading="Class", sort="class", number=False),
             Column(key="images", heading="Images", sort="images"),
@@ -57,7 +58,7 @@ def confusions(results: Results) -> dict[str, Any] | None:
     for arm in results.design.arms:
         outputs = results.outputs(arm.name)
         if outputs and results.comparable(arm.name):
-            counts = sum(_counts(each) for each in outputs.values()) / len(outputs)
+            counts = np.mean([_counts(each) for each in outputs.values()], axis=0)  # K K
             matrices[arm.name] = np.round(counts, 2).tolist()
     return {"classes": _class_names(results), "arms": matrices}
 
@@ -68,7 +69,7 @@ def confusions_table(results: Results) -> Table | None:
     if found is None or not found["arms"]:
         return None
     classes, matrices = found["classes"], {arm: np.array(rows) for arm, rows in found["arms"].items()}
-    total = sum(matrices.values())
+    total = np.sum(list(matrices.values()), axis=0)  # K K
     pairs = [(true, taken) for true in range(len(classes)) for taken in range(len(classes)) if true != taken]
     pairs = sorted((each for each in pairs if total[each] > 0), key=lambda each: (-total[each], each))[:MAX_CONFUSIONS]
     rows = []

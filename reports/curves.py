@@ -20,7 +20,7 @@ from reports.tables import Row
 
 FORMATS = ("svg", "png", "pdf")
 _MOST_ARMS = 8
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.spines.top": False,
@@ -102,7 +102,7 @@ def _draw_line(axes: Axes, line: Series, ink: Ink) -> None:
         axes.fill_between(line["epochs"], line["low"], line["high"], color=ink.light, alpha=0.13, linewidth=0, zorder=2)
     if line["best"]:
         epochs, values = zip(*line["best"], strict=True)
-        axes.plot(epochs, values, "o", markersize=3, color=ink.light, markeredgecolor="white", markeredgewidth=0.5, zorder=4)
+        axes.plot(epochs, values, "o", color=ink.light, markersize=3, mec="white", mew=0.5, zorder=4)
 
 
 def _differences(analysis: Analysis) -> Figure | None:
@@ -118,12 +118,13 @@ def _differences(analysis: Analysis) -> Figure | None:
     if margin is not None:
         axes.axvspan(-margin, margin, color="#f1f1f1", linewidth=0)
     axes.axvline(0, color="#999999", linewidth=0.8)
+    beside = axes.get_yaxis_transform()
     for index, row in enumerate(rows):
         low, high, difference = (_number(row, key) for key in ("low_pp", "high_pp", "difference_pp"))
         ink = colours[str(row.values["arm"])]
         axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
         axes.plot([difference], [index], "o", color=ink.light, markersize=4.5)
-        axes.annotate(row.texts["difference"], (1.02, index), xycoords=("axes fraction", "data"), va="center", fontsize=7)
+        axes.annotate(row.texts["difference"], (1.02, index), xycoords=beside, va="center", fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
@@ -153,8 +154,8 @@ def _cost(analysis: Analysis) -> Figure | None:
                 continue
             values.append(float(cost))
             colour = shown[arm].light if arm in shown else "#cccccc"
-            spread = row.values["sd_percent"]
-            axes.errorbar(cost, _number(row, "accuracy_percent"), yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
+            accuracy, spread = _number(row, "accuracy_percent"), row.values["sd_percent"]
+            axes.errorbar(cost, accuracy, yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
         axes.margins(0.12)
@@ -171,9 +172,7 @@ def _figure(
     """An empty figure whose margins are given in inches: laying out by measuring text would draw everything twice."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(
-        left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height, wspace=0.16, hspace=0.2
-    )
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, wspace=0.16, hspace=0.2)
     return figure
 
 
@@ -211,7 +210,7 @@ def _legend(figure: Figure, shown: Mapping[str, Ink], num_arms: int) -> None:
         names.append(f"{num_arms - len(shown)} other arms")
         handles.append(Line2D([], [], color="#cccccc", linewidth=0.8))
     # matplotlib drops a label that starts with an underscore, so the names are put in when the legend stands.
-    legend = figure.legend(handles, [f"{index}" for index in range(len(names))], loc="lower left", ncols=_LEGEND_COLUMNS)
+    legend = figure.legend(handles, list(map(str, range(len(names)))), loc="lower left", ncols=_LEGEND_COLUMNS)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)
     _plain(legend.get_texts())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-MINUS, NARROW_SPACE, TIMES = "−", "\u202f", "×"
+MINUS, TIMES = "−", "×"
 
 
 def decimals(uncertainty: float, most: int = 3) -> int:
@@ -31,18 +31,17 @@ def signed(value: float, places: int) -> str:
     return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 
-def interval_decimals(low: float, high: float) -> int:
-    """Decimals for a difference and its interval; more where rounding would hide on which side of zero an end lies."""
-    places = decimals((high - low) / 2)
-    while places < 4 and any(end != 0 and float(f"{end:.{places}f}") == 0 for end in (low, high)) and low * high > 0:
-        places += 1
-    return places
-
-
 def with_interval(value: float, low: float, high: float) -> str:
-    """`+1.4 [0.4, 2.4]`, all three to the digits that the interval leaves."""
-    places = interval_decimals(low, high)
-    return f"{signed(value, places)} [{signed(low, places)}, {signed(high, places)}]"
+    """`+1.4 [+0.4, +2.4]`, all three to the digits that the interval leaves."""
+    places = decimals((high - low) / 2)
+    return f"{signed(value, places)} [{end(low, places)}, {end(high, places)}]"
+
+
+def end(value: float, places: int) -> str:
+    """An end of an interval; one that is rounded to zero still says on which side of it it lies."""
+    if value != 0 and float(f"{value:.{places}f}") == 0:
+        return ">0" if value > 0 else "<0"
+    return signed(value, places)
 
 
 def percent(mean: float, sd: float | None, num_images: int) -> str:
@@ -76,7 +75,13 @@ def seconds(value: float) -> str:
     """A duration in the unit that a person would use."""
     if value < 99.5:
         return f"{_three_digits(value) if value < 9.95 else f'{value:.0f}'} s"
-    return f"{value / 60:.0f} min" if value < 5970 else f"{value / 3600:.1f} h"
+    return f"{_three_digits(value / 60)} min" if value < 5970 else f"{value / 3600:.1f} h"
+
+
+def size(num_bytes: float) -> str:
+    """A memory size: 310 MB."""
+    text = count(num_bytes)
+    return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
 
 
 def significant(value: float, places: int = 6) -> float:

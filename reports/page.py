@@ -12,33 +12,33 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.analysis import Analysis
-from reports.palette import inks
+from reports.palette import Ink, inks
 from reports.series import MEASURES
-from reports.tables import Table
+from reports.texts import SPLITS
 from reports.writers import markdown, to_markdown
 
 Images = Callable[[str, str], bytes | None]
 """(split, name of the image) -> a small PNG or JPEG file, or None."""
 
-_SPLITS = {"val": "validation", "test": "test"}
 _MAX_MATRIX_CLASSES = 30
 
 
-def report_html(analysis: Analysis, audit: Sequence[Mapping[str, str]], figures: Mapping[str, bytes], images: Images | None) -> str:
+def report_html(analysis: Analysis, figures: Mapping[str, bytes], images: Images | None = None) -> str:
     """The page of one ablation: no network, no other file; `figures` serve readers without JavaScript."""
+    stills = {name.removesuffix(".svg"): content for name, content in figures.items() if name.endswith(".svg")}
     return _ENVIRONMENT.get_template("report.html").render(
-        **_common(analysis, audit),
-        inks=inks([arm.name for arm in analysis.design.arms], analysis.design.baseline),
+        **_common(analysis),
+        inks=_inks(analysis),
         data=_script_json(_chart_data(analysis)),
-        still={name.partition(".")[0]: _data_uri(content, "image/svg+xml") for name, content in figures.items() if name.endswith(".svg")},
+        still={name: _data_uri(content, "image/svg+xml") for name, content in stills.items()},
         thumbnails=_thumbnails(analysis, images),
         tint=_tint,
     )
 
 
-def report_markdown(analysis: Analysis, audit: Sequence[Mapping[str, str]]) -> str:
+def report_markdown(analysis: Analysis) -> str:
     """The same report as text for a repository or a message; figures lie beside it."""
-    return _ENVIRONMENT.get_template("report.md").render(**_common(analysis, audit))
+    return _ENVIRONMENT.get_template("report.md").render(**_common(analysis))
 
 
 def index_html(analyses: Sequence[Analysis]) -> str:
@@ -51,38 +51,35 @@ def index_markdown(analyses: Sequence[Analysis]) -> str:
     return _ENVIRONMENT.get_template("index.md").render(analyses=analyses)
 
 
-def _common(analysis: Analysis, audit: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _common(analysis: Analysis) -> dict[str, Any]:
     return {
         "analysis": analysis,
         "design": analysis.design,
         "tables": analysis.tables,
         "arms": {arm.name: arm for arm in analysis.design.arms},
-        "audit": audit,
-        "split": _SPLITS[analysis.split],
+        "split": SPLITS[analysis.split],
     }
+
+
+def _inks(analysis: Analysis) -> dict[str, Ink]:
+    return inks([arm.name for arm in analysis.design.arms], analysis.design.baseline)
 
 
 def _chart_data(analysis: Analysis) -> dict[str, Any]:
     """What the page's script draws from."""
     answer = [row.values | {"text": row.texts["difference"]} for row in analysis.tables["answer"].rows]
     costs = {row.values["arm"]: row.values for row in analysis.tables["cost"].rows}
-    confusions = analysis.confusions
+    arms, found, confusions = [arm.name for arm in analysis.design.arms], _inks(analysis), analysis.confusions
     return {
-        "arms": [arm.name for arm in analysis.design.arms],
-        "dashes": [" ".join(map(str, ink.dash)) for ink in _inks_in_order(analysis)],
-        "baseline": analysis.design.baseline,
+        "arms": arms,
+        "dashes": [" ".join(map(str, found[arm].dash)) for arm in arms],
         "margin": analysis.design.margin,
-        "accuracy": f"{_SPLITS[analysis.split]} accuracy (%)".capitalize(),
+        "accuracy": f"{SPLITS[analysis.split].capitalize()} accuracy (%)",
         "answer": answer,
         "cost": [costs[row["arm"]] for row in answer],
-        "series": [{"measure": measure, "title": MEASURES[measure], "lines": lines} for measure, lines in analysis.series.items()],
+        "series": [{"measure": key, "title": MEASURES[key], "lines": lines} for key, lines in analysis.series.items()],
         "confusions": confusions if confusions and len(confusions["classes"]) <= _MAX_MATRIX_CLASSES else None,
     }
-
-
-def _inks_in_order(analysis: Analysis) -> list[Any]:
-    found = inks([arm.name for arm in analysis.design.arms], analysis.design.baseline)
-    return [found[arm.name] for arm in analysis.design.arms]
 
 
 def _thumbnails(analysis: Analysis, images: Images | None) -> dict[str, str]:
@@ -102,7 +99,7 @@ def _data_uri(content: bytes, kind: str) -> str:
 
 
 def _script_json(data: Any) -> Markup:
-    """JSON that may stand inside a script element: no `<` that could end it, no line separator that JavaScript splits at."""
+    """JSON that may stand inside a script element: no `<` that could end it, nothing beyond ASCII."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
@@ -116,10 +113,6 @@ def _included(name: str) -> Markup:
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
-def _markdown_table(table: Table) -> str:
-    return to_markdown(table)
-
-
 _TEMPLATES = Path(__file__).parent / "templates"
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_TEMPLATES),
@@ -129,5 +122,5 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.filters |= {"markdown": markdown, "pipes": _markdown_table}
+_ENVIRONMENT.filters |= {"markdown": markdown, "pipes": to_markdown}
 _ENVIRONMENT.globals["included"] = _included

@@ -1,4 +1,4 @@
-"""Which colour and dash does an arm have? The same in every figure and on the page, and told apart by colour-blind eyes.
+"""Which colour and dash does an arm have? The same in figures and on the page, and told apart by colour-blind eyes.
 
 Source: Okabe and Ito 2008, Color Universal Design, a little darker for thin lines on white and lighter for a dark page.
 """

@@ -1,4 +1,4 @@
-"""Which runs of an ablation are there, and what did each get right? Missing and failed ones are named, never dropped."""
+"""Which runs of an ablation are there, and what did each get right? Missing and failed ones are named, not dropped."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from reports.design import Design
 from reports.metrics import calibration_error, macro_f1, top_5
 
 Split = Literal["val", "test"]
+OUTPUT_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What reading a missing or damaged `outputs.npz` may raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,10 @@ class Run:
     @property
     def usable(self) -> bool:
         return self.outputs is not None
+
+    def describe(self) -> str:
+        """Which run this is, and what is the matter with it."""
+        return f"{self.arm}, seed {self.seed} ({self.run_id}): {self.status}, {self.problem}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +119,7 @@ class Reader:
         if record is not None:
             try:
                 outputs = self._read_outputs(run_id, split)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except OUTPUT_ERRORS as error:
                 status, problem, record = "damaged", f"outputs.npz: {_one_line(error)}", None
         return Run(arm=arm, seed=seed, run_id=run_id, status=status, problem=problem, record=record, outputs=outputs)
 
@@ -140,7 +146,7 @@ def answer_split(records: Iterable[dict[str, Any]]) -> Split:
 
 
 def read_outputs(path: Path, split: Split) -> Outputs:
-    """The outputs of one run on one split; OSError, ValueError, KeyError or BadZipFile where they cannot be read."""
+    """The outputs of one run on one split; OUTPUT_ERRORS where they cannot be read."""
     with np.load(path) as arrays:
         probabilities = arrays[f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N

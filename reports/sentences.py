@@ -1,99 +1,132 @@
-"""What may be said? One careful sentence that answers the question, made by rule from the comparisons."""
+"""What may be said? A careful answer in a few sentences, made by rule from the comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from reports import digits
+from reports import digits, texts
 from reports.design import Design, DesignArm
 from reports.results import Results
 from reports.statistics import Comparison
+from reports.texts import SPLITS
 
-_SPLITS = {"val": "validation", "test": "test"}
+MOST_TOLD_ONE_BY_ONE = 3
+Rows = Sequence[tuple[DesignArm, Comparison]]
 
 
-def answer(results: Results, compared: dict[str, Comparison]) -> str:
-    """Answer the question in a sentence or two, with no more certainty and no more digits than the runs give."""
+def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]] = ()) -> str:
+    """Answer the question with no more certainty and no more digits than the runs give.
+
+    audit: findings as `arm`, `kind`, `text`, `severity`; confounds beside the factor itself qualify the answer.
+    """
     design = results.design
-    arms = [arm for arm in design.arms if arm.name != design.baseline]
     if not results.of_arm(design.baseline):
-        return f"No run of the baseline {_quoted(design.baseline)} is finished, so there is nothing to compare with yet."
-    rows = [(arm, compared[arm.name]) for arm in arms]
+        return f"The baseline {_quoted(design.baseline)} has no finished run, so there is nothing to compare with yet."
+    rows = [(arm, compared[arm.name]) for arm in design.arms if arm.name != design.baseline]
     speaking = [(arm, row) for arm, row in rows if row.interval]
     if not speaking:
         return "No arm has a finished run that can be paired with the baseline yet."
-    text = _each(speaking, design) if len(speaking) <= 3 else _summary(speaking, design)
-    return " ".join([text, _basis(results, [row for _, row in speaking]), *_caveats(results, rows)])
+    told = _each(speaking, design) if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary(speaking, design)
+    return " ".join([*told, _basis(results, speaking), *_caveats(results, rows, audit)])
 
 
-def _each(rows: Sequence[tuple[DesignArm, Comparison]], design: Design) -> str:
-    clauses = [_clause(arm, row, design) for arm, row in rows]
-    return "; ".join(clauses) + "."
+def _each(rows: Rows, design: Design) -> Iterator[str]:
+    baseline = _quoted(design.baseline)
+    for arm, row in rows:
+        name = _quoted(arm.name)
+        if row.verdict in ("higher", "lower"):
+            direction = "more" if row.verdict == "higher" else "less"
+            yield f"{name} is {direction} accurate than {baseline} by {_size(row)} pp ({_interval(row)})."
+        elif row.verdict == "equivalent":
+            yield (
+                f"{name} and {baseline} are equivalent within ±{design.margin:g} pp: "
+                f"they differ by {_signed(row)} pp ({_interval(row)})."
+            )
+        elif _excludes_zero(row):
+            yield (
+                f"{name} differs from {baseline} by {_signed(row)} pp ({_interval(row)}), which would count alone but "
+                f"not among {len(rows)} comparisons (adjusted p {_p(row)}): undecided."
+            )
+        else:
+            yield (
+                f"{name} and {baseline} cannot be told apart: they differ by {_signed(row)} pp ({_interval(row)}), "
+                f"and a true difference below about {_detectable(row)} would likely have gone unseen."
+            )
 
 
-def _clause(arm: DesignArm, row: Comparison, design: Design) -> str:
-    name, baseline = _quoted(arm.name), _quoted(design.baseline)
-    ends = _interval(row)
-    if row.verdict in ("higher", "lower"):
-        direction = "more" if row.verdict == "higher" else "less"
-        return f"{name} is {direction} accurate than {baseline} by {_size(row)} pp ({ends})"
-    if row.verdict == "equivalent":
-        return f"{name} and {baseline} are equivalent within ±{design.margin:g} pp ({_signed(row)} pp, {ends})"
-    return (
-        f"{name} and {baseline} cannot be told apart: {_signed(row)} pp ({ends}), and a true difference below about "
-        f"{_detectable(row)} would likely have gone unseen"
-    )
-
-
-def _summary(rows: Sequence[tuple[DesignArm, Comparison]], design: Design) -> str:
-    """For many arms: how many are higher, lower, equivalent, undecided, and the largest of each direction."""
-    parts = []
-    for verdict, word in (("higher", "more accurate"), ("lower", "less accurate")):
-        found = [(arm, row) for arm, row in rows if row.verdict == verdict]
+def _summary(rows: Rows, design: Design) -> Iterator[str]:
+    """For many arms: how many are higher, lower, equivalent and undecided, and the largest of each direction."""
+    baseline, total = _quoted(design.baseline), len(rows)
+    for verdict, word in (("higher", "more"), ("lower", "less")):
+        found = _of_verdict(rows, verdict)
         if found:
             arm, row = max(found, key=lambda pair: abs(pair[1].difference or 0.0))
-            which = "" if len(found) == 1 else ", most of all"
-            parts.append(
-                f"{len(found)} of {len(rows)} arms {_is(found)} {word} than {_quoted(design.baseline)}{which} "
-                f"({_quoted(arm.name)}: {_signed(row)} pp, {_interval(row)})"
+            most = "" if len(found) == 1 else "most of all "
+            yield (
+                f"{len(found)} of {total} arms {_is(found)} {word} accurate than {baseline}, "
+                f"{most}{_quoted(arm.name)}: {_signed(row)} pp ({_interval(row)})."
             )
-    equivalent = [row for _, row in rows if row.verdict == "equivalent"]
+    equivalent = _of_verdict(rows, "equivalent")
     if equivalent:
-        parts.append(f"{len(equivalent)} {_is(equivalent)} equivalent to it within ±{design.margin:g} pp")
-    undecided = [row for _, row in rows if row.verdict == "undecided"]
+        yield f"{len(equivalent)} of {total} {_is(equivalent)} equivalent to {baseline} within ±{design.margin:g} pp."
+    undecided = _of_verdict(rows, "undecided")
     if undecided:
-        worst = max(undecided, key=lambda row: row.smallest_detectable or 0.0)
-        whom = "it" if parts else _quoted(design.baseline)
-        num = f"{len(undecided)}" if parts else f"{len(undecided)} of {len(rows)} arms"
-        parts.append(
-            f"{num} cannot be told apart from {whom} (true differences below about {_detectable(worst)} "
-            "would likely have gone unseen)"
+        _, worst = max(undecided, key=lambda pair: pair[1].smallest_detectable or 0.0)
+        which = "None" if len(undecided) == total else f"{len(undecided)}"
+        can = "can" if len(undecided) == total else "cannot"
+        yield (
+            f"{which} of {total} arms {can} be told apart from {baseline}; "
+            f"a true difference below about {_detectable(worst)} would likely have gone unseen."
         )
-    return "; ".join(parts) + "."
+    alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
+    if alone:
+        shown = [f"{_quoted(arm.name)} ({_signed(row)} pp, adjusted p {_p(row)})" for arm, row in alone[:3]]
+        more = [f"{len(alone) - 3} more"] if len(alone) > 3 else []
+        yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
 
 
-def _basis(results: Results, rows: Sequence[Comparison]) -> str:
-    pairs = sorted({row.num_pairs for row in rows})
-    seeds = "1 seed" if pairs == [1] else f"{pairs[0]} seeds" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} seeds"
-    where = f"{rows[0].num_images} {_SPLITS[results.split]} images"
+def _basis(results: Results, rows: Rows) -> str:
+    pairs = sorted({row.num_pairs for _, row in rows})
+    images = f"{rows[0][1].num_images} {SPLITS[results.split]} images"
     if pairs == [1]:
-        return f"This rests on {seeds} and {where}: the training noise is unknown, and the intervals count the images alone."
-    return f"This rests on {seeds}, paired, and {where}."
+        return (
+            f"This rests on 1 seed and {images}: training noise is unknown, and the intervals count the images alone."
+        )
+    seeds = f"{pairs[0]} seeds" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} seeds"
+    return f"This rests on {seeds}, paired, and {images}."
 
 
-def _caveats(results: Results, rows: Sequence[tuple[DesignArm, Comparison]]) -> list[str]:
-    found = []
+def _caveats(results: Results, rows: Rows, audit: Sequence[Mapping[str, str]]) -> Iterator[str]:
     compound = [arm.name for arm, _ in rows if arm.compound and not results.design.factors]
     if compound:
         verb = "changes" if len(compound) == 1 else "change"
-        found.append(f"{_names(compound)} {verb} several things at once, so that no single one of them is credited.")
+        yield f"{_names(compound)} {verb} several things at once, so that no single one of them is credited."
+    for arm, kinds in _confounds(audit).items():
+        yield f"Besides its factor, {_quoted(arm)} differs in {_listed(kinds)}, so that not all is the factor's doing."
     silent = [arm.name for arm, row in rows if not row.interval]
     if silent:
-        found.append(f"Nothing can be said yet about {_names(silent)}.")
+        yield f"Nothing can be said yet about {_names(silent)}."
     problems = results.problems()
     if problems:
-        found.append(f"{len(problems)} of {len(results.runs)} planned runs {_is(problems)} not counted; they are named below.")
+        yield f"{len(problems)} of {len(results.runs)} planned runs {_is(problems)} not counted; they are named below."
+
+
+def _confounds(audit: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Arm -> the kinds of confounds beside its factor, in the order of the audit."""
+    found: dict[str, list[str]] = {}
+    for finding in audit:
+        if finding["severity"] == "confound" and finding["kind"] != "factor":
+            kinds = found.setdefault(finding["arm"], [])
+            kinds += [finding["kind"]] if finding["kind"] not in kinds else []
     return found
+
+
+def _of_verdict(rows: Rows, verdict: str) -> Rows:
+    return [(arm, row) for arm, row in rows if row.verdict == verdict]
+
+
+def _excludes_zero(row: Comparison) -> bool:
+    return row.interval is not None and (row.interval.low > 0 or row.interval.high < 0)
 
 
 def _is(items: Sequence[object]) -> str:
@@ -101,8 +134,11 @@ def _is(items: Sequence[object]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    quoted = [_quoted(name) for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return _listed([_quoted(name) for name in names])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _quoted(name: str) -> str:
@@ -111,7 +147,7 @@ def _quoted(name: str) -> str:
 
 def _places(row: Comparison) -> int:
     assert row.interval is not None
-    return digits.interval_decimals(100 * row.interval.low, 100 * row.interval.high)
+    return digits.decimals(100 * row.interval.half_width)
 
 
 def _signed(row: Comparison) -> str:
@@ -122,13 +158,17 @@ def _size(row: Comparison) -> str:
     return digits.fixed(100 * abs(row.difference or 0.0), _places(row))
 
 
+def _p(row: Comparison) -> str:
+    return digits.p_value(row.p_adjusted or 0.0)
+
+
 def _interval(row: Comparison) -> str:
     assert row.interval is not None
-    low, high = (digits.signed(100 * end, _places(row)) for end in (row.interval.low, row.interval.high))
+    ends = (digits.end(100 * end, _places(row)) for end in (row.interval.low, row.interval.high))
+    low, high = (end.replace(">0", "just above 0").replace("<0", "just below 0") for end in ends)
     return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
 
 
 def _detectable(row: Comparison) -> str:
     pp = 100 * (row.smallest_detectable or 0.0)
-    num_images = max(1, round(pp / 100 * row.num_images))
-    return f"{digits.fixed(pp, digits.decimals(pp))} pp ({num_images} of {row.num_images} images)"
+    return f"{digits.fixed(pp, digits.decimals(pp))} pp ({texts.detectable_images(row)} of {row.num_images} images)"

@@ -19,7 +19,7 @@ Series = dict[str, Any]
 
 
 def training_series(results: Results) -> dict[str, list[Series]]:
-    """Measure -> one series per arm: `epochs`, and per epoch `mean`, `low`, `high` over the seeds; accuracies in percent.
+    """Measure -> one series per arm: `epochs`, and at each `mean`, `low`, `high` over seeds; accuracies in percent.
 
     `best` lists [epoch, value] of the kept epoch of each seed, for validation measures. An epoch that only some seeds
     reached is averaged over those. Measures that no run recorded are left out.

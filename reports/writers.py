@@ -23,13 +23,14 @@ def to_csv(table: Table) -> str:
 def to_latex(table: Table) -> str:
     """A booktabs tabular of the texts, for `\\input`; needs `\\usepackage{booktabs}` and nothing else."""
     columns = [column for column in table.columns if column.key != "command"]
+    rows = [" & ".join(latex(row.texts.get(column.key, "")) for column in columns) for row in table.rows]
     lines = [
         f"\\begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in columns)}}}",
         "\\toprule",
         " & ".join(latex(column.heading) for column in columns) + " \\\\",
         "\\midrule",
         # An empty group keeps a cell that starts with a bracket from being read as the optional argument of \\.
-        *("{}" + " & ".join(latex(row.texts.get(column.key, "")) for column in columns) + " \\\\" for row in table.rows),
+        *("{}" + row + " \\\\" for row in rows),
         "\\bottomrule",
         "\\end{tabular}",
     ]

@@ -48,16 +48,23 @@ def decoded(
     assert len(sizes) == 1
     key = f"{fingerprint[:16]}-{sizes.pop()}px-r{RECIPE}"
     place = shelf.shelf(cache) / key
-    found = _open(place, decoders)
+    found = None if _fits_by_now(cache, place, decoders) else _open(place, decoders)
     if found is None:
         with shelf.writing(cache, key):
-            found = _open(place, decoders)  # another process may have built it meanwhile
+            # Another process may have built it meanwhile.
+            found = None if _fits_by_now(cache, place, decoders) else _open(place, decoders)
             if found is None:
                 _build(cache, place, decoders, title, progress or parallel.bar(f"decoding {title}"))
                 found = _open(place, decoders)
     if found is None:
         raise DataError(f"{place}: written, but cannot be read back; is the disk sound?")
     return found
+
+
+def _fits_by_now(cache: Path, place: Path, decoders: Mapping[str, Decoder]) -> bool:
+    """Whether images that were too many for the cache when they were first decoded have room now."""
+    manifest = shelf.manifest(place)
+    return manifest is not None and not manifest.get("stored") and _num_bytes(decoders) <= shelf.room(cache)[0]
 
 
 def _open(place: Path, decoders: Mapping[str, Decoder]) -> dict[str, Decoded] | None:
@@ -84,10 +91,10 @@ def _open(place: Path, decoders: Mapping[str, Decoder]) -> dict[str, Decoded] | 
 def _build(
     cache: Path, place: Path, decoders: Mapping[str, Decoder], title: str, progress: parallel.Progress | None
 ) -> None:
-    if place.exists():  # damaged
+    if place.exists():  # damaged, or without arrays
         shelf.discard(place)
     counts = {split: len(decoder) for split, decoder in decoders.items()}
-    num_bytes = sum(len(decoder) * decoder.size**2 * 3 for decoder in decoders.values())
+    num_bytes = _num_bytes(decoders)
     room, words = shelf.room(cache)
     stored = num_bytes <= room
     if not stored:
@@ -151,6 +158,10 @@ def _fill(
             os.fsync(file.fileno())
     np.save(folder / f"{split}.labels.npy", labels)
     return dict(sorted(unreadable.items()))
+
+
+def _num_bytes(decoders: Mapping[str, Decoder]) -> int:
+    return sum(len(decoder) * decoder.size**2 * 3 for decoder in decoders.values())
 
 
 def _part(progress: parallel.Progress | None, before: int, total: int) -> parallel.Progress | None:

@@ -70,7 +70,8 @@ def list_(as_json: bool) -> None:
         return
     for key, each in entries.items():
         number = sum(each["num_images"].values())
-        click.echo(f"{key}  {each['num_bytes'] / 1e9:8.2f} GB  {number:>9,} images  {each['created']}  {each['title']}")
+        room = f"{each['num_bytes'] / 1e9:8.2f} GB" if each["stored"] else " on the fly"
+        click.echo(f"{key}  {room}  {number:>9,} images  {each['created']}  {each['title']}")
     click.echo(f"{_cache() / 'decoded'}: {shelf.room(_cache())[1]}")
 
 

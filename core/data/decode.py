@@ -13,7 +13,8 @@ RECIPE = 1
 """Raised when the same file gives other pixels; decoded caches of another recipe are other caches."""
 MAX_PIXELS = 100_000_000
 """A header that claims more is refused before anything is decoded."""
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""What a file may be, whatever its extension says; the JPEG of a stereo camera (MPO) counts as JPEG."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

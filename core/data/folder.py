@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ class FolderSource:
 
     @cached_property
     def _layout(self) -> layout.Layout:
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             raise DataError(
                 f"{self.folder}: no such folder; give the one that '{self.entry.path}' lies in with --data-root DIR or "
                 "ABLATE_DATA, or an absolute path"

@@ -37,8 +37,16 @@ def scan(root: Path) -> Layout:
     """Read the folder's names, no contents but those of test_labels.csv and classes.txt.
 
     train/<class>/ is needed; val/<class>/ (or valid, validation) and test/ (images, or <class>/) may be missing.
-    Images are ordered by class and then by path. Raises DataError where there is no train/ with class folders.
+    Images are ordered by class and then by path. Raises DataError where there is no train/ with class folders, or where
+    a folder may not be listed.
     """
+    try:
+        return _scan(root)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be listed ({error.strerror})") from None
+
+
+def _scan(root: Path) -> Layout:
     if not (root / "train").is_dir():
         raise DataError(f"{root}: no train folder; images belong in train/<class>/")
     faults: list[str] = []

@@ -37,6 +37,10 @@ class Executor(Protocol):
         """The news, as soon as there are any, or after this many seconds."""
         ...
 
+    def cancel(self, run_id: str) -> None:
+        """Ask one run to save and stop; its end is told like any other. A run that is not under way is left alone."""
+        ...
+
     def close(self) -> None:
         """Ask every run to save and stop, wait a few seconds, then make it."""
         ...

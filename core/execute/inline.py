@@ -29,5 +29,8 @@ class Inline:
         status = work(folder, self.runtime, self.datasets)
         return [Event(run_id=folder.run_id, exit_status=status)]
 
+    def cancel(self, run_id: str) -> None:
+        """Too late: a run that was polled for has ended."""
+
     def close(self) -> None:
         self.waiting.clear()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -47,6 +48,11 @@ class ProcessPool:
             else:
                 events += map(worker.event, lines)
         return events
+
+    def cancel(self, run_id: str) -> None:
+        for worker in self.workers:
+            if worker.folder is not None and worker.folder.name == run_id:
+                worker.send({"cancel": run_id})
 
     def close(self) -> None:
         for worker in self.workers:
@@ -91,7 +97,8 @@ class _Worker:
                 env=environment,
                 start_new_session=True,
             )
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.input: IO[bytes] = self.process.stdin
         self.output: IO[bytes] = self.process.stdout
         os.set_blocking(self.output.fileno(), False)
@@ -100,8 +107,11 @@ class _Worker:
 
     def give(self, folder: Path) -> None:
         self.folder = folder
+        self.send({"folder": str(folder)})
+
+    def send(self, message: dict[str, str]) -> None:
         try:
-            self.input.write(json.dumps({"folder": str(folder)}).encode() + b"\n")
+            self.input.write(json.dumps(message).encode() + b"\n")
             self.input.flush()
         except BrokenPipeError:
             pass  # its end shows at the next poll
@@ -123,10 +133,8 @@ class _Worker:
     def stop(self) -> None:
         """Ask for a checkpoint and an end."""
         self.process.terminate()
-        try:
+        with suppress(BrokenPipeError):
             self.input.close()
-        except BrokenPipeError:
-            pass
 
     def end(self, seconds: float) -> int:
         try:
@@ -159,5 +167,3 @@ def _available_bytes() -> int:
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-

@@ -13,8 +13,9 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -39,13 +40,15 @@ def main() -> int:
         return status
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _take_over_stdout()
-    folders = _read_input(stopping)
+    cancelled: set[str] = set()
+    folders = _read_input(stopping, cancelled)
     _warm_up()
     while (line := folders.get()) is not None:
         folder = RunFolder(Path(line))
         teller = _Teller(answers, folder.run_id)
         with _stderr_to(folder.path / "log.txt"):
-            status = work(folder, runtime, datasets, stop=stopping.is_set, watch=teller.watch)
+            stop = partial(_should_stop, stopping, cancelled, folder.run_id)
+            status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
         teller.tell(exit_status=status)
         if stopping.is_set():
             break
@@ -78,13 +81,26 @@ def _take_over_stdout() -> TextIO:
     return answers
 
 
-def _read_input(stopping: threading.Event) -> queue.Queue[str | None]:
-    """Folders as they arrive; the end of the input means that the driver is gone, and the run saves and stops."""
+def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) -> bool:
+    """Whether the worker is to leave, or this one run is no longer wanted."""
+    return stopping.is_set() or run_id in cancelled
+
+
+def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[str | None]:
+    """Folders as they arrive; the end of the input means that the driver is gone, and the run saves and stops.
+
+    A message that cancels a run adds it to `cancelled`; being given again takes it out.
+    """
     folders: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
-            folders.put(json.loads(line)["folder"])
+            message = json.loads(line)
+            if "cancel" in message:
+                cancelled.add(message["cancel"])
+            else:
+                cancelled.discard(Path(message["folder"]).name)
+                folders.put(message["folder"])
         stopping.set()
         folders.put(None)
 

@@ -26,7 +26,7 @@ class TorchvisionBackbone(Entry):
         "wide_resnet101_2",
     ]
     stem: Literal["imagenet", "small"] = "imagenet"
-    """`imagenet`: 7x7 stride 2 and max pooling; `small`: 3x3 stride 1 without pooling, for images of about 32 pixels."""
+    """`imagenet`: 7x7 stride 2 and max pooling; `small`: 3x3 stride 1 without pooling, for images of some 32 pixels."""
 
 
 class BottleneckBackbone(Entry):

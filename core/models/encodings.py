@@ -23,7 +23,7 @@ class NoEncoding(nn.Module):
 
 
 class SinusoidalEncoding(nn.Module):
-    """[sin(x), cos(x), sin(2x), cos(2x), ...] of features x, with 2 L D outputs (Mildenhall et al. 2020, eq. 4, without pi)."""
+    """[sin(x), cos(x), sin(2x), cos(2x), ...] of features x, as Mildenhall et al. (2020), eq. 4, but without pi."""
 
     def __init__(self, entry: SinusoidalEntry):
         super().__init__()

@@ -16,6 +16,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Network(nn.Module):
     """Normalisation, backbone, encoding and head in a row."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: Model, num_classes: int):
         super().__init__()
         self.normalize = model.normalize == "imagenet"
@@ -45,7 +48,8 @@ def initialise(network: nn.Module, seed: int) -> None:
     """Give every tensor a value that depends on the seed and the tensor's own name alone.
 
     The distributions are torchvision's for ResNet: He et al. (2015) with fan-out for convolutions, 1 and 0 for batch
-    norm, torch's default (uniform in +-1/sqrt(inputs)) for linear layers.
+    norm, torch's default (uniform in +-1/sqrt(inputs)) for weights of linear layers. Their biases are 0: torch's bound
+    depends on the number of inputs, so that arms of other inputs, whose biases have one shape, would not share them.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -53,8 +57,9 @@ def initialise(network: nn.Module, seed: int) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=source)
         elif isinstance(module, nn.Linear):
             bound = module.in_features**-0.5
-            for part, tensor in module.named_parameters():
-                tensor.uniform_(-bound, bound, generator=streams.torch_generator(seed, "init", f"{name}.{part}"))
+            source = streams.torch_generator(seed, "init", f"{name}.weight")
+            nn.init.uniform_(module.weight, -bound, bound, generator=source)
+            nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-import torch
-from torch import Tensor
-
 from core.models import Model
-from core.models.network import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.models.network import Network
+
+    Values = Mapping[str, Tensor]
 
 
 class WeightsError(ValueError):
     """The weights are not there or do not fit; the text says which file, which folder and which setting."""
+
+
+def check_weights(model: Model) -> None:
+    """Make sure, before anything is trained, that the weights are on this machine, undamaged, and fit the backbone.
+
+    A torchvision name that is not there is downloaded, once. Raises WeightsError. Without weights, nothing is imported.
+    """
+    if model.weights == "none":
+        return
+    import torch
+
+    from core.models.network import Network
+
+    with torch.device("meta"):
+        backbone = Network(model, num_classes=1).backbone
+    _require_fit(read_weights(model), backbone.state_dict(), model)
 
 
 def load_weights(network: Network, model: Model) -> None:
@@ -25,42 +47,45 @@ def load_weights(network: Network, model: Model) -> None:
     if model.weights == "none":
         return
     values = read_weights(model)
-    values = {name: value for name, value in values.items() if not name.startswith("fc.")}
-    own = network.backbone.state_dict()
-    faults = [f"missing {name}" for name in own.keys() - values.keys() if not name.endswith("num_batches_tracked")]
-    faults += [f"unexpected {name}" for name in values.keys() - own.keys()]
-    faults += [
-        f"{name} is {tuple(values[name].shape)}, the network has {tuple(own[name].shape)}"
-        for name in own.keys() & values.keys()
-        if own[name].shape != values[name].shape
-    ]
-    if faults:
-        raise WeightsError(f"model.weights: {model.weights} does not fit {model.backbone.name}: " + "; ".join(sorted(faults)))
-    network.backbone.load_state_dict(values, strict=False)
+    _require_fit(values, network.backbone.state_dict(), model)
+    network.backbone.load_state_dict(_without_head(values), strict=False)
 
 
-def read_weights(model: Model) -> dict[str, Tensor]:
+def read_weights(model: Model) -> Values:
     """The state dict that `model.weights` names, on the CPU; only tensors are read, never code."""
+    import torch
+
     path = locate(model)
     if not path.exists():
-        return _download(model, path)
+        _download(model, path)
+    elif not _is_path(model.weights):
+        _require_hash(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+            values = load_file(path)
+        else:
+            values = torch.load(path, map_location="cpu", weights_only=True)
+    except ModuleNotFoundError:
+        raise WeightsError(f"model.weights: {path} needs a package that is not here: pip install safetensors") from None
     except Exception as error:
-        raise WeightsError(f"model.weights: {path} cannot be read as a state dict: {error}") from None
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"model.weights: {path} cannot be read as a state dict: {reason}") from None
+    if not isinstance(values, Mapping) or not all(isinstance(each, torch.Tensor) for each in values.values()):
+        raise WeightsError(f"model.weights: {path} is no state dict: it should hold tensors by name, and nothing else")
+    return values
 
 
 def locate(model: Model) -> Path:
-    """The file that `model.weights` stands for: a path as given, or the place in torch's cache of a torchvision name."""
+    """The file that `model.weights` stands for: a path as given; of a torchvision name, its place in torch's cache."""
     if _is_path(model.weights):
-        path = Path(model.weights)
-        if not path.exists():
+        path = Path(model.weights).expanduser()
+        if not path.is_file():
             raise WeightsError(f"model.weights: no such file {path}")
         return path
+    import torch
+
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(model).url).path).name
 
 
@@ -77,17 +102,57 @@ def _entry(model: Model) -> Any:
     except ValueError:
         raise WeightsError(f"model.weights: {model.backbone.name} has no published weights; use `none`") from None
     if model.weights not in choices.__members__:
-        names = ", ".join(choices.__members__)
-        raise WeightsError(f"model.weights: no '{model.weights}' for {model.backbone.name}; use none, a path, or {names}")
+        names = ", ".join(["none", "a path", *choices.__members__])
+        raise WeightsError(f"model.weights: no '{model.weights}' for {model.backbone.name}; take one of {names}")
     return choices[model.weights]
 
 
-def _download(model: Model, path: Path) -> dict[str, Tensor]:
+def _download(model: Model, path: Path) -> None:
+    from torch.hub import download_url_to_file
+
     try:
-        return _entry(model).get_state_dict(progress=False, check_hash=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download_url_to_file(_entry(model).url, str(path), hash_prefix=_published_hash(path), progress=False)
     except Exception as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(
             f"model.weights: {model.weights} of {model.backbone.name} is not on this machine and cannot be downloaded "
             f"({reason}); put {path.name} into {path.parent}, or set model.weights=none"
         ) from None
+
+
+def _require_hash(path: Path) -> None:
+    """torch checks a file when it downloads it, and never again."""
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(_published_hash(path)):
+        raise WeightsError(
+            f"model.weights: {path} is damaged: its SHA-256 begins with {found[:8]}; remove it to have it downloaded "
+            "again, or set model.weights=none"
+        )
+
+
+def _published_hash(path: Path) -> str:
+    """The beginning of the SHA-256 that torchvision puts into a file's name: resnet50-0676ba61.pth."""
+    found = re.search(r"-([a-f0-9]{8,})\.", path.name)
+    return found.group(1) if found else ""
+
+
+def _require_fit(values: Values, own: Values, model: Model) -> None:
+    """WeightsError with every tensor that is missing, unexpected or of another shape."""
+    values = _without_head(values)
+    faults = [f"missing {name}" for name in own.keys() - values.keys() if not name.endswith("num_batches_tracked")]
+    faults += [f"unexpected {name}" for name in values.keys() - own.keys()]
+    faults += [
+        f"{name} is {tuple(values[name].shape)}, the network has {tuple(own[name].shape)}"
+        for name in own.keys() & values.keys()
+        if own[name].shape != values[name].shape
+    ]
+    if faults:
+        raise WeightsError(
+            f"model.weights: {model.weights} does not fit {model.backbone.name}: " + "; ".join(sorted(faults))
+        )
+
+
+def _without_head(values: Values) -> Values:
+    return {name: value for name, value in values.items() if not name.startswith("fc.")}

@@ -12,7 +12,8 @@ Schedule = Callable[[int], float]
 
 def constant(entry: Constant, num_steps: int, steps_per_epoch: int) -> Schedule:
     """Step (from 0) to 1.0, after the warm-up."""
-    return lambda step: _warmup(step, entry.warmup_epochs * steps_per_epoch)
+    warmup_steps = round(entry.warmup_epochs * steps_per_epoch)
+    return lambda step: _warmup(step, warmup_steps)
 
 
 def cosine(entry: Cosine, num_steps: int, steps_per_epoch: int) -> Schedule:
@@ -31,5 +32,5 @@ def cosine(entry: Cosine, num_steps: int, steps_per_epoch: int) -> Schedule:
     return factor
 
 
-def _warmup(step: int, warmup_steps: float) -> float:
+def _warmup(step: int, warmup_steps: int) -> float:
     return 1.0 if step >= warmup_steps else 0.01 + 0.99 * step / warmup_steps

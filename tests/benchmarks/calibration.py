@@ -77,7 +77,9 @@ def main() -> None:
     cells = [
         cover(*setting, arguments.repetitions, np.random.default_rng([1, i])) for i, setting in enumerate(settings)
     ]
-    plans = [(noise, effect, None) for noise, effect in product(SEED_NOISE, (0.0, 0.02, 0.04))]
+    plans: list[tuple[float, float, float | None]] = [
+        (noise, effect, None) for noise, effect in product(SEED_NOISE, (0.0, 0.02, 0.04))
+    ]
     plans += [(noise, 0.0, 0.02) for noise in SEED_NOISE]
     stops = [stop(*plan, arguments.repetitions, np.random.default_rng([2, i])) for i, plan in enumerate(plans)]
     page = "\n".join(render(cells, stops, arguments.repetitions, time.process_time() - started)) + "\n"
@@ -135,7 +137,7 @@ def stop(
         treated, baseline = draw(RULE.max, images, noise, effect, rng)
         at_look = np.array([difference_interval(treated[:s], baseline[:s]).p < 0.05 for s in looks])
         fixed += at_look
-        naive += at_look.any()
+        naive += int(at_look.any())
         for s in looks:
             interval = repeated_interval(treated[:s], baseline[:s], RULE)
             said = verdict(interval, interval.p, margin)
@@ -165,19 +167,21 @@ def render(cells: list[Cell], stops: list[Stopping], repetitions: int, seconds: 
     yield "# Calibration of the intervals"
     yield ""
     yield "The page is written by `python -m tests.benchmarks.calibration`, which explains the simulated experiment."
-    yield f"{repetitions:,} repetitions per row; {datetime.date.today()}; Python {platform.python_version()}, "
+    yield f"{repetitions:,} repetitions per row; {datetime.date.today()}; Python {platform.python_version()},"
     yield f"numpy {np.__version__}, scipy {scipy.__version__}; {seconds:.0f} s of one core."
     yield ""
-    yield f"The crossed 95 % interval covers in {min(covers):.3f} to {max(covers):.3f} of the repetitions "
+    yield f"The crossed 95 % interval covers in {min(covers):.3f} to {max(covers):.3f} of the repetitions"
     yield f"(wanted: 0.925 to 0.995); false positives: {min(alarms):.3f} to {max(alarms):.3f} (at most 0.07 wanted)."
-    yield f"Rows outside: {len(failed)} of {len(cells)}. The interval of one run alone covers in {min(alone):.3f} to "
+    yield f"Rows outside: {len(failed)} of {len(cells)}. The interval of one run alone covers in {min(alone):.3f} to"
     yield f"{max(alone):.3f}. A share of 0.95 has a standard error of {np.sqrt(0.95 * 0.05 / repetitions):.4f} here."
     yield ""
     yield "Seed noise is the standard deviation between seeds on the latent scale, where the images' difficulty has 1."
     yield "p < 0.05 is the false-positive rate where the effect is zero and the power elsewhere."
     yield ""
-    yield "| seeds | images | seed noise | effect (pp) | coverage | p < 0.05 | half-width (pp) | one run: coverage "
-    yield "| one run: p < 0.05 | |"
+    yield (
+        "| seeds | images | seed noise | effect (pp) | coverage | p < 0.05 | half-width (pp) "
+        "| one run: coverage | one run: p < 0.05 | |"
+    )
     yield "| --: | --: | --: | --: | --: | --: | --: | --: | --: | --- |"
     for c in cells:
         yield (
@@ -188,7 +192,7 @@ def render(cells: list[Cell], stops: list[Stopping], repetitions: int, seconds: 
     yield ""
     yield "# Seeds as needed"
     yield ""
-    yield f"A look after every seed from {RULE.min} to {RULE.max}, 1000 images. Direction: how often the rule says "
+    yield f"A look after every seed from {RULE.min} to {RULE.max}, 1000 images. Direction: how often the rule says"
     yield "higher or lower, which is a false alarm where the effect is zero. Naive: the same looks, stopping at any"
     yield "p < 0.05. Fixed: the number of seeds that a single look needs for the same power, or for 0.99 where the"
     yield "rule's power is above that. Saved counts seeds of one arm; with the baseline's, twice as many runs."

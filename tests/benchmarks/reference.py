@@ -1,6 +1,6 @@
 """What would a user write without this suite? The plain training script of the report's recipe, every bar's reference.
 
-    python -m tests.benchmarks.reference DATA --model resnet50 --epochs 1        DATA has train/ and val/, a folder a class
+    python -m tests.benchmarks.reference DATA --model resnet50 --epochs 1     DATA has train/ and val/, a folder a class
 
 Per-image PIL transforms in a DataLoader with as many workers as cores, float32, contiguous memory, Adam as it comes,
 `.item()` on the loss at each step. Nothing here is tuned, and nothing here uses the suite.
@@ -22,9 +22,9 @@ from torchvision.datasets import ImageFolder
 SIZE = 224
 
 
-def train_loader(folder: Path, batch_size: int, num_workers: int, size: int = SIZE) -> DataLoader:
-    """Shuffled training batches (N, 3, H, W) in [0, 1], augmented by the report's recipe."""
-    transform = transforms.Compose(
+def train_transform(size: int = SIZE) -> transforms.Compose:
+    """The report's recipe on one PIL image: resize, augment, (3, H, W) in [0, 1]."""
+    return transforms.Compose(
         [
             transforms.Resize((size, size)),
             transforms.RandomHorizontalFlip(),
@@ -35,7 +35,11 @@ def train_loader(folder: Path, batch_size: int, num_workers: int, size: int = SI
             transforms.ToTensor(),
         ]
     )
-    dataset = ImageFolder(str(folder), transform)
+
+
+def train_loader(folder: Path, batch_size: int, num_workers: int, size: int = SIZE) -> DataLoader:
+    """Shuffled training batches (N, 3, H, W) in [0, 1], augmented by the report's recipe."""
+    dataset = ImageFolder(str(folder), train_transform(size))
     pinned = torch.cuda.is_available()
     return DataLoader(dataset, batch_size, shuffle=True, num_workers=num_workers, pin_memory=pinned)
 

@@ -7,12 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.stats import ks_2samp
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
 from core import menu
 from core.augment import NoAugment, Photo, batch, fused
 from core.augment.draws import ANGLE, FLIP_X, FLIP_Y, JITTERS, KINDS, SHARPNESS, SHIFT_X, SHIFT_Y
+from tests.benchmarks.reference import train_transform
 
 REPORT = Photo(
     horizontal_flip=0.5,
@@ -24,6 +27,7 @@ REPORT = Photo(
     sharpness=2.0,
 )
 Path = Callable[[Tensor, Tensor], Tensor]
+pytestmark = pytest.mark.usefixtures("one_thread")
 both_paths = pytest.mark.parametrize("path", [batch.augment, fused.augment], ids=["torch", "fused"])
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -116,6 +120,26 @@ def test_the_fused_loops_equal_the_torch_path() -> None:
     torch.testing.assert_close(fused.augment(images, draws), batch.augment(images, draws), rtol=0.0, atol=2e-6)
 
 
+def test_the_recipe_agrees_in_distribution_with_the_plain_script() -> None:
+    """Over 600 draws of one photo, four statistics of the image are spread as by torchvision's PIL transforms."""
+    num_draws, side = 600, 48
+    images = photos(1, side, side)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transform, photo = train_transform(side), Image.fromarray(images[0].numpy())
+        theirs = torch.stack([transform(photo) for _ in range(num_draws)])
+    built = menu.build(REPORT)
+    ours = built(images.expand(num_draws, -1, -1, -1), built.draw(0, 0, num_draws))
+    statistics = {
+        "brightness": lambda batch: batch.mean(dim=(1, 2, 3)),
+        "contrast": lambda batch: batch.std(dim=(1, 2, 3)),
+        "colour": lambda batch: batch.std(dim=1).mean(dim=(1, 2)),
+        "detail": lambda batch: batch.diff(dim=3).abs().mean(dim=(1, 2, 3)),
+    }
+    for name, statistic in statistics.items():
+        assert ks_2samp(statistic(theirs).numpy(), statistic(ours).numpy()).pvalue > 1e-3, name
+
+
 @both_paths
 def test_an_image_does_not_depend_on_its_batch(path: Path) -> None:
     """Another order, and a batch of its own, give the same bits."""
@@ -129,12 +153,10 @@ def test_an_image_does_not_depend_on_its_batch(path: Path) -> None:
 def test_the_number_of_threads_does_not_change_a_bit() -> None:
     """The fused loops give the same images on one, two and three threads."""
     images, draws = photos(7, 40, 40), menu.build(REPORT).draw(0, 0, 7)
-    before = torch.get_num_threads()
     results = []
     for num_threads in (1, 2, 3):
         torch.set_num_threads(num_threads)
         results.append(fused.augment(images, draws))
-    torch.set_num_threads(before)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
 

@@ -70,6 +70,15 @@ class WandbServer(ThreadingHTTPServer):
             return {
                 "viewer": {"id": "me", "username": "me", "email": "", "flags": "{}", "entity": "me", "teams": teams}
             }
+        if operation == "CreateArtifact":
+            self.artifacts.append(given["input"])
+            # Committed means that the server has this content already, so that the client uploads no files.
+            sequence = {"latestArtifact": {"id": "artifact"}}
+            return {
+                "createArtifact": {"artifact": {"id": "artifact", "state": "COMMITTED", "artifactSequence": sequence}}
+            }
+        if operation == "ArtifactType":
+            return {"project": {"artifact": None}}
         if operation == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
         if "project" in given and operation in ("Run", "GetRun", "RunHistoryKeys"):

@@ -1,4 +1,4 @@
-"""What does a finished store look like? Synthetic run folders of a known truth, for the tests and the benchmark of reports."""
+"""What does a finished store look like? Synthetic runs of a known truth, for the tests and the benchmark of reports."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def make_store(
     seed_noise: float = 0.006,
     **fields: Any,
 ) -> Plan:
-    """Write a finished run folder per arm and seed and return the plan that they belong to; `fields` go to the Ablation.
+    """Write a finished run folder per arm and seed and return the plan that they belong to.
 
-    The first arm is the baseline.
+    The first arm is the baseline; `fields` go to the Ablation.
     """
     config = RunConfig()
     cells = []
@@ -74,7 +74,7 @@ def make_store(
 def make_ablation(truths: Mapping[str, Truth], name: str, question: str, seeds: int, **fields: Any) -> Ablation:
     """The ablation of these truths."""
     arms = tuple(
-        Arm(name=arm, delta=dict(truth.delta), compound=truth.compound, note=truth.note) for arm, truth in truths.items()
+        Arm(name=arm, delta=dict(each.delta), compound=each.compound, note=each.note) for arm, each in truths.items()
     )
     defaults: dict[str, Any] = {
         "metric": "val/accuracy",
@@ -98,7 +98,9 @@ class _Images:
         self.labels = {split: rng.integers(0, num_classes, num_images) for split in ("val", "test")}
         self.difficulty = {split: rng.beta(0.35, 2.2, num_images) for split in ("val", "test")}
         self.rival = {split: rng.integers(1, num_classes, num_images) for split in ("val", "test")}
-        self.names = {split: np.array([f"{split}/{index:05d}.png" for index in range(num_images)]) for split in ("val", "test")}
+        self.names = {
+            split: np.array([f"{split}/{index:05d}.png" for index in range(num_images)]) for split in ("val", "test")
+        }
         self.num_classes = num_classes
 
 
@@ -123,7 +125,8 @@ def write_run(
     for split in ("val", "test") if with_test else ("val",):
         probabilities = _probabilities(images, split, quality, seed, rng)
         labels = images.labels[split]
-        outputs |= {f"{split}_probabilities": probabilities, f"{split}_labels": labels, f"{split}_names": images.names[split]}
+        outputs |= {f"{split}_probabilities": probabilities, f"{split}_labels": labels}
+        outputs[f"{split}_names"] = images.names[split]
         metrics[f"{split}/accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
         metrics[f"{split}/loss"] = float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
         metrics[f"last/{split}/accuracy"] = metrics[f"{split}/accuracy"] - 0.004 * rng.random()
@@ -168,7 +171,8 @@ def _probabilities(images: _Images, split: str, quality: float, seed: int, rng: 
     labels, num_images = images.labels[split], len(images.labels[split])
     logits = rng.standard_normal((num_images, images.num_classes)) * 0.5
     shared = np.random.default_rng(seed).standard_normal(num_images)  # paired seeds err alike
-    margin = 4.2 * (1 - images.difficulty[split]) - 1.1 + 14 * quality + 0.55 * shared + 0.6 * rng.standard_normal(num_images)
+    noise = 0.55 * shared + 0.6 * rng.standard_normal(num_images)
+    margin = 4.2 * (1 - images.difficulty[split]) - 1.1 + 14 * quality + noise
     rival = (labels + images.rival[split]) % images.num_classes
     logits[np.arange(num_images), rival] += 3.2
     logits[np.arange(num_images), labels] += 3.2 + margin

@@ -1,0 +1,74 @@
+"""What do the verbs of the reports do? `report` writes and checks reports, `compare` sets runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ablations.audit import audit, finished_records
+from ablations.plan import Plan, make_plans
+from core import options
+from core.runtime import Runtime
+from core.store import find_run
+from reports.build import build_report
+from reports.check import check_reports
+from reports.compare import compare_runs, comparison_json, comparison_text
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
+@click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
+@click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
+@options.folders
+def report(words: tuple[str, ...], out: str | None, checked: str | None, runtime: Runtime) -> int:
+    """Write tables, curves and pages from finished runs; nothing is trained.
+
+    With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
+    """
+    if checked:
+        return _check(Path(checked))
+    if not words:
+        raise click.UsageError("name a SPEC, or a folder of reports with --check")
+    specs, overrides = options.split_words(words)
+    plans = make_plans(specs, runtime, overrides)
+    for path in write_reports(plans, runtime, Path(out) if out else Path(runtime.results) / "report"):
+        click.echo(f"report: {path}")
+    return 0
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@options.as_json
+@options.folders
+def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
+    """Compare finished runs with the first: settings that differ, and the paired difference on the same images."""
+    if len(runs) < 2:
+        raise click.UsageError("name two runs or more, by the beginnings of their ids")
+    split, found = compare_runs([find_run(runtime.store, run) for run in runs])
+    if as_json:
+        click.echo(json.dumps(comparison_json(split, found), indent=1))
+    else:
+        click.echo("\n".join(comparison_text(split, found)))
+
+
+def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Path]:
+    """The pages of all plans with their audits, the index first."""
+    audits = {}
+    for plan in plans:
+        arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
+        records = finished_records(plan, runtime.store)
+        num_classes = next((len(each["classes"]) for group in records.values() for each in group), 0)
+        audits[plan.ablation.ablation] = audit(plan.ablation, arms, records, num_classes or 100)
+    return build_report(plans, runtime.store, out, audits=audits)
+
+
+def _check(folder: Path) -> int:
+    faults = check_reports(folder)
+    for path, found in faults.items():
+        click.echo(f"{path}: " + ("every number is what the runs say" if not found else f"{len(found)} faults"))
+        for fault in found:
+            click.echo(f"  {fault}")
+    return 1 if any(faults.values()) else 0

@@ -1,0 +1,50 @@
+"""How does each arm compare with the baseline? The statistics, applied to the results of one ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.intervals import Interval
+from reports.results import Results
+from reports.sequential import SeedRule, repeated_interval
+from reports.statistics import Comparison, compare, difference_interval
+
+
+def comparisons(results: Results) -> dict[str, Comparison]:
+    """Arm -> its comparison with the baseline on the answering split, in the order of the plan.
+
+    Where seeds were added until there was an answer, the intervals allow for having looked that often. Arms whose runs
+    saw other images than the baseline are compared with nothing; their mean and spread stand.
+    """
+    design = results.design
+    scores = {arm.name: correctness(results, arm.name) for arm in design.arms}
+    together = {arm: rows for arm, rows in scores.items() if results.comparable(arm) or not rows}
+    margin = design.margin / 100 if design.margin is not None else None
+    found = {row.arm: row for row in compare(together, design.baseline, margin=margin, interval=_interval(results))}
+    for arm in scores.keys() - together.keys():
+        found[arm] = compare({arm: scores[arm]}, arm)[0]
+    return {arm.name: found[arm.name] for arm in design.arms}
+
+
+def correctness(results: Results, arm: str) -> dict[int, NDArray[np.bool_]]:
+    """Seed -> which images (N,) the run got right."""
+    return {seed: outputs.correct for seed, outputs in results.outputs(arm).items()}
+
+
+def _interval(results: Results) -> Callable[..., Interval]:
+    rule, margin = results.design.rule, results.design.margin
+    if not rule:
+        return difference_interval
+    precision = rule["precision"]  # in pp, as the margin
+    stopping = SeedRule(
+        min=rule["min"],
+        max=rule["max"],
+        until=rule["until"],
+        precision=precision / 100 if precision is not None else None,
+        margin=margin / 100 if margin is not None else None,
+    )
+    return partial(repeated_interval, rule=stopping)

@@ -1,0 +1,127 @@
+"""What else is there to know about the arms? Secondary metrics, costs, and the effects of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports import digits, texts
+from reports.compared import correctness
+from reports.factorial import Effect, factorial_effects
+from reports.results import Results
+from reports.tables import ARM, Column, Row, Table, Value, mean_cost
+from reports.texts import MISSING, SPLITS
+
+
+def metrics_table(results: Results) -> Table:
+    """Secondary metrics of the answering split, and which epochs were kept."""
+    loss = f"{results.split}_loss"
+    return Table(
+        name="metrics",
+        title="Other metrics",
+        note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds; "
+        "percent but for loss and epoch.",
+        columns=(
+            ARM,
+            Column(key="top_5", heading="Top-5", sort="top_5_percent"),
+            Column(key="macro_f1", heading="Macro F1", sort="macro_f1_percent"),
+            Column(key="calibration_error", heading="Calibration error", sort="calibration_error_percent"),
+            Column(key=loss, heading="Loss", sort=loss),
+            Column(key="best_epoch", heading="Kept epoch", sort="best_epoch"),
+        ),
+        rows=tuple(_metrics_row(results, arm.name) for arm in results.design.arms),
+    )
+
+
+def _metrics_row(results: Results, arm: str) -> Row:
+    runs = results.of_arm(arm)
+    outputs = list(results.outputs(arm).values())
+    values: dict[str, Value] = {"arm": arm, "n": len(runs)}
+    shown = {"arm": arm}
+    for key in ("top_5", "macro_f1", "calibration_error"):
+        mean, sd = texts.mean_and_sd([getattr(each, key) for each in outputs])
+        values |= {f"{key}_percent": texts.percent(mean), f"{key}_sd_percent": texts.percent(sd)}
+        shown[key] = texts.accuracy(mean, sd, len(outputs[0].labels) if outputs else 0)
+    for key in (f"{results.split}/loss", "best_epoch"):
+        name = key.replace("/", "_")
+        mean, sd = texts.mean_and_sd(texts.metric(runs, key))
+        values |= {name: texts.significant(mean), f"{name}_sd": texts.significant(sd)}
+        places = digits.decimals(sd) if sd else 0 if key == "best_epoch" else 3
+        spread = f" ± {digits.fixed(sd, places)}" if sd is not None else ""
+        shown[name] = MISSING if mean is None else digits.fixed(mean, places) + spread
+    return Row(values=values, texts=shown)
+
+
+def cost_table(results: Results) -> Table:
+    """What each arm cost, as the mean over its runs."""
+    return Table(
+        name="cost",
+        title="What it cost",
+        note="Means over seeds. FLOPs are those of one forward pass, two per multiply-add.",
+        columns=(ARM, *(Column(key=key, heading=heading, sort=key) for key, (heading, _) in _COSTS.items())),
+        rows=tuple(_cost_row(results, arm.name) for arm in results.design.arms),
+    )
+
+
+_COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "parameters": ("Parameters", digits.count),
+    "head_parameters": ("In the head", digits.count),
+    "flops_per_image": ("FLOPs per image", digits.count),
+    "images_seen": ("Images seen", digits.count),
+    "optimizer_steps": ("Steps", digits.count),
+    "train_seconds": ("Training", digits.seconds),
+    "images_per_second": ("Images/s", digits.count),
+    "peak_memory_bytes": ("Peak memory", digits.size),
+}
+
+
+def _cost_row(results: Results, arm: str) -> Row:
+    cost = mean_cost(results.of_arm(arm))
+    values: dict[str, Value] = {"arm": arm, **{key: texts.significant(cost.get(key)) for key in _COSTS}}
+    shown = {key: write(cost[key]) if key in cost else MISSING for key, (_, write) in _COSTS.items()}
+    return Row(values=values, texts={"arm": arm, **shown})
+
+
+def effects_table(results: Results) -> Table | None:
+    """Main effects and two-way interactions of a grid; None without a grid or where a cell of it has no run."""
+    design = results.design
+    if not design.factors or not all(results.comparable(arm.name) for arm in design.arms):
+        return None
+    scores = {arm.levels: correctness(results, arm.name) for arm in design.arms}
+    try:
+        effects = factorial_effects(scores, design.factors)
+    except ValueError:  # the grid is not full yet; the table of runs names what is missing
+        return None
+    return Table(
+        name="effects",
+        title="Main effects and interactions",
+        note="Averaged over the levels of all other factors, in pp with 95 % intervals; p by Holm over all rows. "
+        "An interaction is how much the first effect changes when the second factor does.",
+        columns=(
+            Column(key="effect", heading="Effect", sort="effect", number=False),
+            Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
+            Column(key="p", heading="Adjusted p", sort="p_adjusted"),
+            Column(key="n", heading="Seeds", sort="n"),
+        ),
+        rows=tuple(map(_effect_row, effects)),
+    )
+
+
+def _effect_row(effect: Effect) -> Row:
+    parts = zip(effect.factors, effect.levels, effect.references, strict=True)
+    name = " × ".join(f"{factor} {reference} → {level}" for factor, level, reference in parts)
+    values: dict[str, Value] = {
+        "effect": name,
+        "interaction": len(effect.factors) > 1,
+        "difference_pp": texts.percent(effect.interval.estimate),
+        "low_pp": texts.percent(effect.interval.low),
+        "high_pp": texts.percent(effect.interval.high),
+        "p_adjusted": texts.significant(effect.p_adjusted),
+        "n": effect.num_pairs,
+    }
+    shown = {
+        "effect": name,
+        "difference": texts.difference(effect.interval),
+        "p": digits.p_value(effect.p_adjusted),
+        "n": str(effect.num_pairs),
+    }
+    return Row(values=values, texts=shown)

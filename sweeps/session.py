@@ -1,0 +1,57 @@
+"""How is a sweep run, or looked at, from beginning to end? Its folder, its storage, its study, its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.execute import Executor, make_executor
+from core.runtime import Runtime
+from sweeps.driver import Reporter, data_fingerprint, drive
+from sweeps.spec import Sweep
+from sweeps.storage import Owner, plain_errors
+from sweeps.study import Study, open_storage
+from sweeps.trial import Trial
+
+
+def sweep_folder(sweep: Sweep, runtime: Runtime) -> Path:
+    """Where the journal and the report of a sweep lie."""
+    return Path(runtime.results) / "sweeps" / sweep.name
+
+
+def journal_path(sweep: Sweep, runtime: Runtime) -> Path:
+    """The journal file, which holds the study where no database is named."""
+    return sweep_folder(sweep, runtime) / "journal.log"
+
+
+def run_sweep(
+    sweep: Sweep, runtime: Runtime, reporter: Reporter, *, url: str | None = None, executor: Executor | None = None
+) -> list[Trial]:
+    """Bring a sweep to its number of trials and return those that this call ended.
+
+    An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
+    """
+    journal = journal_path(sweep, runtime)
+    with plain_errors(url, journal):
+        owner = Owner(sweep_folder(sweep, runtime), alone=url is None)
+        pool = executor
+        try:
+            study = Study(sweep, open_storage(url, journal), owner, data_fingerprint(sweep.config, runtime, {}))
+            pool = pool or make_executor(runtime, sweep.spec.trials or 1_000_000)
+            ended = drive(sweep, study, runtime, pool, reporter)
+            owner.forget()
+            return ended
+        finally:
+            if pool is not None and executor is None:
+                pool.close()
+            owner.leave()
+
+
+@contextmanager
+def existing_study(sweep: Sweep, runtime: Runtime, url: str | None = None) -> Iterator[Study]:
+    """The study of a sweep, to look at; StorageError where there is none yet."""
+    journal = journal_path(sweep, runtime)
+    with plain_errors(url, journal):
+        storage = open_storage(url, journal, to_write=False)
+        yield Study(sweep, storage, None, data_fingerprint(sweep.config, runtime, {}))

@@ -1,0 +1,318 @@
+"""What does a sweep ask? A RunConfig, a search space around it, a budget, and how to search."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from core import schema
+from core.config import RunConfig
+from core.menu import Entry, Frozen, tagged
+from core.schema import Document, Fault, SchemaError
+from sweeps.space import Space, Values, label, read_space
+
+SHIPPED = Path(__file__).parent
+FIRST_SEED = 1000
+"""Trials train with seeds from here on; comparisons use 0, 1, 2, ..., so that no result is tuned on its own seed."""
+
+
+class TPE(Entry):
+    """Tree-structured Parzen estimator, multivariate (Bergstra et al. 2011; Falkner et al. 2018)."""
+
+    builds = "sweeps.study:tpe"
+    name: Literal["tpe"] = "tpe"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+    startup_trials: int = Field(10, ge=1)
+    """Random trials before the estimator is trusted."""
+
+
+class GP(Entry):
+    """Gaussian process with expected improvement (Optuna's GPSampler)."""
+
+    builds = "sweeps.study:gp"
+    name: Literal["gp"] = "gp"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+    startup_trials: int = Field(10, ge=1)
+    """Random trials before the process is fitted."""
+
+
+class Random(Entry):
+    """Independent draws (Bergstra and Bengio 2012)."""
+
+    builds = "sweeps.study:random"
+    name: Literal["random"] = "random"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+
+
+class QMC(Entry):
+    """A scrambled Sobol sequence, which fills the space more evenly than chance."""
+
+    builds = "sweeps.listed:qmc"
+    name: Literal["qmc"] = "qmc"
+    seed: int = Field(0, ge=0)
+    """Seed of the scrambling."""
+
+
+class Grid(Entry):
+    """Every combination once, in the order of the file; ranges are cut into their `points`."""
+
+    builds = "sweeps.listed:grid"
+    name: Literal["grid"] = "grid"
+
+
+class BruteForce(Entry):
+    """Every combination once, in a random order, so that any part of it is a fair sample."""
+
+    builds = "sweeps.listed:brute_force"
+    name: Literal["brute_force"] = "brute_force"
+    seed: int = Field(0, ge=0)
+    """Seed of the order."""
+
+
+class MedianPruner(Entry):
+    """Stops a trial whose best epoch so far is below the median of the others at that epoch."""
+
+    builds = "sweeps.study:median"
+    name: Literal["median"] = "median"
+    startup_trials: int = Field(5, ge=0)
+    """Finished trials before any is stopped."""
+    warmup_epochs: int = Field(1, ge=0)
+    """Epochs that every trial gets."""
+
+
+class HyperbandPruner(Entry):
+    """Successive halving at several strengths (Li et al. 2018)."""
+
+    builds = "sweeps.study:hyperband"
+    name: Literal["hyperband"] = "hyperband"
+    min_epochs: int = Field(1, ge=1)
+    """Epochs of the first rung."""
+    reduction: int = Field(3, ge=2)
+    """One in so many goes on to the next rung."""
+
+
+class WilcoxonPruner(Entry):
+    """Stops a trial whose seeds so far are significantly worse than those of the best trial, seed by seed."""
+
+    builds = "sweeps.study:wilcoxon"
+    name: Literal["wilcoxon"] = "wilcoxon"
+    p_threshold: float = Field(0.1, gt=0.0, lt=1.0)
+    """A smaller p-value stops more carefully."""
+    startup_seeds: int = Field(2, ge=0)
+    """Seeds that every trial gets."""
+
+
+class NoPruner(Entry):
+    """Every trial runs to its last epoch."""
+
+    builds = "sweeps.study:never"
+    name: Literal["none"] = "none"
+
+
+def _validation_only(metric: Any) -> Any:
+    if isinstance(metric, str) and metric.startswith("test"):
+        raise ValueError(f"'{metric}' would choose by the test images; a sweep chooses by val/accuracy or val/loss")
+    return metric
+
+
+Metric = Annotated[Literal["val/accuracy", "val/loss"], BeforeValidator(_validation_only)]
+
+
+class SweepSpec(Frozen):
+    """The keys of a sweep file."""
+
+    sweep: str
+    """Name of the sweep and of its study."""
+    question: str = ""
+    """What the sweep should find out, in one sentence."""
+    base: str
+    """RunConfig file that the search goes around, relative to the sweep's file."""
+    shared: dict[str, Any] = Field(default_factory=dict)
+    """Dotted path -> value, for all trials."""
+    space: dict[str, Any]
+    """Dotted path -> `log`, `uniform`, `int` [low, high] or `choice` [level, ...], with `when` and `points`."""
+    trials: int | None = Field(None, ge=1)
+    """Finished or pruned trials in all; a grid needs none."""
+    hours: float | None = Field(None, gt=0.0)
+    """Wall-clock hours of one invocation after which no new trial begins."""
+    seeds: int = Field(1, ge=1, le=100)
+    """Seeds per trial, whose scores are averaged."""
+    metric: Metric = "val/accuracy"
+    """What is improved, on validation images only."""
+    sampler: tagged(TPE, GP, Random, QMC, Grid, BruteForce) = TPE()  # type: ignore[valid-type]
+    """Who proposes the next values."""
+    pruner: tagged(MedianPruner, HyperbandPruner, WilcoxonPruner, NoPruner) = MedianPruner()  # type: ignore[valid-type]
+    """Who stops a trial early."""
+    project: str = "ablation-suite"
+    """W&B project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A search that is ready to run: every value of its space makes a valid RunConfig."""
+
+    name: str
+    question: str
+    base: Document
+    config: RunConfig
+    """The base's own RunConfig."""
+    space: Space
+    spec: SweepSpec
+    stream: str
+    """Names the stream of the proposals; sweeps that share it propose the same trials for the same history."""
+    first: Values
+    """The trial that is enqueued first: the base's own values, where the space contains them."""
+    source: str
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(range(FIRST_SEED, FIRST_SEED + self.spec.seeds))
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether the sampler visits a fixed set of combinations, each once."""
+        return self.spec.sampler.name in _EXHAUSTIVE
+
+    @property
+    def maximize(self) -> bool:
+        return self.spec.metric == "val/accuracy"
+
+    def run_config(self, values: Mapping[str, Any], seed: int) -> RunConfig:
+        """The RunConfig of a trial at one seed."""
+        config = schema.validate(RunConfig, self.space.apply(self.base, values))
+        return config.model_copy(update={"seed": seed})
+
+
+def find_sweep(name: str) -> Path:
+    """The sweep file of a path or a shipped name; SchemaError names the nearest where there is none."""
+    for place in (Path(name), SHIPPED / f"{name}.yaml"):
+        if place.is_file():
+            return place
+    shipped = sorted(each.stem for each in SHIPPED.glob("*.yaml"))
+    message = f"no such sweep or file{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)}"
+    raise SchemaError([Fault(name, "", message)])
+
+
+def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
+    """The sweep of a file; SchemaError lists the faults of its keys, of its space, or of the RunConfigs it makes."""
+    spec, document, settings = read_sweep_spec(path, overrides)
+    base = schema.load(Path(path).parent / spec.base)
+    for target in spec.shared:
+        base = base.replaced(tuple(target.split(".")), document.part(("shared", target)))
+    for target, value in settings:
+        base = base.replaced(tuple(target.split(".")), value)
+    if "seed" in base.data:
+        raise SchemaError([Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:`")])
+    return make_sweep(
+        spec, base, document.part(("space",)), name=spec.sweep, source=str(path), overrides=tuple(overrides)
+    )
+
+
+def read_sweep_spec(
+    path: Path, overrides: Iterable[str] = ()
+) -> tuple[SweepSpec, Document, list[tuple[str, Document]]]:
+    """The keys of a sweep file, its document, and those overrides that are settings of its base."""
+    document = schema.load(path)
+    settings: list[tuple[str, Document]] = []
+    for text in overrides:
+        target, value = schema.parse_override(text)
+        first, *rest = target.split(".")
+        if first in SweepSpec.model_fields:
+            path_in_spec = (first, ".".join(rest)) if first == "space" and rest else (first, *rest)
+            document = document.replaced(path_in_spec, value)
+        else:
+            settings.append((target, value))
+    spec = schema.validate(SweepSpec, document)
+    faults = list(_faults(spec, document))
+    if faults:
+        raise SchemaError(faults)
+    return spec, document, settings
+
+
+def make_sweep(
+    spec: SweepSpec,
+    base: Document,
+    space_document: Document,
+    *,
+    name: str,
+    source: str,
+    stream: str = "",
+    first: Values | None = None,
+    overrides: tuple[str, ...] = (),
+) -> Sweep:
+    """A sweep around any RunConfig document; SchemaError where a value of the space makes no valid RunConfig."""
+    space = read_space(space_document)
+    config = schema.validate(RunConfig, base)
+    faults: list[Fault] = []
+    for values in space.probes():
+        try:
+            schema.validate(RunConfig, space.apply(base, values))
+        except SchemaError as error:
+            faults += error.faults
+    if faults:
+        raise SchemaError(faults)
+    if spec.sampler.name in _EXHAUSTIVE:
+        space.grid()
+    return Sweep(
+        name=name,
+        question=spec.question,
+        base=base,
+        config=config,
+        space=space,
+        spec=spec,
+        stream=stream or name,
+        first=own_values(space, config) if first is None else first,
+        source=source,
+        overrides=overrides,
+    )
+
+
+def own_values(space: Space, config: RunConfig) -> Values:
+    """The values that a RunConfig itself has for the parameters of a space, where the space contains them."""
+    data = config.model_dump(mode="json")
+    values: Values = {}
+    for parameter in space.parameters:
+        value = _look_up(data, parameter.path)
+        if isinstance(value, Mapping):
+            names = [label for label, level in parameter.levels.items() if _entry_name(level) == value.get("name")]
+            value = names[0] if names else None
+        elif isinstance(value, list):
+            value = label(value)
+        if value is not None and parameter.is_active(values) and parameter.contains(value):
+            values[parameter.path] = value
+    return values
+
+
+_EXHAUSTIVE = ("grid", "brute_force")
+_NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,99}")
+
+
+def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
+    if not _NAME.fullmatch(spec.sweep):
+        message = f"{spec.sweep!r} is no usable name: up to 100 characters, no slash, no leading dot or space"
+        yield Fault(document.where(("sweep",)), "sweep", message)
+    if spec.trials is None and spec.hours is None and spec.sampler.name not in _EXHAUSTIVE:
+        yield Fault(document.where(()), "", "needs `trials:` or `hours:`")
+    if spec.pruner.name == "wilcoxon" and spec.seeds < 2:
+        yield Fault(document.where(("pruner",)), "pruner", "wilcoxon compares seeds; set `seeds:` to 2 or more")
+    if "seed" in spec.shared:
+        yield Fault(document.where(("shared", "seed")), "shared.seed", "seeds are set by `seeds:`")
+
+
+def _look_up(data: Any, path: str) -> Any:
+    for step in path.split("."):
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return data
+
+
+def _entry_name(level: Any) -> Any:
+    return level.get("name") if isinstance(level, Mapping) else level

@@ -1,0 +1,170 @@
+"""What goes wrong with a study's storage, and who may use it? Locks that die with their process, and plain words."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, quote_plus
+
+
+class StorageError(ValueError):
+    """The storage of a study cannot be used; the text never holds a password."""
+
+
+class SweepBusy(ValueError):
+    """Another driver owns the study."""
+
+
+class JournalLock:
+    """Optuna's lock of a journal file, held by the kernel: a killed holder leaves nothing to wait for."""
+
+    def __init__(self, journal: Path):
+        self.path = journal.with_name(journal.name + ".flock")
+        self.file: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        self.file = open(self.path, "a")  # noqa: SIM115 (held until release)
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        assert self.file is not None
+        self.file.close()
+        self.file = None
+
+
+def repair_journal(journal: Path) -> int:
+    """Cut a torn last line off, which would make the journal unreadable for ever; the number of bytes cut."""
+    lock = JournalLock(journal)
+    lock.acquire()
+    try:
+        if not journal.exists():
+            return 0
+        with open(journal, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            whole = _end_of_last_line(file, size)
+            if whole < size:
+                file.truncate(whole)
+                os.fsync(file.fileno())
+            return size - whole
+    finally:
+        lock.release()
+
+
+class Owner:
+    """A driver's name in the study, with a lock file that tells others on the same folder whether it still lives."""
+
+    def __init__(self, folder: Path, *, alone: bool):
+        """Take part in the sweep of a folder; SweepBusy where `alone` and another driver is there."""
+        self.folder = folder / "drivers"
+        self.locks: dict[str, IO[str]] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if alone and not self._take("alone"):
+                raise SweepBusy(
+                    f"another driver works on this study (in {folder}); wait for it, or share a database: --storage URL"
+                )
+            self.name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+            self._take(self.name)
+        except OSError as error:
+            raise StorageError(f"{folder}: {error.strerror}") from None
+
+    def inherits(self, name: str) -> bool:
+        """Whether the driver of this name worked on this folder and is gone; its trials are then ours alone."""
+        return name == self.name or name in self.locks or ((self.folder / name).exists() and self._take(name))
+
+    def leave(self) -> None:
+        """Give up the locks; their files stay where trials may still wait for an heir."""
+        for lock in self.locks.values():
+            lock.close()
+        self.locks.clear()
+
+    def forget(self) -> None:
+        """Remove the files of drivers that left nothing behind, this one included."""
+        for name in self.locks:
+            if name != "alone":
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _take(self, name: str) -> bool:
+        file = open(self.folder / name, "a")  # noqa: SIM115 (held until `leave`)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self.locks[name] = file
+        return True
+
+
+@contextmanager
+def plain_errors(url: str | None, place: Path) -> Iterator[None]:
+    """Turn what Optuna, SQLAlchemy and the disk say about a storage into one StorageError without the password."""
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+    shown = hide_password(url) if url else str(place)
+    try:
+        yield
+    except ArgumentError:
+        raise StorageError(f"storage {shown}: not a database URL such as sqlite:///study.db") from None
+    except NoSuchModuleError:
+        raise StorageError(f"storage {shown}: no such kind of database") from None
+    except ImportError as error:
+        raise StorageError(f"storage {shown}: its driver is not installed: {scrub(str(error), url)}") from None
+    except (SQLAlchemyError, _internal_error()) as error:
+        raise StorageError(f"storage {shown}: {scrub(_cause(error), url)}") from None
+    except OSError as error:
+        if error.filename is None or Path(str(error.filename)).parent != place.parent:
+            raise
+        raise StorageError(f"storage {shown}: {error.strerror}") from None
+
+
+def hide_password(url: str) -> str:
+    """The URL with `***` for its password, whether it parses or not."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+
+
+def scrub(text: str, url: str | None) -> str:
+    """A text without the password of a URL, in any of its spellings."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        password = make_url(url).password if url else None
+    except ArgumentError:
+        password = None
+    for spelling in {str(password), quote(str(password)), quote_plus(str(password))} if password else ():
+        text = text.replace(spelling, "***")
+    return " ".join(text.split())
+
+
+def _internal_error() -> type[Exception]:
+    from sweeps.study import StorageInternalError
+
+    return StorageInternalError
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what the database itself said."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
+def _end_of_last_line(file: IO[bytes], size: int) -> int:
+    """Bytes up to and with the last newline, read backwards in blocks."""
+    end = size
+    while end > 0:
+        begin = max(0, end - 65536)
+        file.seek(begin)
+        at = file.read(end - begin).rfind(b"\n")
+        if at >= 0:
+            return begin + at + 1
+        end = begin
+    return 0

@@ -1,0 +1,64 @@
+"""What is known of one trial? Its values, how it went and what it scored, as plain data without Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sweeps.space import Values
+
+Outcome = Literal["complete", "pruned", "diverged", "failed", "running", "waiting"]
+DONE: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
+"""Outcomes that are results; a failed trial is tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trial of a study, numbered from 0."""
+
+    number: int
+    outcome: Outcome
+    values: Values
+    score: float | None = None
+    """The metric, averaged over the trial's seeds; None unless complete."""
+    curve: dict[int, float] = field(default_factory=dict)
+    """Epoch (for Wilcoxon's pruner: number of the seed) -> the metric that was reported."""
+    runs: tuple[str, ...] = ()
+    """Run ids, one per seed."""
+    reason: str = ""
+    """Why it failed or diverged."""
+    begin: float | None = None
+    """Seconds since 1970."""
+    seconds: float | None = None
+    retry_of: int | None = None
+    """The failed trial that this one tries again."""
+
+
+def best(trials: Iterable[Trial], maximize: bool) -> Trial | None:
+    """The complete trial of the best score, the first of equals."""
+    complete = [each for each in trials if each.score is not None]
+    sign = -1.0 if maximize else 1.0
+    return min(complete, key=lambda each: (sign * (each.score or 0.0), each.number), default=None)
+
+
+def count(trials: Iterable[Trial]) -> dict[Outcome, int]:
+    """Outcome -> number of trials; a failed trial that was tried again counts by its retry."""
+    trials = list(trials)
+    retried = {each.retry_of for each in trials}
+    outcomes = [each.outcome for each in trials if not (each.outcome == "failed" and each.number in retried)]
+    return {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}
+
+
+def as_row(trial: Trial) -> dict[str, Any]:
+    """A trial as one flat row of a table."""
+    return {
+        "trial": trial.number,
+        "outcome": trial.outcome,
+        "score": trial.score,
+        **trial.values,
+        "last_step": max(trial.curve, default=None),
+        "seconds": trial.seconds,
+        "runs": " ".join(trial.runs),
+        "reason": trial.reason,
+    }

@@ -1,0 +1,227 @@
+"""How many training images a second reach the network, beside the plain script that decodes and augments each anew?
+
+    python -m tests.benchmarks.input [--rounds 5] [--images 768]        about a minute on two cores
+
+Reference and suite take turns in each round, so that a busy machine slows both; a ratio is the median over rounds of
+the two rates of one round. Photos are synthetic: smooth fields with edges and grain, about 500 x 400, 30 to 60 KB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+from torchvision import models
+
+from core import menu, streams
+from core.augment import Photo
+from core.data import Folder
+from core.feed import make_feed
+from tests.benchmarks import reference
+
+SIZE, BATCH_SIZE = 224, 64
+CORES = len(os.sched_getaffinity(0))
+REPORT = Photo(
+    horizontal_flip=0.5, vertical_flip=0.5, rotation=50.0, brightness=0.2, contrast=0.2, saturation=0.2, sharpness=2.0
+)
+
+
+class Row(NamedTuple):
+    """One line of the table: medians in images/s, the median ratio, its lowest and highest value, and the bar."""
+
+    name: str
+    reference: float
+    ours: float
+    ratio: float
+    lowest: float
+    highest: float
+    bar: float
+
+
+def rows(num_rounds: int, num_images: int) -> list[Row]:
+    """All rows that this machine can measure; those of a CUDA device where there is one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(CORES)
+    with tempfile.TemporaryDirectory() as folder:
+        write_photos(Path(folder) / "train", num_images)
+        found = [from_the_cache(Path(folder), num_rounds), first_epoch(Path(folder), num_rounds)]
+        if torch.cuda.is_available():
+            found.append(on_the_device(Path(folder), num_rounds, torch.device("cuda"), "resnet50"))
+    torch.set_num_threads(before)
+    return found
+
+
+def from_the_cache(folder: Path, num_rounds: int) -> Row:
+    """Epochs from the decoded cache beside epochs of the reference's loader, its start-up left out."""
+    loader = reference.train_loader(folder / "train", BATCH_SIZE, CORES, SIZE)
+    with tempfile.TemporaryDirectory() as cache:
+        images = _cached(folder, Path(cache))
+        _drain(_epoch(images, 0))  # compiles, and brings the cache into memory
+        return _row(
+            f"training input, {SIZE} px, report augmentation, {CORES} CPU cores, from the cache",
+            num_rounds,
+            lambda: _warm_rate(iter(loader)),
+            lambda: _rate(lambda: [_drain(_epoch(images, epoch)) for epoch in range(5)]),
+            bar=8.0,
+        )
+
+
+def first_epoch(folder: Path, num_rounds: int) -> Row:
+    """A first epoch with hashing, decoding and writing the cache beside one of the reference, start-up and all."""
+
+    def ours() -> int:
+        with tempfile.TemporaryDirectory() as cache:
+            return _drain(_epoch(_cached(folder, Path(cache)), 0))
+
+    return _row(
+        "first epoch including the cache build",
+        num_rounds,
+        lambda: _rate(lambda: [_drain(iter(reference.train_loader(folder / "train", BATCH_SIZE, CORES, SIZE)))]),
+        lambda: _rate(lambda: [ours()]),
+        bar=1.0,
+    )
+
+
+def on_the_device(folder: Path, num_rounds: int, device: torch.device, model: str) -> Row:
+    """Input on the device beside what the fastest training step of a network there consumes (bf16, compiled)."""
+    network = torch.compile(models.get_model(model, weights=None).to(device, memory_format=torch.channels_last))
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-5, fused=True)
+    inputs = torch.rand(BATCH_SIZE, 3, SIZE, SIZE, device=device).to(memory_format=torch.channels_last)
+    labels = torch.zeros(BATCH_SIZE, dtype=torch.long, device=device)
+
+    def steps(num_steps: int) -> list[int]:
+        for _ in range(num_steps):
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = nn.functional.cross_entropy(network(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        loss.item()  # waits for the device
+        return [num_steps * BATCH_SIZE]
+
+    with tempfile.TemporaryDirectory() as cache:
+        images = _cached(folder, Path(cache))
+        steps(3)
+        _drain(_epoch(images, 0, device))
+        return _row(
+            f"training input on {device}, beside the images that the {model} step consumes",
+            num_rounds,
+            lambda: _rate(lambda: steps(20)),
+            lambda: _rate(lambda: [_drain(_epoch(images, epoch, device)) for epoch in range(5)]),
+            bar=3.0,
+        )
+
+
+def host_memory(num_images: int = 25_000) -> int:
+    """The most bytes that this process holds, beside the mapped cache, in an epoch over that many images."""
+    most = 0
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(num_images * SIZE * SIZE * 3)  # a hole, which reads as black
+        images = np.memmap(file.name, dtype=np.uint8, mode="r", shape=(num_images, SIZE, SIZE, 3))
+        for _ in _epoch(images, 0):
+            status = Path("/proc/self/status").read_text()
+            most = max(most, int(status.partition("RssAnon:")[2].split()[0]) * 1024)
+    return most
+
+
+def write_photos(folder: Path, num_images: int, num_classes: int = 4) -> None:
+    """Write JPEGs of about 500 x 400 pixels into class folders below `folder`."""
+    rng = np.random.default_rng(0)
+    for index in range(num_images):
+        place = folder / f"class{index % num_classes}"
+        place.mkdir(parents=True, exist_ok=True)
+        _photo(rng).save(place / f"{index:05d}.jpg", quality=87)
+
+
+def _photo(rng: np.random.Generator) -> Image.Image:
+    """Smooth colours, some shapes with edges, and the grain of a camera."""
+    width, height = (int(side) for side in rng.integers((450, 360), (550, 440)))
+    field = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+    draw = ImageDraw.Draw(field)
+    for _ in range(25):
+        x, y, w, h = rng.uniform(0, (width, height, 120, 120))
+        draw.ellipse((x, y, x + w, y + h), fill=tuple(int(value) for value in rng.integers(0, 256, 3)))
+    grain = rng.normal(0.0, 5.0, (height, width, 1))
+    return Image.fromarray((np.asarray(field) + grain).clip(0, 255).astype(np.uint8))
+
+
+def _cached(folder: Path, cache: Path) -> Any:
+    """The training images as the suite keeps them, uint8 (N, H, W, 3) mapped from disk."""
+    source = menu.build(Folder(path=str(folder), size=SIZE), data_root=folder, cache=cache)
+    return source.decoded()["train"].images  # `load` would ask for validation images, too
+
+
+def _epoch(images: Any, epoch: int, device: torch.device | None = None) -> Iterator[torch.Tensor]:
+    """The augmented batches (N, 3, H, W) of one epoch, in a random order, as the training loop makes them."""
+    device = device or torch.device("cpu")
+    augment = _built(device.type)
+    draws = augment.draw(0, epoch, len(images)).to(device)
+    order = streams.order(0, epoch, len(images))
+    batches = np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE))
+    for there, indices in make_feed(images, device).batches(batches):
+        yield augment(there, draws[indices])
+
+
+@functools.cache
+def _built(kind: str) -> Any:
+    """The augmentation for a kind of device, compiled once."""
+    return menu.build(REPORT, compile=kind != "cpu")
+
+
+def _drain(batches: Iterator[Any]) -> int:
+    """The number of images in all batches; waits until the last is there."""
+    num_images, last = 0, None
+    for batch in batches:
+        last = batch if isinstance(batch, torch.Tensor) else batch[0]
+        num_images += len(last)
+    assert last is not None
+    last[0, 0, 0, 0].item()
+    return num_images
+
+
+def _warm_rate(batches: Iterator[Any]) -> float:
+    """Images per second from the first batch on, which leaves out the start of the workers."""
+    next(batches)
+    return _rate(lambda: [_drain(batches)])
+
+
+def _rate(work: Callable[[], list[int]]) -> float:
+    start = time.perf_counter()
+    num_images = sum(work())
+    return num_images / (time.perf_counter() - start)
+
+
+def _row(name: str, num_rounds: int, theirs: Callable[[], float], ours: Callable[[], float], bar: float) -> Row:
+    """Measure both in turn, `num_rounds` times."""
+    pairs = [(theirs(), ours()) for _ in range(num_rounds)]
+    ratios = [our / their for their, our in pairs]
+    medians = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Row(name, *medians, statistics.median(ratios), min(ratios), max(ratios), bar)
+
+
+def main() -> None:
+    """Print the rows as a table."""
+    parser = argparse.ArgumentParser(description="Benchmark of the training input.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=768)
+    given = parser.parse_args()
+    print("| what | reference | ours | ratio (lowest to highest) | bar |\n| --- | --- | --- | --- | --- |")
+    for row in rows(given.rounds, given.images):
+        ratio = f"{row.ratio:.1f}x ({row.lowest:.1f} to {row.highest:.1f})"
+        print(f"| {row.name} | {row.reference:,.0f} images/s | {row.ours:,.0f} images/s | {ratio} | {row.bar:g}x |")
+    print(f"| peak host memory of 25,000 images beside the mapped cache | | {host_memory() / 1e9:.2f} GB | | 2 GB |")
+
+
+if __name__ == "__main__":
+    main()

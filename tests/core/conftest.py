@@ -1,0 +1,183 @@
+"""What do the tests of core share? Small runs on the digits, and a way to start, stop and kill them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.config import RunConfig
+from core.data import Digits
+from core.fingerprint import RECIPE, run_id
+from core.menu import build
+from core.runtime import Runtime
+from core.schema import Document, validate
+from core.store import RunFolder
+
+SMALL = {
+    "model": {"backbone": {"name": "bottleneck", "planes": (16,), "blocks": (1,)}, "head": {"name": "linear"}},
+    "optimizer": {"name": "adam", "lr": 3e-3},
+    "epochs": 2,
+    "batch_size": 64,
+    "clip_norm": 10.0,
+}
+"""One stage of one block: an epoch of the digits takes a third of a second."""
+
+ZYGOTE = """
+import json, os, sys
+import core.record
+from core.execute import worker
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.environ["ABLATE_RUNTIME"] = job["runtime"]
+        sys.argv = ["worker", job["folder"]]
+        os._exit(worker.main())
+    print(child, flush=True)
+    status = os.waitpid(child, 0)[1]
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+"""Imports torch once, then is `python -m core.execute.worker RUN_FOLDER` in a process of its own for every line."""
+
+
+class Worker:
+    """Trains run folders, each in a new process that can be signalled."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ZYGOTE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def start(self, folder: RunFolder, runtime: Runtime) -> int:
+        """Begin a run and give its process id."""
+        line = json.dumps({"folder": str(folder.path), "runtime": runtime.model_dump_json()})
+        print(line, file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
+
+    def wait(self) -> int:
+        """The exit status of the run that was begun last; minus the signal where one ended it."""
+        return int(self.process.stdout.readline())
+
+    def run(self, folder: RunFolder, runtime: Runtime) -> int:
+        """Begin a run and wait for its end."""
+        self.start(folder, runtime)
+        return self.wait()
+
+
+@pytest.fixture(scope="session")
+def worker():
+    """A worker that can be killed."""
+    worker = Worker()
+    yield worker
+    worker.process.stdin.close()
+    worker.process.wait()
+
+
+@pytest.fixture
+def one_thread():
+    """Torch's process-wide switches as a run sets them, and back again."""
+    import torch
+
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.fp32_precision
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
+    torch.backends.fp32_precision = before[2]
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The digits, loaded."""
+    return build(Digits(), data_root=Path("unused"), cache=Path("unused")).load()
+
+
+@pytest.fixture
+def make_config():
+    """A small config with changes by dotted path, as in `make_config({"loss.weight": 0.0}, seed=1)`."""
+
+    def make(changes: dict | None = None, **settings) -> RunConfig:
+        data = copy.deepcopy(SMALL)
+        for path, value in {**(changes or {}), **settings}.items():
+            *parents, last = path.split(".")
+            place = data
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        return validate(RunConfig, Document(data=data, source="test"))
+
+    return make
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    """The CPU, one thread, no tracker, all output below the test's own folder."""
+    return Runtime(device="cpu", compile="off", tracker="off", results=str(tmp_path), cache=str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def make_folder(tmp_path, digits):
+    """A run folder for a config, in a store of its own name."""
+
+    def make(config: RunConfig, store: str = "runs") -> RunFolder:
+        identity = run_id(config, digits.fingerprint)
+        folder = RunFolder(tmp_path / store / identity)
+        folder.create(
+            {
+                "run_id": identity,
+                "recipe": RECIPE,
+                "config": config.model_dump(mode="json"),
+                "data_fingerprint": digits.fingerprint,
+                "labels": {},
+            }
+        )
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def weights_digest():
+    """The SHA-256 of every tensor of a finished run's kept weights, and of its outputs."""
+    import numpy as np
+    import torch
+
+    def digest(folder: RunFolder) -> str:
+        found = hashlib.sha256()
+        values = torch.load(folder.path / folder.record()["weights"], weights_only=True)
+        for name, value in values.items():
+            found.update(name.encode() + value.contiguous().numpy().tobytes())
+        with np.load(folder.path / "outputs.npz") as outputs:
+            for name in outputs.files:
+                found.update(name.encode() + outputs[name].tobytes())
+        return found.hexdigest()
+
+    return digest
+
+
+@pytest.fixture
+def kill_when():
+    """Send a signal to a process as soon as a condition holds; fails where the condition never came."""
+
+    def wait(process_id: int, condition, number: int = signal.SIGKILL, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "the moment to kill never came"
+            time.sleep(0.001)
+        os.kill(process_id, number)
+
+    return wait

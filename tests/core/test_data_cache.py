@@ -1,0 +1,311 @@
+"""Is every image decoded once, and is nothing but a whole cache ever taken for one?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.data import parallel, shelf
+from core.data.cache import Decoded, decoded
+from core.data.dataset import DataError
+from core.data.decode import Unreadable
+from core.data.views import OnTheFly, Rows
+
+FINGERPRINT = "0123456789abcdef" * 4
+
+
+class Painted:
+    """Image i is filled with the value i; those in `broken` are unreadable. It counts how often it decodes."""
+
+    def __init__(self, count: int, size: int = 4, broken: frozenset[int] = frozenset()):
+        self.count, self.size, self.broken = count, size, broken
+        self.decoded: list[int] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __call__(self, index: int) -> tuple[np.ndarray, int]:
+        self.decoded.append(index)
+        if index in self.broken:
+            raise Unreadable("painted over")
+        return np.full((self.size, self.size, 3), index % 256, np.uint8), index % 7
+
+
+def build(cache: Path, train: Painted | None = None, **settings: object) -> dict[str, Decoded]:
+    decoders = {"train": train or Painted(100), "val": Painted(20)}
+    return decoded(cache, FINGERPRINT, decoders, title="painted", **settings)  # type: ignore[arg-type]
+
+
+def files(cache: Path) -> list[str]:
+    """Everything on the shelf but the locks."""
+    return sorted(path.name for path in (cache / "decoded").iterdir() if path.name != ".locks")
+
+
+def test_the_second_use_decodes_nothing(tmp_path: Path) -> None:
+    """The first use decodes each image once, into a read-only map of the disk; the second gives the same at once."""
+    first = Painted(100)
+    found = build(tmp_path, first)["train"]
+    assert sorted(first.decoded) == list(range(100))
+    second = Painted(100)
+    again = build(tmp_path, second)["train"]
+    assert second.decoded == []
+    for each in (found, again):
+        assert isinstance(each.images, np.memmap)
+        assert each.images.shape == (100, 4, 4, 3)
+        assert each.images.dtype == np.uint8
+        np.testing.assert_array_equal(each.images[:, 0, 0, 0], np.arange(100))
+        np.testing.assert_array_equal(each.labels, np.arange(100) % 7)
+        with pytest.raises(ValueError, match="read-only"):
+            each.images[0] = 1
+
+
+def test_another_size_or_content_is_another_cache(tmp_path: Path) -> None:
+    """Keys differ in fingerprint and size, so neither is mistaken for the other."""
+    build(tmp_path)
+    decoded(tmp_path, FINGERPRINT, {"train": Painted(100, size=5)}, title="larger")
+    decoded(tmp_path, "f" * 64, {"train": Painted(100)}, title="other")
+    assert len(files(tmp_path)) == 3
+
+
+def test_unreadable_images_are_remembered_with_their_reason(tmp_path: Path) -> None:
+    """They are black rows, and the second use knows them without decoding."""
+    build(tmp_path, Painted(100, broken=frozenset({3, 50})))
+    found = build(tmp_path)["train"]
+    assert found.unreadable == {3: "painted over", 50: "painted over"}
+    assert not found.images[[3, 50]].any()
+
+
+def test_past_the_limit_images_are_decoded_on_the_fly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have the same pixels, labels and unreadable list, no array on disk, and a line says why."""
+    broken = frozenset({3})
+    stored = build(tmp_path / "a", Painted(100, broken=broken))["train"]
+    monkeypatch.setenv("ABLATE_CACHE_LIMIT_GB", "0.000001")
+    found = build(tmp_path / "b", Painted(100, broken=broken))["train"]
+    assert "ABLATE_CACHE_LIMIT_GB is 1e-06" in capsys.readouterr().err
+    assert isinstance(found.images, OnTheFly)
+    assert not list((tmp_path / "b").rglob("train.npy"))
+    assert found.unreadable == stored.unreadable
+    np.testing.assert_array_equal(found.labels, stored.labels)
+    for index in (np.array([7, 5, 7, 99]), slice(90, None), 12, np.array([], np.int64), np.array([-1])):
+        np.testing.assert_array_equal(found.images[index], stored.images[index])
+    again = Painted(100, broken=broken)
+    build(tmp_path / "b", again)
+    assert again.decoded == []
+
+
+def test_the_limit_holds_for_all_caches_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5,760 bytes fit once below 10,000; a second data set of that size does not until the first is removed."""
+    monkeypatch.setenv("ABLATE_CACHE_LIMIT_GB", "1e-5")
+    assert isinstance(build(tmp_path)["train"].images, np.memmap)
+    second = {"train": Painted(120)}
+    assert isinstance(decoded(tmp_path, "f" * 64, second, title="second")["train"].images, OnTheFly)
+    for key in (key for key, entry in shelf.entries(tmp_path).items() if entry["stored"]):
+        shelf.remove(tmp_path, key)
+    assert isinstance(decoded(tmp_path, "f" * 64, second, title="second")["train"].images, np.memmap)
+
+
+def test_a_limit_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable."""
+    monkeypatch.setenv("ABLATE_CACHE_LIMIT_GB", "lots")
+    with pytest.raises(DataError, match="ABLATE_CACHE_LIMIT_GB: 'lots'"):
+        build(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The error names ABLATE_CACHE."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(DataError, match="ABLATE_CACHE"):
+        build(tmp_path)
+
+
+def test_a_cache_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    """The error names the path and ABLATE_CACHE."""
+    (tmp_path / "decoded").write_text("in the way")
+    with pytest.raises(DataError, match=r"decoded: cannot be written.*ABLATE_CACHE"):
+        build(tmp_path)
+
+
+def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that the disk does not take whole is an error with three ways out, never a cache with holes."""
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: len(data) - 1)
+    with pytest.raises(DataError, match=r"No space left.*ABLATE_CACHE.*ABLATE_CACHE_LIMIT_GB=0"):
+        build(tmp_path)
+    assert files(tmp_path) == []
+
+
+KILLED = """
+import os, sys, signal
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_data_cache import Painted, build
+def progress(done, total):
+    if done >= {after}:
+        print("half", flush=True)
+        signal.pause()
+build(Path({cache!r}), Painted(2000), progress=progress)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 2000])
+def test_a_killed_build_leaves_nothing_that_could_be_taken_for_a_cache(tmp_path: Path, after: int) -> None:
+    """After SIGKILL, early or once a whole split is written, the next use builds anew and clears the remains away."""
+    code = KILLED.format(tests=str(Path(__file__).parent), cache=str(tmp_path), after=after)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"half\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    (left,) = files(tmp_path)
+    assert left.startswith(".")
+    assert shelf.entries(tmp_path) == {}
+    whole = Painted(2000)
+    found = build(tmp_path, whole)
+    assert len(whole.decoded) == 2000
+    np.testing.assert_array_equal(found["train"].images[:, 0, 0, 0], np.arange(2000) % 256)
+    assert files(tmp_path) == list(shelf.entries(tmp_path))
+
+
+def test_remains_of_other_data_sets_are_cleared_unless_somebody_is_building_them(tmp_path: Path) -> None:
+    """A temporary folder whose lock is held stays, one whose builder is gone does not."""
+    place = shelf.shelf(tmp_path)
+    (place / ".gone-x1").mkdir()
+    (place / ".busy-x2").mkdir()
+    with shelf.writing(tmp_path, "busy"):
+        (place / ".busy-x3").mkdir()
+        build(tmp_path)
+        assert files(tmp_path)[0] == ".busy-x3"
+        assert ".gone-x1" not in files(tmp_path)
+
+
+def test_a_damaged_cache_is_built_anew(tmp_path: Path) -> None:
+    """A cut array, a broken manifest and a missing file are noticed on opening."""
+    build(tmp_path)
+    (key,) = shelf.entries(tmp_path)
+    place = tmp_path / "decoded" / key
+    for damage in (
+        lambda: os.truncate(place / "train.npy", 1000),
+        lambda: (place / "manifest.json").write_text("{"),
+        lambda: (place / "val.labels.npy").unlink(),
+    ):
+        damage()
+        painted = Painted(100)
+        np.testing.assert_array_equal(build(tmp_path, painted)["train"].images[:, 0, 0, 0], np.arange(100))
+        assert len(painted.decoded) == 100
+    assert files(tmp_path) == [key]
+
+
+AT_ONCE = """
+import multiprocessing, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import numpy as np
+from test_data_cache import Painted, build
+context = multiprocessing.get_context("fork")
+barrier, queue = context.Barrier(2), context.Queue()
+def work():
+    barrier.wait()
+    painted = Painted(3000)
+    found = build(Path({cache!r}), painted)["train"]
+    assert (found.images[:, 0, 0, 0] == np.arange(3000) % 256).all()
+    queue.put(len(painted.decoded))
+workers = [context.Process(target=work, daemon=True) for _ in range(2)]
+for worker in workers:
+    worker.start()
+print(sorted(queue.get(timeout=30) for _ in workers))
+"""
+
+
+def test_two_builders_at_once_decode_once_and_both_succeed(tmp_path: Path) -> None:
+    """One builds while the other waits, in daemonic worker processes, which may have no children of their own."""
+    code = AT_ONCE.format(tests=str(Path(__file__).parent), cache=str(tmp_path))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[0, 3000]\n"
+    assert len(files(tmp_path)) == 1
+
+
+def test_a_removed_cache_stays_readable_where_it_is_open(tmp_path: Path) -> None:
+    """Removing gives the bytes back in one step and hurts no run that has it mapped."""
+    found = build(tmp_path)["train"]
+    (key,) = shelf.entries(tmp_path)
+    assert shelf.remove(tmp_path, key) == 120 * 48
+    assert files(tmp_path) == []
+    np.testing.assert_array_equal(found.images[:, 0, 0, 0], np.arange(100))
+    with pytest.raises(DataError, match="no such decoded data set"):
+        shelf.remove(tmp_path, key)
+
+
+def test_progress_counts_the_images_of_all_splits(tmp_path: Path) -> None:
+    """It never goes back and ends with all of 120."""
+    seen: list[tuple[int, int]] = []
+    build(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (120, 120)
+    assert {total for _, total in seen} == {120}
+
+
+def test_building_needs_little_memory(tmp_path: Path) -> None:
+    """29 MB of images are decoded with less than 4 MB of Python's and NumPy's memory at any time."""
+    tracemalloc.start()
+    decoded(tmp_path, FINGERPRINT, {"train": Painted(600, size=128)}, title="large")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4e6
+
+
+def test_an_interrupted_build_stops_and_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C during the build cancels what has not started and removes the temporary folder."""
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    painted = Painted(30_000)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, painted, progress=interrupt)
+    assert len(painted.decoded) < 15_000
+    assert files(tmp_path) == []
+
+
+def test_the_manifest_says_what_the_cache_holds(tmp_path: Path) -> None:
+    """Title, images of each split, size and bytes, as JSON."""
+    build(tmp_path)
+    (path,) = (tmp_path / "decoded").glob("*/manifest.json")
+    found = json.loads(path.read_text())
+    assert (found["title"], found["num_images"], found["size"]) == ("painted", {"train": 100, "val": 20}, 4)
+    assert found["num_bytes"] == 120 * 4 * 4 * 3
+    assert path.parent.name == f"{FINGERPRINT[:16]}-4px-r1"
+
+
+def test_rows_choose_without_a_copy() -> None:
+    """Rows of rows, in any order, are those of the array."""
+    images = np.arange(10 * 2 * 2 * 3, dtype=np.uint8).reshape(10, 2, 2, 3)
+    rows = Rows(images, np.array([9, 3, 4]))
+    assert len(rows) == 3
+    assert rows.shape == (3, 2, 2, 3)
+    np.testing.assert_array_equal(rows[np.array([2, 0, 0])], images[[4, 9, 9]])
+    np.testing.assert_array_equal(rows[1], images[3])
+
+
+def test_work_on_all_cores_keeps_its_order_and_stops_at_the_first_fault() -> None:
+    """Results stand where they belong; an exception comes out, and what has not started is not."""
+    assert parallel.each(lambda i: i * i, 1000) == [i * i for i in range(1000)]
+    assert parallel.each(lambda i: i, 0) == []
+    started: list[int] = []
+
+    def work(index: int) -> None:
+        started.append(index)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        parallel.each(work, 10_000)
+    assert len(started) < 5_000

@@ -1,0 +1,192 @@
+"""Do files of every kind become the right pixels, and broken ones a reason?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from core.data import decode
+
+
+def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    """A smooth picture with something different in each corner."""
+    y, x = np.mgrid[0:height, 0:width]
+    red, green, blue = 255 * x / width, 255 * y / height, 127 + 100 * np.sin(x / 7) * np.cos(y / 5)
+    return Image.fromarray(np.stack([red, green, blue], axis=2).astype(np.uint8)).convert(mode)
+
+
+def reference(image: Image.Image, size: int) -> np.ndarray:
+    """What PIL alone makes of an image that is upright and RGB."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG file written by hand."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("mode", "extension"), [
+    ("RGB", "jpg"), ("RGB", "png"), ("RGB", "webp"), ("RGB", "bmp"),
+    ("L", "jpg"), ("L", "png"), ("P", "png"), ("P", "bmp"), ("1", "png"), ("CMYK", "jpg"),
+])  # fmt: skip
+def test_every_mode_and_format_equals_what_pil_converts_and_resizes(tmp_path: Path, mode: str, extension: str) -> None:
+    """Grey, palette, two-level and CMYK images of every format have the pixels of PIL's own conversion."""
+    photo(50, 40, mode).save(tmp_path / f"x.{extension}")
+    with Image.open(tmp_path / f"x.{extension}") as image:
+        assert image.mode == mode
+        expected = reference(image.convert("RGB"), 24)
+    found = decode.read(tmp_path / f"x.{extension}", 24)
+    assert found.dtype == np.uint8
+    assert found.shape == (24, 24, 3)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "MPO", "PNG"])
+def test_a_wrong_extension_does_not_matter(tmp_path: Path, kind: str) -> None:
+    """A picture of another kind that is named .jpg, even one of several frames, gives its (first) frame."""
+    frames = {} if kind == "PNG" else {"save_all": True, "append_images": [photo(50, 40).rotate(180)]}
+    photo(50, 40).save(tmp_path / "x.jpg", format=kind, **frames)
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert image.format == kind
+        expected = reference(image.convert("RGB"), 24)
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_exif_orientation_is_turned_upright(tmp_path: Path, orientation: int) -> None:
+    """All eight orientations equal PIL's ImageOps.exif_transpose before resizing."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo(50, 40).save(tmp_path / "x.jpg", exif=exif)
+    with Image.open(tmp_path / "x.jpg") as image:
+        upright = ImageOps.exif_transpose(image)
+    assert decode.read_whole(tmp_path / "x.jpg").size == upright.size
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), reference(upright, 24))
+
+
+def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
+    """Orientation 6 (turn right to view): the left column of the stored pixels becomes the top row."""
+    stored = np.zeros((8, 8, 3), np.uint8)
+    stored[:, 0] = (0, 0, 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
+    found = decode.read(tmp_path / "x.png", 8)
+    assert (found[0] == (0, 0, 255)).all()
+    assert (found[1:] == 0).all()
+
+
+def test_broken_exif_leaves_a_sound_image_as_it_is(tmp_path: Path) -> None:
+    """An EXIF block of garbage neither raises nor turns the image."""
+    photo(30, 20).save(tmp_path / "x.png", exif=b"Exif\0\0nonsense that is no TIFF header")
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", 16), reference(photo(30, 20), 16))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    """Grey of 16 bits is divided by 257 and rounded to the nearest, also where EXIF turns it by 180 degrees."""
+    wide = np.array([[0, 257, 300, 128 * 257 + 128, 128 * 257 + 129, 40_000, 65_535, 255]], np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(wide).save(tmp_path / "x.png", exif=exif)
+    found = np.asarray(decode.read_whole(tmp_path / "x.png"))
+    assert found[0, ::-1, 0].tolist() == [0, 1, 1, 128, 129, 156, 255, 1]
+    assert (found == found[..., :1]).all()
+
+
+def test_sixteen_bits_of_colour_keep_their_brightness() -> None:
+    """RGB of 16 bits is within one step of its value divided by 257."""
+    wide = np.array([[(0, 30_000, 65_535), (257, 128 * 257, 50_000)]], np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
+    found = np.asarray(decode.read_whole(io.BytesIO(png(2, 1, 16, 2, rows))))
+    assert np.abs(found - wide / 257).max() < 1.0
+
+
+def test_transparency_lies_on_white(tmp_path: Path) -> None:
+    """A clear pixel is white whatever colour it hides, a half clear red one is pink, an opaque one is itself."""
+    pixels = np.array([[(10, 20, 30, 0), (255, 0, 0, 128), (1, 2, 3, 255)]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    found = np.asarray(decode.read_whole(tmp_path / "x.png"))
+    np.testing.assert_array_equal(found, [[(255, 255, 255), (255, 127, 127), (1, 2, 3)]])
+
+
+def test_a_transparent_palette_entry_lies_on_white(tmp_path: Path) -> None:
+    """A palette image whose entry 0 is transparent shows white there."""
+    image = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    image.putpalette([200, 0, 0, 0, 150, 0])
+    image.save(tmp_path / "x.png", transparency=0)
+    found = np.asarray(decode.read_whole(tmp_path / "x.png"))
+    np.testing.assert_array_equal(found, [[(255, 255, 255), (0, 150, 0)]])
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_header_bomb_is_refused_before_it_is_decoded() -> None:
+    """A small file that claims 400 megapixels is unreadable, and so is one just above our own limit."""
+    for side in (20_000, 10_001):
+        with pytest.raises(decode.Unreadable, match="pixel"):
+            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), 8)
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp"])
+def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
+    """Half a file of any format gives a reason, never half an image."""
+    path = tmp_path / f"x.{extension}"
+    photo(60, 60).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(decode.Unreadable) as caught:
+        decode.read(path, 8)
+    assert str(caught.value)
+
+
+def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
+    """The checksum of a PNG's pixels is verified."""
+    path = tmp_path / "x.png"
+    photo(60, 60).save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(decode.Unreadable):
+        decode.read(path, 8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp", "gif"])
+def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Path, extension: str) -> None:
+    """Whatever three bytes of a file are overwritten, no other exception comes out of it."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"x.{extension}"
+    photo(24, 24).save(path)
+    for _ in range(150):
+        data = bytearray(path.read_bytes())
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(0, 256)
+        with contextlib.suppress(decode.Unreadable):
+            assert decode.read(io.BytesIO(data), 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    (b"", "not an image"), (b"<html>404</html>", "not an image"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
+])  # fmt: skip
+def test_what_is_no_image_is_unreadable(tmp_path: Path, content: bytes, reason: str) -> None:
+    """Empty files, saved error pages and formats outside the list have a plain reason."""
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(decode.Unreadable, match=reason):
+        decode.read(tmp_path / "x.jpg", 8)
+
+
+def test_a_missing_file_is_unreadable_with_the_system_s_reason(tmp_path: Path) -> None:
+    """A link that leads nowhere is reported like any other broken image."""
+    (tmp_path / "x.jpg").symlink_to(tmp_path / "gone")
+    with pytest.raises(decode.Unreadable, match="No such file"):
+        decode.read(tmp_path / "x.jpg", 8)

@@ -1,0 +1,385 @@
+"""Does a folder of photographs become the splits that its owner meant, or a list of all its faults?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import menu
+from core.data import Folder, contents
+from core.data.dataset import DataError, Dataset
+from core.data.folder import FolderSource
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "cifar10-mini"
+
+
+def paint(path: Path, number: int) -> None:
+    """A small image of its own for each number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(number).integers(0, 256, (6, 6, 3), np.uint8)).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three classes with integer names, five images each in train, two in val, four unlabelled ones in test."""
+    folder = tmp_path / "data"
+    number = 0
+    for split, count in (("train", 5), ("val", 2)):
+        for name in ("2", "10", "1"):
+            for index in range(count):
+                paint(folder / split / name / f"{index}.png", number := number + 1)
+    for index in range(4):
+        paint(folder / "test" / f"img_{index}.png", number := number + 1)
+    return folder
+
+
+@pytest.fixture
+def source(root: Path, tmp_path: Path) -> Callable[..., FolderSource]:
+    def make(**settings: Any) -> FolderSource:
+        entry = Folder(**{"path": "data", "size": 6} | settings)
+        return menu.build(entry, data_root=tmp_path, cache=tmp_path / "cache")
+
+    return make
+
+
+def faults(source: FolderSource) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        source.load()
+    assert str(caught.value) == "\n".join(caught.value.faults)
+    return caught.value.faults
+
+
+def pixels(dataset: Dataset, split: str) -> np.ndarray:
+    images = dataset.splits[split].images
+    return images[np.arange(len(images))]
+
+
+def test_integer_class_names_keep_their_integer_order(source: Callable[..., FolderSource]) -> None:
+    """Classes 1, 2, 10 are labels 0, 1, 2, and each label goes with the images of its folder."""
+    found = source().load()
+    assert found.classes == ("1", "2", "10")
+    assert found.splits["train"].names[::5] == ("1/0", "2/0", "10/0")
+    assert found.splits["train"].labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert found.splits["train"].labels.dtype == np.int64
+
+
+def test_other_class_names_are_sorted(source: Callable[..., FolderSource], root: Path) -> None:
+    """As soon as one class has a name that is no integer, names are sorted as text."""
+    for split in ("train", "val"):
+        (root / split / "2").rename(root / split / "cat")
+    assert source().load().classes == ("1", "10", "cat")
+
+
+def test_images_are_those_of_the_files(source: Callable[..., FolderSource], root: Path) -> None:
+    """Row i of a split is the file that names[i] says, uint8 (N, H, W, 3)."""
+    found = source().load()
+    for split in ("train", "val", "test"):
+        files = [root / split / f"{name}.png" for name in found.splits[split].names]
+        np.testing.assert_array_equal(pixels(found, split), [np.asarray(Image.open(file)) for file in files])
+    assert found.splits["train"].images.shape == (15, 6, 6, 3)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_a_validation_folder_may_have_any_of_three_names(
+    source: Callable[..., FolderSource], root: Path, name: str
+) -> None:
+    """valid and validation give the split "val", with the same fingerprint."""
+    before = source().load()
+    (root / "val").rename(root / name)
+    after = source().load()
+    np.testing.assert_array_equal(pixels(after, "val"), pixels(before, "val"))
+    assert after.fingerprint == before.fingerprint
+
+
+def test_every_extension_in_any_case_counts_and_nothing_else(source: Callable[..., FolderSource], root: Path) -> None:
+    """JPG, Jpeg, png, WebP and BMP are images; hidden files and others are not."""
+    for number, name in enumerate(["a.JPG", "b.Jpeg", "c.PNG", "d.WebP", "e.BMP"]):
+        paint(root / "train" / "1" / "more" / name, 100 + number)
+    (root / "train" / "1" / "._f.jpg").write_bytes(b"a resource fork")
+    (root / "train" / "1" / "notes.txt").write_text("not an image")
+    found = source().load().splits["train"]
+    assert found.names[5:10] == tuple(f"1/more/{name}" for name in "abcde")
+    assert len(found) == 20
+
+
+def test_a_flat_test_folder_is_unlabelled_without_labels(source: Callable[..., FolderSource]) -> None:
+    """Its names are those of its files, without extension."""
+    test = source().load().splits["test"]
+    assert test.labels is None
+    assert test.names == ("img_0", "img_1", "img_2", "img_3")
+
+
+def test_labels_of_a_flat_test_folder_are_read_by_name(source: Callable[..., FolderSource], root: Path) -> None:
+    """test_labels.csv may be in any order; its labels are names of classes."""
+    (root / "test_labels.csv").write_text("image_name,label\nimg_3,10\nimg_1,2\nimg_0,1\nimg_2.png,10\n")
+    assert source().load().splits["test"].labels.tolist() == [0, 1, 2, 2]
+
+
+def test_every_fault_of_the_labels_is_listed(source: Callable[..., FolderSource], root: Path) -> None:
+    """A label that is no class, a row without an image, an image without a row and a second row, each with its line."""
+    (root / "test_labels.csv").write_text("image_name,label\nimg_0,7\nimg_9,1\nimg_1,1\nimg_1,2\nimg_2,1\n")
+    found = faults(source())
+    assert [fault.split("test_labels.csv")[1].split(";")[0] for fault in found] == [
+        ":2: '7' is no class",
+        ":3: no image test/img_9",
+        ":5: img_1 has a second row",
+        ": no row for test image img_3",
+    ]
+
+
+def test_a_test_folder_may_have_class_folders(source: Callable[..., FolderSource], root: Path) -> None:
+    """test/<class>/ gives labels as train/<class>/ does."""
+    shutil.rmtree(root / "test")
+    for number, name in enumerate(["10", "1"]):
+        paint(root / "test" / name / "x.png", 200 + number)
+    test = source().load().splits["test"]
+    assert test.names == ("1/x", "10/x")
+    assert test.labels.tolist() == [0, 2]
+
+
+def test_a_test_folder_may_be_absent(source: Callable[..., FolderSource], root: Path) -> None:
+    """Without test/ there are two splits."""
+    shutil.rmtree(root / "test")
+    assert list(source().load().splits) == ["train", "val"]
+
+
+def test_a_share_of_train_is_held_out_by_class(source: Callable[..., FolderSource], root: Path) -> None:
+    """split: 0.4 of five images per class gives two to val, by its own seed, and every image is in one of them."""
+    shutil.rmtree(root / "val")
+    found, other = source(split=0.4).load(), source(split=0.4, split_seed=1).load()
+    assert np.bincount(found.splits["val"].labels).tolist() == [2, 2, 2]
+    assert np.bincount(found.splits["train"].labels).tolist() == [3, 3, 3]
+    assert len({*found.splits["train"].names, *found.splits["val"].names}) == 15
+    assert list(found.splits) == ["train", "val", "test"]
+    for split in ("train", "val"):
+        files = [root / "train" / f"{name}.png" for name in found.splits[split].names]
+        np.testing.assert_array_equal(pixels(found, split), [np.asarray(Image.open(file)) for file in files])
+    assert found.splits["val"].names != other.splits["val"].names
+    assert found.fingerprint == other.fingerprint
+
+
+def test_validation_images_come_from_exactly_one_place(source: Callable[..., FolderSource], root: Path) -> None:
+    """No validation folder and no split is an error that names the setting; both at once is one too."""
+    with pytest.raises(DataError, match=r"`split: 0\.1` would do nothing"):
+        source(split=0.1).fingerprint()
+    shutil.rmtree(root / "val")
+    with pytest.raises(DataError, match=r"set `split`, for example `split: 0\.1`"):
+        source().fingerprint()
+
+
+def test_names_for_people_come_from_classes_txt_where_it_is_unambiguous(
+    source: Callable[..., FolderSource], root: Path
+) -> None:
+    """Lines "1 red fox" give display names; a class without a line, or two of one name, give none."""
+    (root / "classes.txt").write_text("1 red fox\n2 oak\n10 elm\n")
+    found = source().load()
+    assert found.display == ("red fox", "oak", "elm")
+    assert found.classes == ("1", "2", "10")
+    for text in ("1 red fox\n2 oak\n", "1 oak\n2 oak\n10 elm\n", "1 a\n1 b\n2 c\n10 d\n", "1\n2 oak\n10 elm\n"):
+        (root / "classes.txt").write_text(text)
+        assert source().load().display == ()
+
+
+def test_a_missing_folder_is_named_with_the_setting_that_says_where(tmp_path: Path) -> None:
+    """The error has the full path, --data-root and ABLATE_DATA."""
+    source = menu.build(Folder(path="absent"), data_root=tmp_path, cache=tmp_path)
+    for call in (source.fingerprint, source.load):
+        with pytest.raises(DataError, match=f"{tmp_path / 'absent'}: no such folder.*--data-root DIR or ABLATE_DATA"):
+            call()
+
+
+def test_an_absolute_path_stands_for_itself(root: Path, tmp_path: Path) -> None:
+    """The data root does not matter to it."""
+    source = menu.build(Folder(path=str(root)), data_root=Path("elsewhere"), cache=tmp_path / "cache")
+    assert len(source.fingerprint()) == 64
+
+
+def test_faults_of_the_layout_are_all_listed(source: Callable[..., FolderSource], root: Path) -> None:
+    """A stray image, a class that train does not have, an empty class and two files of one name, at once."""
+    paint(root / "train" / "stray.png", 300)
+    paint(root / "val" / "3" / "x.png", 301)
+    (root / "train" / "4").mkdir()
+    paint(root / "test" / "img_0.JPG", 302)
+    (root / "valid").mkdir()
+    found = faults(source())
+    assert [fault.removeprefix(str(root)).split(";")[0] for fault in found] == [
+        "/train/stray.png: outside the class folders",
+        ": val and valid are both validation folders",
+        "/val/3: no such class in train",
+        "/test/img_0.png: shares its name with img_0.JPG",
+        "/train/4: no images",
+    ]
+
+
+@pytest.mark.parametrize(("removed", "message"), [("train", "no train folder"), ("train/*", "no class folders")])
+def test_a_folder_without_classes_says_where_they_belong(
+    source: Callable[..., FolderSource], root: Path, removed: str, message: str
+) -> None:
+    """Both say that images belong in train/<class>/."""
+    for place in root.glob(removed):
+        shutil.rmtree(place)
+    (found,) = faults(source())
+    assert message in found
+    assert "train/<class>/" in found
+
+
+def test_every_unreadable_image_is_listed_or_left_out(source: Callable[..., FolderSource], root: Path) -> None:
+    """Truncated, empty and dangling files of all splits stop the run with one line each; allowed, they are left out."""
+    whole = (root / "train" / "1" / "0.png").read_bytes()
+    (root / "train" / "1" / "0.png").write_bytes(whole[:60])
+    (root / "val" / "10" / "1.png").write_bytes(b"")
+    (root / "test" / "img_2.png").unlink()
+    (root / "test" / "img_2.png").symlink_to("gone")
+    found = faults(source())
+    assert [fault.removeprefix(f"{root}/").split(":")[0] for fault in found] == [
+        "train/1/0.png",
+        "val/10/1.png",
+        "test/img_2.png",
+    ]
+    assert all("allow: [unreadable]" in fault for fault in found)
+    kept = source(allow=("unreadable",)).load()
+    assert {name: len(split) for name, split in kept.splits.items()} == {"train": 14, "val": 5, "test": 3}
+    assert kept.splits["train"].names[0] == "1/1"
+    assert kept.splits["test"].names == ("img_0", "img_1", "img_3")
+    np.testing.assert_array_equal(kept.splits["train"].images[0], np.asarray(Image.open(root / "train/1/1.png")))
+    np.testing.assert_array_equal(kept.splits["train"].labels, [0] * 4 + [1] * 5 + [2] * 5)
+
+
+def test_an_image_in_two_splits_stops_the_run_unless_allowed(source: Callable[..., FolderSource], root: Path) -> None:
+    """A copy under another name, in another class, in each pair of splits is found by its content."""
+    shutil.copy(root / "train" / "1" / "0.png", root / "val" / "2" / "copy.png")
+    shutil.copy(root / "val" / "10" / "1.png", root / "test" / "copy.png")
+    shutil.copy(root / "train" / "2" / "0.png", root / "train" / "2" / "twice.png")
+    found = faults(source())
+    assert len(found) == 2
+    assert "the same image in train and val: train/1/0.png, val/2/copy.png" in found[0]
+    assert "the same image in val and test: val/10/1.png, test/copy.png" in found[1]
+    assert len(source(allow=("leaked",)).load().splits["val"]) == 7
+
+
+def test_duplicates_within_train_leak_where_the_division_parts_them(
+    source: Callable[..., FolderSource], root: Path
+) -> None:
+    """With a share held out, copies within train are no fault until one of them is drawn for validation."""
+    shutil.rmtree(root / "val")
+    for index in range(5):
+        shutil.copy(root / "train" / "1" / "0.png", root / "train" / "1" / f"copy{index}.png")
+    (found,) = faults(source(split=0.5))
+    assert "the same image in train and val" in found
+
+
+def test_the_fingerprint_is_of_content_split_and_class(source: Callable[..., FolderSource], root: Path) -> None:
+    """A changed pixel, a moved file, a renamed class, a label and a removed file each give another fingerprint."""
+    seen = {source().fingerprint()}
+
+    def changed() -> bool:
+        before = len(seen)
+        seen.add(source().fingerprint())
+        return len(seen) > before
+
+    assert not changed()
+    paint(root / "train" / "1" / "0.png", 400)
+    assert changed()
+    (root / "train" / "1" / "0.png").rename(root / "train" / "2" / "9.png")
+    assert changed()
+    for split in ("train", "val"):
+        (root / split / "10").rename(root / split / "11")
+    assert changed()
+    (root / "test_labels.csv").write_text("image_name,label\n" + "".join(f"img_{i},1\n" for i in range(4)))
+    assert changed()
+    (root / "test_labels.csv").write_text("image_name,label\n" + "".join(f"img_{i},2\n" for i in range(4)))
+    assert changed()
+    (root / "test" / "img_3.png").unlink()
+    (root / "test_labels.csv").unlink()
+    assert changed()
+
+
+def test_neither_place_nor_reading_matters_to_the_fingerprint(
+    source: Callable[..., FolderSource], root: Path, tmp_path: Path
+) -> None:
+    """A copy elsewhere, another size, allowed faults and files that are no images leave it as it is."""
+    shutil.copytree(root, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "README").write_text("hello")
+    expected = source().fingerprint()
+    assert source(path="elsewhere").fingerprint() == expected
+    assert source(size=12, allow=("leaked", "unreadable")).fingerprint() == expected
+
+
+def test_an_unchanged_folder_is_not_read_again(
+    source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second fingerprint costs only stats; one touched file is hashed, and only that one."""
+    for file in root.rglob("*.png"):
+        os.utime(file, (1e9, 1e9))
+    first = source().fingerprint()
+    hashed: list[Path] = []
+    real = contents.digest
+    monkeypatch.setattr(contents, "digest", lambda path: hashed.append(path) or real(path))
+    assert source().fingerprint() == first
+    assert hashed == []
+    paint(root / "train" / "1" / "0.png", 500)
+    assert source().fingerprint() != first
+    assert hashed == [root / "train" / "1" / "0.png"]
+
+
+def test_a_file_that_may_still_be_changing_is_not_remembered(
+    source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of content within one tick of the clock, at equal size, is noticed."""
+    path = root / "train" / "1" / "0.png"
+    before, status = path.read_bytes(), path.stat()
+    first = source().fingerprint()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source().fingerprint() != first
+
+
+def test_a_damaged_memory_of_digests_is_no_harm(
+    source: Callable[..., FolderSource], root: Path, tmp_path: Path
+) -> None:
+    """The fingerprint is computed anew."""
+    for file in root.rglob("*.png"):
+        os.utime(file, (1e9, 1e9))
+    first = source().fingerprint()
+    (memory,) = (tmp_path / "cache" / "fingerprints").iterdir()
+    memory.write_text('{"files": [1, 2')
+    assert source().fingerprint() == first
+
+
+def test_the_fingerprint_of_a_folder_imports_nothing_heavy(root: Path, tmp_path: Path) -> None:
+    """Planning a grid over a folder needs neither torch nor numpy nor PIL."""
+    code = (
+        "import sys; from pathlib import Path; from core import menu; from core.data import Folder;"
+        f"menu.build(Folder(path={str(root)!r}), data_root=Path('x'), cache=Path({str(tmp_path)!r})).fingerprint();"
+        "print([name for name in ('torch', 'numpy', 'sklearn', 'PIL') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no cifar10-mini here")
+def test_real_photographs_load_with_their_labels(tmp_path: Path) -> None:
+    """cifar10-mini has 5,000, 1,000 and 1,000 images of ten classes, 100 of each in val, all test images labelled."""
+    found = menu.build(Folder(path=str(REAL), size=32), data_root=tmp_path, cache=tmp_path).load()
+    assert {name: split.images.shape for name, split in found.splits.items()} == {
+        "train": (5000, 32, 32, 3),
+        "val": (1000, 32, 32, 3),
+        "test": (1000, 32, 32, 3),
+    }
+    assert found.classes == tuple(map(str, range(10)))
+    assert found.display[:2] == ("airplane", "automobile")
+    assert np.bincount(found.splits["val"].labels).tolist() == [100] * 10
+    labels = dict(line.split(",") for line in (REAL / "test_labels.csv").read_text().split()[1:])
+    test = found.splits["test"]
+    assert [found.classes[label] for label in test.labels] == [labels[name] for name in test.names]
+    expected = np.asarray(Image.open(REAL / "test" / f"{test.names[7]}.jpg").convert("RGB"))
+    np.testing.assert_array_equal(test.images[7], expected)

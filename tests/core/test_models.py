@@ -1,0 +1,208 @@
+"""Are the networks torchvision's, and do they begin as torchvision's do?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+from torchvision.models import get_model, get_model_weights
+from torchvision.models.resnet import Bottleneck
+from torchvision.transforms.v2 import functional as vision
+
+from core.config import RunConfig
+from core.measure import network_cost
+from core.models import Model
+from core.models.network import Network, build_network
+from core.schema import Document, validate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BACKBONES = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
+
+
+def model(**settings) -> Model:
+    return validate(Model, Document(data=settings, source="test"))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_parameters_and_flops_are_the_published_ones(name):
+    """torchvision publishes `num_params`, and `_ops` in units of 10^9 multiply-adds, with three decimals."""
+    data = {"model": {"backbone": name}, "data": {"name": "folder", "path": "x", "size": 224}}
+    config = validate(RunConfig, Document(data=data, source="test"))
+    cost = network_cost(config, num_classes=1000)
+    meta = next(iter(get_model_weights(name))).meta
+    assert cost["parameters"] == meta["num_params"]
+    assert round(cost["flops_per_image"] / 2e9, 3) == meta["_ops"]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+def test_the_forward_pass_is_torchvisions_with_the_same_weights(name):
+    """Same logits for the same values, in evaluation and in training mode; the features are what enters `fc`."""
+    theirs = get_model(name, weights=None, num_classes=7)
+    ours = Network(model(backbone=name), num_classes=7)
+    values = theirs.state_dict()
+    ours.backbone.load_state_dict({key: value for key, value in values.items() if not key.startswith("fc.")})
+    ours.head.linear.load_state_dict({"weight": values["fc.weight"], "bias": values["fc.bias"]})
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        logits, features = ours.train(training)(images)
+        assert torch.equal(logits, theirs.train(training)(images))
+        assert torch.equal(logits, theirs.fc(features))
+
+
+def test_the_small_twin_is_made_of_torchvisions_bottlenecks():
+    """Stem, bottlenecks with shortcuts of stride 1 then 2, and pooling, written out by hand, give the same features."""
+    ours = build_network(
+        model(backbone={"name": "bottleneck", "planes": (16, 32), "blocks": (2, 1), "groups": 4, "width_per_group": 16}),
+        num_classes=5,
+        seed=0,
+    )
+
+    def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    paths = {"groups": 4, "base_width": 16}
+    theirs = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        Bottleneck(16, 16, 1, shortcut(16, 64, 1), **paths),
+        Bottleneck(64, 16, 1, None, **paths),
+        Bottleneck(64, 32, 2, shortcut(64, 128, 2), **paths),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, 5),
+    )
+    ours_values, theirs_values = ours.state_dict().values(), theirs.state_dict()
+    assert [each.shape for each in ours_values] == [each.shape for each in theirs_values.values()]
+    theirs.load_state_dict(dict(zip(theirs_values, ours_values, strict=True)))
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours(images)[0], theirs(images), rtol=1e-6, atol=1e-6)
+
+
+def test_normalisation_is_torchvisions():
+    """`imagenet` gives the network what torchvision's `normalize` gives with ImageNet's means and deviations."""
+    plain, normalised = (build_network(model(normalize=each), num_classes=5, seed=0).eval() for each in ("none", "imagenet"))
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = vision.normalize(images, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    torch.testing.assert_close(normalised(images)[0], plain(expected)[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_positional_encoding_is_sines_and_cosines_of_doubled_features(raw):
+    """[sin x, cos x, sin 2x, cos 2x, sin 4x, cos 4x] for L = 3, by NumPy; the raw features before them only if asked."""
+    encoding = {"name": "sinusoidal", "levels": 3, "include_input": raw}
+    network = build_network(model(encoding=encoding), num_classes=5, seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 2048)).astype(np.float32)
+    expected = [np.sin(x), np.cos(x), np.sin(2 * x), np.cos(2 * x), np.sin(4 * x), np.cos(4 * x)]
+    expected = np.concatenate(([x] if raw else []) + expected, axis=1)
+    encoded = network.encoding(torch.from_numpy(x))
+    assert encoded.shape == (4, 12_288 + (2048 if raw else 0))
+    np.testing.assert_allclose(encoded.numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("levels", "raw", "inputs"), [(1, False, 4096), (3, False, 12_288), (3, True, 14_336), (6, False, 24_576)])
+def test_the_head_of_an_encoded_resnet50_has_2_l_d_inputs(levels, raw, inputs):
+    """D = 2048, so that L = 3 gives 12,288; the raw features add D."""
+    encoding = {"name": "sinusoidal", "levels": levels, "include_input": raw}
+    with torch.device("meta"):
+        network = Network(model(backbone="resnet50", encoding=encoding), num_classes=100)
+    assert network.head.linear.weight.shape == (100, inputs)
+
+
+def test_features_of_16_bits_are_encoded_in_32():
+    """sin(32 x) of a bfloat16 product would be off by far more than the rounding of x itself."""
+    network = build_network(model(encoding={"name": "sinusoidal", "levels": 6}), num_classes=5, seed=0)
+    x = torch.linspace(0, 3, 50).bfloat16()[None]
+    expected = torch.sin(32 * x.double()).float()
+    torch.testing.assert_close(network.encoding(x)[:, 10 * 50 : 11 * 50], expected, rtol=0, atol=1e-5)
+
+
+def test_initial_values_have_the_distribution_of_torchvisions_resnet():
+    """Each convolution: normal with He's fan-out deviation and that of torchvision's own; batch norm 1 and 0; the
+    linear layer even within 1 / sqrt(inputs), with a bias of zeros."""
+    ours = build_network(model(backbone="resnet18"), num_classes=1000, seed=0)
+    theirs = get_model("resnet18", weights=None).state_dict()
+    for name, value in ours.backbone.named_parameters():
+        if value.dim() == 4:
+            fan_out = value.shape[0] * value.shape[2] * value.shape[3]
+            deviation = math.sqrt(2.0 / fan_out)
+            error = 5.0 / math.sqrt(2 * value.numel())
+            assert abs(value.std().item() / deviation - 1.0) < error
+            assert abs(value.std().item() / theirs[name].std().item() - 1.0) < 1.5 * error
+            assert stats.kstest(value.detach().numpy().ravel()[:5000], "norm", (0.0, deviation)).pvalue > 1e-4
+        else:
+            assert torch.equal(value, theirs[name])
+    bound = 512**-0.5
+    values = ours.head.linear.weight.detach().numpy().ravel()
+    assert stats.kstest(values[:5000], "uniform", (-bound, 2 * bound)).pvalue > 1e-4
+    assert not ours.head.linear.bias.any()
+
+
+def test_arms_share_the_initial_values_of_every_tensor_of_one_name_and_shape():
+    """A wider path, an encoding, dropout: whatever keeps its name and shape keeps its values, and most tensors do."""
+    base = {"name": "bottleneck", "planes": (16, 32), "blocks": (1, 1)}
+    arms = [
+        model(backbone=base),
+        model(backbone={**base, "blocks": (2, 1)}),
+        model(backbone={**base, "groups": 8, "width_per_group": 8}),
+        model(backbone=base, encoding="sinusoidal"),
+        model(backbone=base, head={"name": "linear", "dropout": 0.5}),
+    ]
+    networks = [dict(build_network(each, num_classes=10, seed=3).named_parameters()) for each in arms]
+    for network in networks[1:]:
+        shared = [name for name, value in networks[0].items() if name in network and value.shape == network[name].shape]
+        assert len(shared) >= 0.6 * len(networks[0])
+        for name in shared:
+            assert torch.equal(networks[0][name], network[name]), name
+
+
+def test_another_seed_gives_other_values_and_no_two_tensors_share_theirs():
+    """Convolutions of one shape in other places, or of another seed, are different draws."""
+    first, second = (
+        build_network(model(backbone={"name": "bottleneck", "planes": (16,), "blocks": (4,)}), 10, seed) for seed in (0, 1)
+    )
+    convolutions = [value for network in (first, second) for value in network.parameters() if value.dim() == 4]
+    for index, one in enumerate(convolutions):
+        for other in convolutions[index + 1 :]:
+            assert one.shape != other.shape or not torch.equal(one, other)
+
+
+def test_dropout_zeroes_its_share_scales_the_rest_and_draws_from_the_given_stream():
+    """Like torch's dropout: kept inputs are divided by 1 - p; none are dropped in evaluation."""
+    network = build_network(model(head={"name": "linear", "dropout": 0.7}), num_classes=3, seed=0)
+    head = network.head
+    head.linear = nn.Identity()
+    ones = torch.ones(100, 1000)
+    dropped = head(ones, torch.Generator().manual_seed(1))
+    kept = dropped[dropped != 0]
+    assert torch.allclose(kept, torch.tensor(1.0 / 0.3))
+    assert abs(len(kept) / ones.numel() - 0.3) < 5 * math.sqrt(0.3 * 0.7 / ones.numel())
+    assert torch.equal(dropped, head(ones, torch.Generator().manual_seed(1)))
+    assert not torch.equal(dropped, head(ones, torch.Generator().manual_seed(2)))
+    assert torch.equal(head.eval()(ones, None), ones)
+
+
+def test_a_small_stem_keeps_the_size_of_small_images():
+    """`stem: small` has a 3x3 stem of stride 1 and no pooling: 32 pixels become 4 before the global pooling, not 1."""
+    sizes = {}
+    for stem in ("imagenet", "small"):
+        network = build_network(model(backbone={"name": "resnet18", "stem": stem}), num_classes=3, seed=0).eval()
+        network.backbone.layer4.register_forward_hook(lambda *args, stem=stem: sizes.update({stem: args[2].shape[2:]}))
+        network(torch.zeros(1, 3, 32, 32))
+    assert sizes == {"imagenet": (1, 1), "small": (4, 4)}

@@ -1,0 +1,283 @@
+"""Does the W&B server hold each epoch once, in order, whatever happened? Asked of a stand-in for real clients."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ablations.sync import sync_runs
+from core.runtime import Runtime
+from core.store import RunFolder, run_folders
+from core.tracker_choice import TrackerError
+from tests.core.tracked_run import append_end, append_epoch, make_folder, train
+from tests.core.wandb_server import WandbServer, wandb_server
+
+ALL = [1, 2, 3, 4, 5]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A healthy server, to which the clients of this process are sent; they give up after a second."""
+    import wandb
+
+    wandb.teardown()
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
+    monkeypatch.setattr("core.tracking.LAG_SECONDS", 1)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
+    with wandb_server() as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+        wandb.teardown()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    """A runtime of the default tracker."""
+    return Runtime(results=str(tmp_path))
+
+
+def test_a_live_run_is_one_line_with_each_epoch_once(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """With a key `auto` is online: the server holds names, config, a row per epoch, summary and exit code."""
+    assert train(make_folder(tmp_path, "aaaaaaaaaaaa"), runtime, 1, 5).error is None
+    (run,) = server.runs.values()
+    assert (run["name"], run["project"], run["groupName"]) == ("aaaaaaaaaaaa", "digits", "contrastive")
+    assert (run["jobType"], run["displayName"], run["tags"]) == ("contrastive", "contrastive-3", ["loss.weight=15"])
+    config = {key: item["value"] for key, item in json.loads(run["config"]).items()}
+    assert (config["loss"]["weight"], config["arm"], config["seed"]) == (15.0, "contrastive", 3)
+    assert server.epochs("aaaaaaaaaaaa") == ALL
+    assert [row["_step"] for row in server.history["aaaaaaaaaaaa"]] == ALL
+    assert server.summary["aaaaaaaaaaaa"]["best/val/accuracy"] == 0.9
+    assert server.summary["aaaaaaaaaaaa"]["test/accuracy"] == 0.85
+    assert server.exit_codes == {"aaaaaaaaaaaa": 0}
+
+
+def test_a_resumed_run_continues_its_line(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """Three attempts, one of which trains an epoch again: one run at the server, with each epoch once, in order."""
+    folder = make_folder(tmp_path)
+    for first, last in ((1, 2), (2, 3), (4, 5)):
+        train(folder, runtime, first, last)
+    assert list(server.runs) == [folder.run_id]
+    assert server.epochs(folder.run_id) == ALL
+
+
+def test_a_failed_run_is_marked_as_failed(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """An exception goes through the tracker unchanged, and the server is told an exit code other than 0."""
+    from core.tracking import open_tracker
+
+    folder = make_folder(tmp_path)
+    with pytest.raises(ZeroDivisionError), open_tracker(runtime, folder):
+        append_epoch(folder, 1)
+        raise ZeroDivisionError
+    assert server.exit_codes == {folder.run_id: 1}
+
+
+def test_begun_anew_a_run_would_hold_each_epoch_twice(server: WandbServer, tmp_path: Path) -> None:
+    """The danger is real: without `resume` the client appends the same five rows behind the five that are there."""
+    import wandb
+
+    for _ in range(2):
+        with wandb.init(id="naive", project="p", dir=tmp_path, settings=wandb.Settings(silent=True)) as run:
+            for epoch in ALL:
+                run.log({"epoch": epoch}, step=epoch)
+    assert server.epochs("naive") == ALL + ALL
+
+
+def test_sync_publishes_offline_runs_once(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """An offline day, a sync, a second sync, a sync without notes, and `wandb sync` on top: each epoch once, in order."""
+    offline = runtime.model_copy(update={"tracker": "offline"})
+    folders = [make_folder(tmp_path, name) for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb")]
+    train(folders[0], offline, 1, 5)
+    for first, last in ((1, 2), (2, 5)):
+        train(folders[1], offline, first, last)
+    assert server.runs == {}
+    lines: list[str] = []
+    assert sync_runs(run_folders(runtime.store), runtime, lines.append) == 0
+    assert [line.split(" at ")[0] for line in lines] == [f"{each.run_id}  5 epochs" for each in folders]
+    operations = len(server.operations)
+    assert sync_runs(folders, runtime, lines.append) == 0
+    assert len(server.operations) == operations, "a second sync asks the server nothing"
+    (folders[0].path / "tracker.json").unlink()
+    assert sync_runs(folders, runtime, lines.append) == 0
+    # Marks of W&B's own tell `wandb sync` that the segments are there already.
+    by_hand = [sys.executable, "-m", "wandb", "sync", "--yes"]
+    subprocess.run(by_hand, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    for folder in folders:
+        assert server.epochs(folder.run_id) == ALL
+        assert server.summary[folder.run_id]["test/accuracy"] == 0.85
+
+
+def test_sync_completes_what_a_live_run_left(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """Two epochs live, three more without a tracker: sync adds the three; later rows are added by the next sync."""
+    folder = make_folder(tmp_path)
+    train(folder, runtime, 1, 2)
+    append_epoch(folder, 3)
+    assert sync_runs([folder], runtime, print) == 0
+    assert server.epochs(folder.run_id) == [1, 2, 3]
+    for epoch in (3, 4, 5):
+        append_epoch(folder, epoch)
+    append_end(folder)
+    assert sync_runs([folder], runtime, print) == 0
+    assert server.epochs(folder.run_id) == ALL
+
+
+def test_sync_says_when_the_server_holds_something_else(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows that somebody else wrote under the run id are counted and reported, with exit status 1."""
+    folder = make_folder(tmp_path)
+    train(folder, runtime, 1, 5)
+    server.history[folder.run_id] += [{"_step": 6, "epoch": 6}, {"_step": 7, "epoch": 7}]
+    assert sync_runs([folder], runtime, print) == 1
+    assert "holds 7 epochs of 5" in capsys.readouterr().out
+
+
+def test_sync_publishes_weights_and_predictions(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """With artifacts the server is offered a model and a table of predictions; the history stays as it was."""
+    import numpy as np
+
+    folder = make_folder(tmp_path)
+    train(folder, runtime, 1, 5)
+    (folder.path / "best-0003.pt").write_bytes(b"weights")
+    outputs = {"val_probabilities": np.eye(2), "val_names": np.array(["a", "b"]), "val_labels": np.array([0, 0])}
+    np.savez(folder.path / "outputs.npz", **outputs)
+    folder.commit({"metrics": {"val/accuracy": 0.5}, "classes": ["zero", "one"], "weights": "best-0003.pt"})
+    assert sync_runs([folder], runtime, print, artifacts=True) == 0
+    offered = {each["artifactTypeName"]: each["artifactCollectionName"] for each in server.artifacts}
+    assert offered == {"model": f"weights-{folder.run_id}", "predictions": f"predictions-{folder.run_id}"}
+    assert server.epochs(folder.run_id) == ALL
+
+
+def test_a_report_becomes_a_run_of_its_own(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """The folder of a report is an artifact of a run of job_type report in the group of its ablation."""
+    from core.tracking import log_report
+
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.md").write_text("# Contrastive\n")
+    log_report(runtime, "digits", "contrastive", report)
+    (run,) = server.runs.values()
+    assert (run["jobType"], run["groupName"]) == ("report", "contrastive")
+    assert [each["artifactTypeName"] for each in server.artifacts] == ["report"]
+
+
+@pytest.mark.parametrize("health", ["error", "hang"])
+def test_a_sick_server_costs_one_warning(
+    health: str, server: WandbServer, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 or silence: one warning that names the run and `ablate sync`, a bounded end, the next run waits no more."""
+    import wandb
+
+    server.health = health
+    folder = make_folder(tmp_path)
+    with caplog.at_level(logging.WARNING, "ablate.tracking"):
+        begin = time.monotonic()
+        train(folder, runtime, 1, 5)
+        assert time.monotonic() - begin < 6.0
+        begin = time.monotonic()
+        train(make_folder(tmp_path, "bbbbbbbbbbbb"), runtime, 1, 5)
+        assert time.monotonic() - begin < 0.5
+    assert [f"ablate sync {folder.run_id}" in message for message in _warnings(caplog)] == [True]
+    server.health = "ok"
+    wandb.teardown()  # as in another process
+    assert sync_runs(run_folders(runtime.store), runtime, print) == 0
+    assert [server.epochs(each.run_id) for each in run_folders(runtime.store)] == [ALL, ALL]
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_in_the_middle_loses_nothing(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two rows arrive while the run trains, then the server is dead: one warning, and sync completes the run."""
+    from core.tracking import open_tracker
+
+    folder = make_folder(tmp_path)
+    with open_tracker(runtime, folder) as tracker:
+        for epoch in (1, 2):
+            append_epoch(folder, epoch)
+            tracker.publish()
+        # W&B sends what has gathered every 15 seconds.
+        deadline = time.monotonic() + 30.0
+        while server.epochs(folder.run_id) != [1, 2] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        server.health = "error"
+        for epoch in (3, 4, 5):
+            append_epoch(folder, epoch)
+            tracker.publish()
+    assert len(_warnings(caplog)) == 1
+    assert server.epochs(folder.run_id) == [1, 2]
+    server.health = "ok"
+    assert sync_runs([folder], runtime, print) == 0
+    assert server.epochs(folder.run_id) == ALL
+
+
+def test_sync_leaves_a_dead_server_alone(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After two failures in a row the rest is left for later; exit status 1."""
+    folders = [make_folder(tmp_path, f"{number:012d}") for number in range(4)]
+    for folder in folders:
+        append_epoch(folder, 1)
+    server.health = "error"
+    assert sync_runs(folders, runtime, print) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_a_wrong_key_is_never_shown_or_stored(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """A wrong key: exit status 0, one warning; neither it nor a secret on the command line is printed or written."""
+    planted, typed = "f00dbabe" * 5, "hunter2hunter2"
+    folder = make_folder(tmp_path)
+    environment = os.environ | {"WANDB_API_KEY": planted}
+    for tracker in ("online", "offline"):
+        code = f"import sys; from tests.core.tracked_run import *; train(make_folder(Path({str(tmp_path)!r})), Runtime("
+        code += f"tracker={tracker!r}, results={str(tmp_path)!r}), 1, 5, 0.1)"
+        command = [sys.executable, "-c", code, f"wandb.api_key={typed}"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
+        assert len(done.stderr.splitlines()) == (1 if tracker == "online" else 0), done.stderr
+        assert planted not in done.stdout + done.stderr
+        folder.ledger.path.unlink()
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        content = path.read_bytes()
+        assert planted.encode() not in content, path
+        assert typed.encode() not in content, path
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_online_resumes_into_the_same_line(
+    server: WandbServer, runtime: Runtime, tmp_path: Path
+) -> None:
+    """SIGKILL in the fourth epoch, a resume in another process, then sync: one run, each epoch once, in order."""
+    command = [sys.executable, "-m", "tests.core.tracked_run", str(tmp_path), "abcdefabcdef"]
+    killed = subprocess.run([*command, "1", "5", "online", "4"], capture_output=True, timeout=60)
+    assert killed.returncode == -9
+    subprocess.run([*command, "3", "5", "online"], capture_output=True, timeout=60, check=True)
+    assert sync_runs([RunFolder(tmp_path / "runs" / "abcdefabcdef")], runtime, print) == 0
+    assert list(server.runs) == ["abcdefabcdef"]
+    assert server.epochs("abcdefabcdef") == ALL
+
+
+def test_sync_without_credentials_says_how_to_log_in(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key sync raises one clear error and asks no server."""
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("NETRC", os.devnull)
+    with pytest.raises(TrackerError, match="wandb login"):
+        sync_runs([make_folder(tmp_path)], runtime, print)
+    assert server.operations == []
+
+
+def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "ablate.tracking"]
