@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.execute import Event, Executor, make_executor
+from core.execute import Event, Executor
 from core.runtime import Runtime
 from core.store import RunFolder
 from core.work import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED
@@ -45,8 +45,14 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     reused: int = 0
 
+    def add(self, later: Outcome) -> None:
+        """Take in a later drive of the same runs and more; what it found finished this one trained or found so."""
+        self.reused += later.reused - self.reused - len(self.finished)
+        self.finished += later.finished
+        self.failed |= later.failed
 
-def drive(jobs: Jobs, runtime: Runtime, reporter: Reporter, *, join: bool = False) -> Outcome:
+
+def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, *, join: bool = False) -> Outcome:
     """Train every job that has no record, through the executor; failures are tried again, and the others go on.
 
     Raises DriverBusy where another driver holds the results folder and `join` is false.
@@ -56,12 +62,8 @@ def drive(jobs: Jobs, runtime: Runtime, reporter: Reporter, *, join: bool = Fals
     if not todo:
         return outcome
     with _sole_driver(Path(runtime.results), join):
-        executor = make_executor(runtime, len(todo))
-        try:
-            reporter.begin(todo, outcome.reused, executor.capacity())
-            _Grid(todo, runtime, reporter, executor, outcome).run()
-        finally:
-            executor.close()
+        reporter.begin(todo, outcome.reused, min(len(todo), executor.capacity()))
+        _Grid(todo, runtime, reporter, executor, outcome).run()
     return outcome
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def make_plans(names: Iterable[str], runtime: Runtime, overrides: tuple[str, ...
             faults += error.faults
     if faults:
         raise SchemaError(faults)
-    return [make_plan(ablation, arms, runtime, fingerprints) for ablation, arms in resolved]
+    plans = [make_plan(ablation, arms, runtime, fingerprints) for ablation, arms in resolved]
+    return [_with_added_seeds(plan, runtime.store) for plan in plans]
 
 
 def make_plan(
@@ -66,21 +68,17 @@ def make_plan(
             source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
             fingerprints[data] = source.fingerprint()
         for seed in ablation.seeds:
-            seeded = config.model_copy(update={"seed": seed})
-            identity = run_id(seeded, fingerprints[data])
-            cells.append(Cell(arm=arm, seed=seed, run_id=identity, config=seeded, data_fingerprint=fingerprints[data]))
+            cells.append(_cell(arm, seed, config, fingerprints[data]))
     return Plan(ablation=ablation, cells=tuple(cells))
 
 
-def with_seeds(plan: Plan, arms: Iterable[str], seed: int) -> Plan:
-    """The plan with one more seed for some arms."""
-    added = []
-    for arm in arms:
-        cell = plan.of_arm(arm)[0]
-        config = cell.config.model_copy(update={"seed": seed})
-        added.append(replace(cell, seed=seed, config=config, run_id=run_id(config, cell.data_fingerprint)))
-    order = [arm.name for arm in plan.ablation.arms]
-    cells = sorted([*plan.cells, *added], key=lambda cell: order.index(cell.arm))
+def grown(plan: Plan, num_seeds: Mapping[str, int]) -> Plan:
+    """The plan with seeds 0 .. n - 1 for the arms that are named, and as it was for the others."""
+    cells: list[Cell] = []
+    for arm in plan.ablation.arms:
+        known = plan.of_arm(arm.name)
+        added = range(len(known), num_seeds.get(arm.name, 0))
+        cells += [*known, *(_at_seed(known[0], seed) for seed in added)]
     return Plan(ablation=plan.ablation, cells=tuple(cells))
 
 
@@ -105,6 +103,32 @@ def jobs(plans: Iterable[Plan]) -> dict[str, dict[str, Any]]:
 def folder(cell: Cell, store: Path) -> RunFolder:
     """The run folder of a cell."""
     return RunFolder(store / cell.run_id)
+
+
+def _cell(arm: str, seed: int, config: RunConfig, data_fingerprint: str) -> Cell:
+    seeded = config.model_copy(update={"seed": seed})
+    identity = run_id(seeded, data_fingerprint)
+    return Cell(arm=arm, seed=seed, run_id=identity, config=seeded, data_fingerprint=data_fingerprint)
+
+
+def _at_seed(cell: Cell, seed: int) -> Cell:
+    return _cell(cell.arm, seed, cell.config, cell.data_fingerprint)
+
+
+def _with_added_seeds(plan: Plan, store: Path) -> Plan:
+    """Where a rule adds seeds, the plan with those that were added and finished before."""
+    rule = plan.ablation.rule
+    if rule is None:
+        return plan
+    counts = {}
+    for arm in plan.ablation.arms:
+        first = plan.of_arm(arm.name)[0]
+        more = itertools.takewhile(
+            lambda seed, first=first: folder(_at_seed(first, seed), store).record_path.exists(),
+            range(rule.min, rule.max),
+        )
+        counts[arm.name] = rule.min + len(list(more))
+    return grown(plan, counts)
 
 
 def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:

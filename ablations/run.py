@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 
+from ablations.cli import later
 from ablations.drive import Outcome, drive
-from ablations.plan import Plan, folder, jobs, make_plans
+from ablations.plan import Plan, folder, grown, jobs, make_plans
 from ablations.progress import Progress
 from core import options
+from core.execute import make_executor
 from core.menu import build
 from core.runtime import Runtime
 from core.schema import Fault, SchemaError
@@ -43,22 +46,45 @@ def run(
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
     plans = make_plans(specs, runtime, overrides)
-    chosen = jobs(_only(plan, arms, seeds) for plan in plans)
     try:
-        _prepare_data(plans, runtime)
-        outcome = drive(chosen, runtime, Progress(), join=join)
+        outcome, plans = _train(plans, runtime, join, arms, seeds)
     except (KeyboardInterrupt, SystemExit):
         words_again = shlex.join(["ablate", "run", *words])
         click.echo(f"\nstopped; finished runs are kept, and `{words_again}` goes on from here", err=True)
         raise
-    _summarise(outcome, len(chosen), as_json)
+    _summarise(outcome, as_json)
     if with_report:
-        from importlib import import_module
-
-        write_reports = import_module("reports.cli").write_reports
-        for path in write_reports(plans, runtime, Path(runtime.results) / "report"):
+        for path in later("write_reports")(plans, runtime, Path(runtime.results) / "report"):
             click.echo(f"report: {path}")
     return 1 if outcome.failed else 0
+
+
+def _train(
+    plans: list[Plan], runtime: Runtime, join: bool, arms: tuple[str, ...], seeds: tuple[int, ...]
+) -> tuple[Outcome, list[Plan]]:
+    """Train what is missing; where a rule adds seeds, look after each round whether an arm needs one more."""
+    total = Outcome()
+    with closing(make_executor(runtime)) as executor:
+        while True:
+            chosen = jobs(_only(plan, arms, seeds) for plan in plans)
+            _prepare_data(plans, runtime)
+            outcome = drive(chosen, runtime, executor, Progress(), join=join)
+            total.add(outcome)
+            wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
+            if not wanted:
+                return total, plans
+            plans = [grown(plan, wanted.get(plan.ablation.ablation, {})) for plan in plans]
+
+
+def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, int]]:
+    """Ablation -> arm -> number of seeds at the next look, for those whose rule is not satisfied."""
+    ruled = [plan for plan in plans if plan.ablation.rule is not None]
+    found = {plan.ablation.ablation: later("seeds_wanted")(plan, runtime.store) for plan in ruled}
+    for name, counts in found.items():
+        if counts:
+            text = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+            click.echo(f"{name}: not decided yet; seeds at the next look: {text}", err=True)
+    return {name: counts for name, counts in found.items() if counts}
 
 
 def _prepare_data(plans: list[Plan], runtime: Runtime) -> None:
@@ -80,11 +106,12 @@ def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     return Plan(ablation=plan.ablation, cells=cells)
 
 
-def _summarise(outcome: Outcome, num_runs: int, as_json: bool) -> None:
+def _summarise(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         data = {"finished": outcome.finished, "failed": outcome.failed, "reused": outcome.reused}
         click.echo(json.dumps(data, indent=1))
         return
+    num_runs = len(outcome.finished) + len(outcome.failed) + outcome.reused
     text = f"{num_runs} runs: {len(outcome.finished)} trained, {outcome.reused} finished before"
     click.echo(text + (f", {len(outcome.failed)} failed" if outcome.failed else ""))
     for name, reason in outcome.failed.items():

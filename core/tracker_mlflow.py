@@ -63,10 +63,9 @@ class MlflowSink:
         return [point.step for point in self._client.get_metric_history(self._id, "epoch")]
 
     def _create(self, experiment_id: str, run: Shown) -> Any:
-        tags = {RUN_ID_TAG: run.run_id, "group": run.group or "", "job_type": run.job_type or ""}
-        created = self._client.create_run(
-            experiment_id, run_name=run.name, tags={**tags, **dict.fromkeys(run.tags, "")}
-        )
+        # MLflow's tags have names and values, and their names no "=": all of ours become the value of one.
+        tags = {"group": run.group or "", "job_type": run.job_type or "", "tags": ", ".join(run.tags)}
+        created = self._client.create_run(experiment_id, run_name=run.name, tags={RUN_ID_TAG: run.run_id, **tags})
         params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in leaves(run.config)]
         self._client.log_batch(created.info.run_id, params=params)
         return created

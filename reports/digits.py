@@ -34,14 +34,16 @@ def signed(value: float, places: int) -> str:
 def with_interval(value: float, low: float, high: float) -> str:
     """`+1.4 [+0.4, +2.4]`, all three to the digits that the interval leaves."""
     places = decimals((high - low) / 2)
-    return f"{signed(value, places)} [{end(low, places)}, {end(high, places)}]"
+    first, last = ends(low, high)
+    return f"{signed(value, places)} [{first}, {last}]"
 
 
-def end(value: float, places: int) -> str:
-    """An end of an interval; one that is rounded to zero still says on which side of it it lies."""
-    if value != 0 and float(f"{value:.{places}f}") == 0:
-        return ">0" if value > 0 else "<0"
-    return signed(value, places)
+def ends(low: float, high: float) -> tuple[str, str]:
+    """The ends of an interval; where it excludes zero, an end that is rounded to zero still says so."""
+    places = decimals((high - low) / 2)
+    hidden = [low * high > 0 and float(f"{end:.{places}f}") == 0 for end in (low, high)]
+    side = ">0" if low > 0 else "<0"
+    return (side if hidden[0] else signed(low, places)), (side if hidden[1] else signed(high, places))
 
 
 def percent(mean: float, sd: float | None, num_images: int) -> str:

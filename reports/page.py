@@ -105,8 +105,8 @@ def _script_json(data: Any) -> Markup:
 
 
 def _tint(value: float | None, largest: float = 12.0) -> float:
-    """The strength, in [-1, 1], with which a cell is coloured for a difference in pp."""
-    return 0.0 if value is None else round(max(-1.0, min(1.0, value / largest)), 2)
+    """The strength, in [0, 1], with which a cell is coloured for a difference in pp."""
+    return 0.0 if value is None else round(min(1.0, abs(value) / largest), 2)
 
 
 def _included(name: str) -> Markup:

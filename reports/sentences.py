@@ -164,7 +164,7 @@ def _p(row: Comparison) -> str:
 
 def _interval(row: Comparison) -> str:
     assert row.interval is not None
-    ends = (digits.end(100 * end, _places(row)) for end in (row.interval.low, row.interval.high))
+    ends = digits.ends(100 * row.interval.low, 100 * row.interval.high)
     low, high = (end.replace(">0", "just above 0").replace("<0", "just below 0") for end in ends)
     return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
 

@@ -198,7 +198,7 @@ class _Driver:
     def _end(self, active: _Active, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
         self.active.remove(active)
         self.study.tell(active.trial.number, outcome, score=score, reason=reason)
-        trial = self.study.trials()[active.trial.number]
+        trial = self.study.trial(active.trial.number)
         self.ended.append(trial)
         self.reporter.ended(trial)
 

@@ -38,7 +38,7 @@ def run_sweep(
         pool = executor
         try:
             study = Study(sweep, open_storage(url, journal), owner, data_fingerprint(sweep.config, runtime, {}))
-            pool = pool or make_executor(runtime, sweep.spec.trials or 1_000_000)
+            pool = pool or make_executor(runtime)
             ended = drive(sweep, study, runtime, pool, reporter)
             owner.forget()
             return ended

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -231,8 +231,14 @@ def read_sweep_spec(
             document = document.replaced(path_in_spec, value)
         else:
             settings.append((target, value))
-    spec = schema.validate(SweepSpec, document)
-    faults = list(_faults(spec, document))
+    faults: list[Fault] = []
+    if isinstance(document.data, Mapping) and "space" in document.data:
+        faults += _faults_of(lambda: read_space(document.part(("space",))))
+    try:
+        spec = schema.validate(SweepSpec, document)
+        faults += _faults(spec, document)
+    except SchemaError as error:
+        faults += error.faults
     if faults:
         raise SchemaError(faults)
     return spec, document, settings
@@ -254,10 +260,7 @@ def make_sweep(
     config = schema.validate(RunConfig, base)
     faults: list[Fault] = []
     for values in space.probes():
-        try:
-            schema.validate(RunConfig, space.apply(base, values))
-        except SchemaError as error:
-            faults += error.faults
+        faults += _faults_of(lambda values=values: schema.validate(RunConfig, space.apply(base, values)))
     if faults:
         raise SchemaError(faults)
     if spec.sampler.name in _EXHAUSTIVE:
@@ -306,6 +309,14 @@ def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
         yield Fault(document.where(("pruner",)), "pruner", "wilcoxon compares seeds; set `seeds:` to 2 or more")
     if "seed" in spec.shared:
         yield Fault(document.where(("shared", "seed")), "shared.seed", "seeds are set by `seeds:`")
+
+
+def _faults_of(attempt: Callable[[], Any]) -> list[Fault]:
+    try:
+        attempt()
+    except SchemaError as error:
+        return error.faults
+    return []
 
 
 def _look_up(data: Any, path: str) -> Any:

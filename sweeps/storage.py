@@ -116,7 +116,7 @@ def plain_errors(url: str | None, place: Path) -> Iterator[None]:
     except NoSuchModuleError:
         raise StorageError(f"storage {shown}: no such kind of database") from None
     except ImportError as error:
-        raise StorageError(f"storage {shown}: its driver is not installed: {scrub(str(error), url)}") from None
+        raise StorageError(f"storage {shown}: its driver is not installed: {scrub(_cause(error), url)}") from None
     except (SQLAlchemyError, _internal_error()) as error:
         raise StorageError(f"storage {shown}: {scrub(_cause(error), url)}") from None
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 import warnings
@@ -112,7 +113,7 @@ class Study:
 
     def sample(self, sampler: optuna.samplers.BaseSampler, number: int, fixed: Values) -> Values:
         """What an Optuna sampler proposes for a trial, whatever an interrupted driver had already stored of it."""
-        frozen = self._frozen(number)
+        frozen = copy.deepcopy(self._frozen(number))
         frozen.params, frozen.distributions = {}, {}
         space = sampler.infer_relative_search_space(self.study, frozen)
         relative = sampler.sample_relative(self.study, frozen, space)
@@ -159,6 +160,10 @@ class Study:
     def trials(self) -> list[Trial]:
         """Every trial in the order of the numbers."""
         return [_trial(each) for each in self.study.get_trials(deepcopy=False)]
+
+    def trial(self, number: int) -> Trial:
+        """One trial as it stands."""
+        return _trial(self._frozen(number))
 
     def beat(self, numbers: Iterator[int]) -> None:
         """Tell other drivers that these trials are alive, and free those of drivers that fell silent."""

@@ -46,12 +46,12 @@ class Executor(Protocol):
         ...
 
 
-def make_executor(runtime: Runtime, num_runs: int) -> Executor:
-    """The executor that `runtime.executor` names, no larger than the number of runs."""
+def make_executor(runtime: Runtime) -> Executor:
+    """The executor that `runtime.executor` names; it starts nothing before the first run is submitted."""
     if runtime.executor == "inline":
         from core.execute.inline import Inline
 
         return Inline(runtime)
     from core.execute.process import ProcessPool
 
-    return ProcessPool(runtime, num_runs)
+    return ProcessPool(runtime)

@@ -25,9 +25,9 @@ BYTES_PER_WORKER = 2 * 1024**3
 class ProcessPool:
     """Workers are started when first needed, each takes one run at a time, and one that dies is replaced."""
 
-    def __init__(self, runtime: Runtime, num_runs: int):
+    def __init__(self, runtime: Runtime):
         self.runtime = runtime
-        self.size = min(num_runs, num_jobs(runtime))
+        self.size = num_jobs(runtime)
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
 

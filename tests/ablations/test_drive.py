@@ -63,8 +63,7 @@ def grid(tmp_path, monkeypatch):
 
     def run(statuses: dict[str, list[int]], names: str = "abc", **kwargs):
         executor, reporter = Script(statuses), Quiet()
-        monkeypatch.setattr(module, "make_executor", lambda runtime, num_runs: executor)
-        outcome = drive({name: {"run_id": name} for name in names}, runtime, reporter, **kwargs)
+        outcome = drive({name: {"run_id": name} for name in names}, runtime, executor, reporter, **kwargs)
         return outcome, executor, reporter
 
     run.runtime = runtime
@@ -120,12 +119,11 @@ def test_a_preempted_run_goes_on_free_of_charge(grid):
     assert not outcome.failed
 
 
-def test_a_worker_that_says_done_without_a_record_has_failed(grid, monkeypatch):
+def test_a_worker_that_says_done_without_a_record_has_failed(grid):
     """The store is the truth; an exit status is advice."""
     executor = Script({})
     executor.poll = lambda seconds: [Event(run_id=executor.waiting.pop(0).name, exit_status=0)]
-    monkeypatch.setattr(module, "make_executor", lambda runtime, num_runs: executor)
-    outcome = drive({"a": {"run_id": "a"}}, grid.runtime, Quiet())
+    outcome = drive({"a": {"run_id": "a"}}, grid.runtime, executor, Quiet())
     assert outcome.failed == {"a": "the worker ended without a result"}
 
 

@@ -80,8 +80,11 @@ def test_partners_are_even_over_the_others_of_the_class_and_over_all_of_other_cl
     loss, image = build(Contrastive()), 5
     partners = np.array([loss.partners(LABELS, 2, epoch)[image] for epoch in range(1, 8001)])
     is_same = LABELS[partners] == LABELS[image]
-    others = np.setdiff1d(np.flatnonzero(LABELS == LABELS[image]), [image])
-    for found, candidates in ((partners[is_same], others), (partners[~is_same], np.flatnonzero(LABELS != LABELS[image]))):
+    others = np.setdiff1d(np.flatnonzero(LABELS[image] == LABELS), [image])
+    for found, candidates in (
+        (partners[is_same], others),
+        (partners[~is_same], np.flatnonzero(LABELS[image] != LABELS)),
+    ):
         counts = np.bincount(found, minlength=len(LABELS))[candidates]
         assert counts.sum() == len(found)
         assert stats.chisquare(counts).pvalue > 1e-4

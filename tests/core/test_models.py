@@ -68,7 +68,9 @@ def test_the_forward_pass_is_torchvisions_with_the_same_weights(name):
 def test_the_small_twin_is_made_of_torchvisions_bottlenecks():
     """Stem, bottlenecks with shortcuts of stride 1 then 2, and pooling, written out by hand, give the same features."""
     ours = build_network(
-        model(backbone={"name": "bottleneck", "planes": (16, 32), "blocks": (2, 1), "groups": 4, "width_per_group": 16}),
+        model(
+            backbone={"name": "bottleneck", "planes": (16, 32), "blocks": (2, 1), "groups": 4, "width_per_group": 16}
+        ),
         num_classes=5,
         seed=0,
     )
@@ -97,7 +99,9 @@ def test_the_small_twin_is_made_of_torchvisions_bottlenecks():
 
 def test_normalisation_is_torchvisions():
     """`imagenet` gives the network what torchvision's `normalize` gives with ImageNet's means and deviations."""
-    plain, normalised = (build_network(model(normalize=each), num_classes=5, seed=0).eval() for each in ("none", "imagenet"))
+    plain, normalised = (
+        build_network(model(normalize=each), num_classes=5, seed=0).eval() for each in ("none", "imagenet")
+    )
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     expected = vision.normalize(images, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     torch.testing.assert_close(normalised(images)[0], plain(expected)[0], rtol=1e-6, atol=1e-6)
@@ -116,7 +120,9 @@ def test_the_positional_encoding_is_sines_and_cosines_of_doubled_features(raw):
     np.testing.assert_allclose(encoded.numpy(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("levels", "raw", "inputs"), [(1, False, 4096), (3, False, 12_288), (3, True, 14_336), (6, False, 24_576)])
+@pytest.mark.parametrize(
+    ("levels", "raw", "inputs"), [(1, False, 4096), (3, False, 12_288), (3, True, 14_336), (6, False, 24_576)]
+)
 def test_the_head_of_an_encoded_resnet50_has_2_l_d_inputs(levels, raw, inputs):
     """D = 2048, so that L = 3 gives 12,288; the raw features add D."""
     encoding = {"name": "sinusoidal", "levels": levels, "include_input": raw}
@@ -175,7 +181,8 @@ def test_arms_share_the_initial_values_of_every_tensor_of_one_name_and_shape():
 def test_another_seed_gives_other_values_and_no_two_tensors_share_theirs():
     """Convolutions of one shape in other places, or of another seed, are different draws."""
     first, second = (
-        build_network(model(backbone={"name": "bottleneck", "planes": (16,), "blocks": (4,)}), 10, seed) for seed in (0, 1)
+        build_network(model(backbone={"name": "bottleneck", "planes": (16,), "blocks": (4,)}), 10, seed)
+        for seed in (0, 1)
     )
     convolutions = [value for network in (first, second) for value in network.parameters() if value.dim() == 4]
     for index, one in enumerate(convolutions):

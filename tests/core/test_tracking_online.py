@@ -77,8 +77,8 @@ def test_a_failed_run_is_marked_as_failed(server: WandbServer, runtime: Runtime,
     from core.tracking import open_tracker
 
     folder = make_folder(tmp_path)
+    append_epoch(folder, 1)
     with pytest.raises(ZeroDivisionError), open_tracker(runtime, folder):
-        append_epoch(folder, 1)
         raise ZeroDivisionError
     assert server.exit_codes == {folder.run_id: 1}
 
@@ -95,7 +95,7 @@ def test_begun_anew_a_run_would_hold_each_epoch_twice(server: WandbServer, tmp_p
 
 
 def test_sync_publishes_offline_runs_once(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
-    """An offline day, a sync, a second sync, a sync without notes, and `wandb sync` on top: each epoch once, in order."""
+    """An offline day, a sync, a second, one without its notes, and `wandb sync` on top: each epoch once, in order."""
     offline = runtime.model_copy(update={"tracker": "offline"})
     folders = [make_folder(tmp_path, name) for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb")]
     train(folders[0], offline, 1, 5)

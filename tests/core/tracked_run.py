@@ -65,7 +65,7 @@ def train(folder: RunFolder, runtime: Runtime, first: int, last: int, pause: flo
             tracker.publish()
             time.sleep(pause)
             if epoch == die_at:
-                time.sleep(2.0)  # longer than W&B takes to begin and to write
+                time.sleep(1.5)  # longer than W&B takes to begin and to write
                 os.kill(os.getpid(), signal.SIGKILL)
         if last == 5:
             append_end(folder)
@@ -77,5 +77,5 @@ if __name__ == "__main__":
     results, run_id, first, last, tracker, *die_at = sys.argv[1:7]
     folder = make_folder(Path(results), run_id)
     train(
-        folder, Runtime(tracker=tracker, results=results), int(first), int(last), 0.4, int(die_at[0]) if die_at else 0
+        folder, Runtime(tracker=tracker, results=results), int(first), int(last), 0.1, int(die_at[0]) if die_at else 0
     )

@@ -1,0 +1,113 @@
+"""Does provenance say where numbers come from, fast and without secrets?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.provenance import provenance, scrub, scrub_command
+from core.runtime import Runtime
+
+
+def test_provenance_names_packages_commit_and_machine() -> None:
+    """Versions are those of importlib.metadata, the commit is git's own answer, and all of it is JSON."""
+    facts = json.loads(json.dumps(provenance(Runtime(threads=3), "cpu")))
+    assert facts["packages"]["torch"] == importlib.metadata.version("torch")
+    assert facts["packages"]["python"] == sys.version.split()[0]
+    suite = Path(__file__).parent
+    head = subprocess.run(["git", "-C", suite, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert (facts["suite"] or {"commit": ""})["commit"] == head
+    assert (facts["threads"], facts["device"]["name"]) == (3, "cpu")
+    assert facts["host"]
+    assert facts["cpu"]
+
+
+def test_a_change_in_the_repository_changes_the_diff(tmp_path: Path) -> None:
+    """In a fresh process each: a clean tree has no diff; two different edits have two different ones."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t"]
+    (tmp_path / "a.py").write_text("x = 1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    states = [_state_of(tmp_path)]
+    for text in ("x = 2\n", "x = 3\n"):
+        (tmp_path / "a.py").write_text(text)
+        states.append(_state_of(tmp_path))
+    assert [state["dirty"] for state in states] == [False, True, True]
+    assert states[0]["diff"] is None
+    assert states[1]["diff"] != states[2]["diff"]
+    assert len({state["commit"] for state in states}) == 1
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:
+    """A folder that git does not know gives None, and no error."""
+    assert _state_of(tmp_path) is None
+
+
+def test_provenance_is_fast_and_imports_nothing_heavy() -> None:
+    """In a fresh process it takes less than 50 ms of CPU, git's included, and neither torch nor wandb is imported."""
+    code = (
+        "import os, sys; from core.provenance import provenance; from core.runtime import Runtime;"
+        "r = Runtime(); t = sum(os.times()[:4]); provenance(r, 'cpu');"
+        "print(sum(os.times()[:4]) - t, {'torch', 'wandb'} & set(sys.modules))"
+    )
+    answers = [subprocess.check_output([sys.executable, "-c", code], text=True).split(maxsplit=1) for _ in range(3)]
+    assert {heavy.strip() for _, heavy in answers} == {"set()"}
+    assert min(float(seconds) for seconds, _ in answers) < 0.05
+
+
+def test_the_second_run_of_a_process_asks_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the cache warm, provenance works where git cannot be started at all, and only its time is new."""
+    first = provenance(Runtime(), "cpu")
+    monkeypatch.setenv("PATH", "")
+    second = provenance(Runtime(), "cpu")
+    assert {**second, "time": first["time"]} == first
+    assert first["suite"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WANDB_API_KEY=hunter2hunter2",
+        "--api-key=hunter2hunter2",
+        "wandb.api_key=hunter2hunter2",
+        "token:hunter2hunter2",
+        "password=hunter2hunter2,next",
+        "https://user:hunter2hunter2@example.org/repository.git",
+        "Authorization: Bearer hunter2hunter2",
+        "hf_hunter2hunter2hunter2",
+        f"the key {'0f' * 20} was refused",
+    ],
+)
+def test_secrets_are_replaced(text: str) -> None:
+    """Values of secret-looking names, passwords in URLs, bearer tokens and known forms of keys become ***."""
+    assert "hunter2" not in scrub(text)
+    assert "0f0f" not in scrub(text)
+    assert "***" in scrub(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["model.backbone.name=resnet50", "--jobs=2", "monkey=3", "error: no such run", "a/b.yaml"]
+)
+def test_ordinary_words_stay(text: str) -> None:
+    """What is no secret is kept to the letter."""
+    assert scrub(text) == text
+
+
+def test_a_secret_after_its_flag_is_hidden() -> None:
+    """`--token VALUE` as two words hides the value and keeps the rest."""
+    command = ["ablate", "run", "quickstart", "--token", "hunter2", "--jobs", "2"]
+    assert scrub_command(command) == ["ablate", "run", "quickstart", "--token", "***", "--jobs", "2"]
+
+
+def _state_of(folder: Path) -> dict | None:
+    code = (
+        "import json; from core.provenance import provenance; from core.runtime import Runtime;"
+        "print(json.dumps(provenance(Runtime(), 'cpu')['git']))"
+    )
+    answer = subprocess.check_output([sys.executable, "-c", code], cwd=folder, text=True)
+    return json.loads(answer)

@@ -1,0 +1,62 @@
+"""Do TensorBoard and MLflow hold each epoch once, in order? Read back with their own readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.sync import sync_runs
+from core.runtime import Runtime
+from tests.core.tracked_run import append_end, append_epoch, make_folder, train
+
+ALL = [1, 2, 3, 4, 5]
+
+
+@pytest.fixture(autouse=True)
+def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_tensorboard_holds_each_epoch_once(tmp_path: Path) -> None:
+    """After two attempts and a sync, TensorBoard's reader finds one series of five points with their times."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder, runtime = make_folder(tmp_path), Runtime(tracker="tensorboard", results=str(tmp_path))
+    for first, last in ((1, 3), (3, 4)):
+        assert train(folder, runtime, first, last).error is None
+    append_epoch(folder, 5)
+    append_end(folder)
+    for _ in range(2):
+        assert sync_runs([folder], runtime, print) == 0
+    (place,) = (tmp_path / "tensorboard").glob("*/*")
+    assert place.name == f"contrastive-3-{folder.run_id}"
+    events = accumulator.EventAccumulator(str(place), size_guidance={"scalars": 0})
+    events.Reload()
+    points = events.Scalars("train/loss")
+    assert [point.step for point in points] == ALL
+    assert [point.value for point in points] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
+    assert [point.wall_time for point in points] == pytest.approx([row["time"] for row in folder.ledger.history()])
+    assert events.Scalars("summary/test/accuracy")[0].value == pytest.approx(0.85)
+
+
+def test_mlflow_holds_each_epoch_once(tmp_path: Path) -> None:
+    """After two attempts and two syncs, MLflow's client finds one run with five points, params and tags."""
+    tracking = pytest.importorskip("mlflow.tracking")
+    folder, runtime = make_folder(tmp_path), Runtime(tracker="mlflow", results=str(tmp_path))
+    for first, last in ((1, 3), (3, 4)):
+        assert train(folder, runtime, first, last).error is None
+    append_epoch(folder, 5)
+    append_end(folder)
+    for _ in range(2):
+        assert sync_runs([folder], runtime, print) == 0
+    client = tracking.MlflowClient(tracking_uri=(tmp_path / "mlflow").as_uri())
+    experiment = client.get_experiment_by_name("digits")
+    (run,) = client.search_runs([experiment.experiment_id])
+    points = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in points] == ALL
+    assert [point.value for point in points] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
+    assert run.info.run_name == "contrastive-3"
+    assert run.data.params["loss.weight"] == "15.0"
+    assert run.data.metrics["final/test/accuracy"] == 0.85
+    assert run.data.tags["group"] == "contrastive"

@@ -1,0 +1,320 @@
+"""Is the training loop the plain loop that one would write by hand?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torchvision.models.resnet import Bottleneck
+from torchvision.transforms import v2
+
+from core import streams
+from core import train as loop
+from core.menu import build
+from core.parts import assemble
+from core.train import NonFiniteLoss, Preempted, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class ByHand(nn.Module):
+    """The small twin of one stage and one block, without a line of ours."""
+
+    def __init__(self, levels: int = 0):
+        super().__init__()
+        shortcut = nn.Sequential(nn.Conv2d(16, 64, 1, bias=False), nn.BatchNorm2d(64))
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            Bottleneck(16, 16, 1, shortcut),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.levels = levels
+        self.fc = nn.Linear(64 * max(1, 2 * levels), 10)
+
+    def forward(self, images):
+        x = self.features(images)
+        encoded = [wave(2**level * x) for level in range(self.levels) for wave in (torch.sin, torch.cos)]
+        return self.fc(torch.cat(encoded, 1) if encoded else x), x
+
+
+def batches_by_hand(config, labels):
+    """(epoch, step in the epoch, rows) of every batch, over all epochs."""
+    for epoch in range(1, config.epochs + 1):
+        order = streams.order(config.seed, epoch, len(labels))
+        for step, start in enumerate(range(0, len(order), config.batch_size)):
+            yield epoch, step, order[start : start + config.batch_size]
+
+
+def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=20):
+    """The losses of the first steps of an ordinary torch loop, on the order and pairs that the config draws."""
+    images = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
+    labels = torch.from_numpy(split.labels)
+    losses = []
+    network.train()
+    for (epoch, step, rows), _ in zip(batches_by_hand(config, split.labels), range(num_steps), strict=False):
+        x, y = images[rows], labels[rows]
+        if config.loss.name == "contrastive":
+            partners = build(config.loss).partners(split.labels, config.seed, epoch)[rows]
+            logits, features = network(torch.cat([x, images[partners]]))
+            (first, second), (one, other) = logits.chunk(2), features.chunk(2)
+            sign = torch.where(y == labels[partners], 1, -1)
+            pull = functional.cosine_embedding_loss(one, other, sign, margin=config.loss.margin)
+            loss = functional.cross_entropy(first, y) + functional.cross_entropy(second, labels[partners])
+            loss = loss + config.loss.weight * pull
+        else:
+            if config.mix.name != "none":
+                mix = {"mixup": v2.MixUp, "cutmix": v2.CutMix}[config.mix.name]
+                torch.set_rng_state(streams.torch_generator(config.seed, "mix", epoch, step).get_state())
+                x, y = mix(alpha=config.mix.alpha, num_classes=10)(x, y)
+            loss = functional.cross_entropy(network(x)[0], y, label_smoothing=config.loss.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.fixture
+def first_steps(digits, runtime, make_folder, monkeypatch):
+    """The losses and whatever else is watched of the first steps of `train`; `also(parts)` is called after each."""
+
+    def run(config, num_steps=20, also=lambda parts: None, dataset=digits, store="runs", **changes):
+        tallies = []
+
+        def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
+            step(config, parts, images, draws, labels, mixing, tally)
+            tallies.append(tally.tolist())
+            also(parts)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "step", watched)
+            settings = runtime.model_copy(update={"channels_last": "off", **changes})
+            with pytest.raises(Preempted):
+                train(config, dataset, settings, make_folder(config, store), stop=lambda: len(tallies) >= num_steps)
+        return np.array(tallies)
+
+    return run
+
+
+def twin_of(config, levels=0):
+    """The network by hand with the initial values of a config's own."""
+    parts = assemble(config, num_classes=10, steps_per_epoch=17, device=torch.device("cpu"), runtime=loop.Runtime())
+    by_hand = ByHand(levels)
+    names, values = list(by_hand.state_dict()), list(parts.network.state_dict().values())
+    by_hand.load_state_dict(dict(zip(names, values, strict=True)))
+    return by_hand
+
+
+ENCODED = {"model.encoding": {"name": "sinusoidal", "levels": 3}}
+CONTRASTIVE = {"loss": {"name": "contrastive", "weight": 15.0, "margin": 0.2}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "levels"),
+    [
+        ({"clip_norm": None}, 0),
+        ({"clip_norm": 0.5}, 0),
+        ({"loss": {"name": "cross_entropy", "label_smoothing": 0.1}, "clip_norm": 0.5}, 0),
+        ({**CONTRASTIVE, "clip_norm": 5.0}, 0),
+        ({**ENCODED, "clip_norm": 1.0}, 3),
+        ({**CONTRASTIVE, **ENCODED, "clip_norm": 5.0}, 3),
+        ({"mix": {"name": "mixup", "alpha": 0.4}, "clip_norm": 1.0}, 0),
+        ({"mix": {"name": "cutmix", "alpha": 1.0}, "clip_norm": 1.0}, 0),
+    ],
+    ids=["plain", "clipped", "smoothed", "contrastive", "encoding", "contrastive+encoding", "mixup", "cutmix"],
+)
+def test_the_first_20_steps_equal_a_plain_loop(changes, levels, make_config, first_steps, digits):
+    """Losses to 1e-6 of a hand-written loop with torch's plain Adam, across the border of an epoch (17 steps)."""
+    config = make_config({'optimizer.lr':3e-5,**changes})
+    network = twin_of(config, levels)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.optimizer.lr, foreach=False)
+    expected = losses_by_hand(config, digits.splits["train"], network, optimizer)
+    np.testing.assert_allclose(first_steps(config)[:, 0], expected, rtol=1e-6)
+    assert len(expected) == 20
+    assert expected[-1] < expected[0]
+
+
+def test_sgd_with_warm_up_and_cosine_equals_torchs_own_schedulers(make_config, first_steps, digits):
+    """Half an epoch of warm-up (8 of 34 steps), then the cosine, set at every step by torch's SequentialLR."""
+    config = make_config(
+        optimizer={"name": "sgd", "lr": 0.1, "nesterov": True}, schedule={"name": "cosine", "warmup_epochs": 0.5}
+    )
+    network = twin_of(config)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    warm = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=8)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=34 - 8)
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, cosine], milestones=[8])
+    expected = losses_by_hand(config, digits.splits["train"], network, optimizer, scheduler)
+    np.testing.assert_allclose(first_steps(config)[:, 0], expected, rtol=1e-6)
+
+
+def test_the_norm_that_is_told_is_the_gradients_before_clipping(make_config, first_steps):
+    """Clipping far below the norm does not change the first step's norm, and changes the second step's loss."""
+    free, clipped = (first_steps(make_config(clip_norm=norm), 2) for norm in (None, 1e-3))
+    assert free[0, 1] == clipped[0, 1] > 1e-3
+    assert free[1, 0] != clipped[1, 0] or free[1, 1] != clipped[1, 1]
+
+
+def test_the_moving_average_is_the_formula(make_config, first_steps):
+    """First the weights after step 1, then decay x average + (1 - decay) x weights; batch norm's statistics as well."""
+    decay, states, averages = 0.9, [], []
+
+    def watch(parts):
+        states.append({name: value.clone() for name, value in parts.network.state_dict().items()})
+        averages.append({name: value.clone() for name, value in parts.evaluated.state_dict().items()})
+
+    first_steps(make_config(ema_decay=decay), 10, watch)
+    expected = states[0]
+    for state, average in zip(states, averages, strict=True):
+        expected = {name: decay * expected[name] + (1 - decay) * value for name, value in state.items()}
+        for name, value in average.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+    assert not torch.equal(averages[-1]["backbone.conv1.weight"], states[-1]["backbone.conv1.weight"])
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "contrastive"])
+def test_accumulated_gradients_equal_the_large_batch_without_batch_norm(loss, make_config, first_steps, monkeypatch):
+    """With batch norm replaced by group norm, 3 pieces of 64 (22, 21, 21) give the losses and norms of the whole."""
+
+    def without_batch_norm(*args, **settings):
+        parts = assemble(*args, **settings)
+        for module in list(parts.network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(module, name, nn.GroupNorm(1, child.num_features, affine=False))
+        return parts
+
+    plain = [first_steps(make_config(accumulate=pieces, loss=loss), 4, store=f"bn{pieces}") for pieces in (1, 3)]
+    monkeypatch.setattr(loop, "assemble", without_batch_norm)
+    whole, pieces = (
+        first_steps(make_config(accumulate=pieces, loss=loss), 8, store=f"gn{pieces}") for pieces in (1, 3)
+    )
+    np.testing.assert_allclose(pieces[:, :2], whole[:, :2], rtol=1e-4)
+    np.testing.assert_array_equal(pieces[:4, 2], whole[:4, 2])
+    assert (
+        np.abs(plain[1][:, 0] / plain[0][:, 0] - 1).max() > 1e-3
+    )  # batch norm sees other batches, as the setting says
+
+
+def seen_by(config, digits, runtime, make_folder, monkeypatch, store):
+    """The images, augmentation draws and labels of each step of the first epoch, as bytes."""
+    seen = []
+
+    def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
+        num_first = len(labels) // parts.loss.num_views
+        seen.append([each[:num_first].numpy().tobytes() for each in (images, draws, labels)])
+        step(config, parts, images, draws, labels, mixing, tally)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "step", watched)
+        train(config, digits, runtime, make_folder(config, store))
+    return seen
+
+
+def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(
+    digits, runtime, make_config, make_folder, monkeypatch
+):
+    """Another network, dropout, encoding, optimizer or loss changes neither; another seed changes both."""
+    photo = {"name": "photo", "horizontal_flip": 0.5, "rotation": 20.0}
+    base = {"augment": photo, "epochs": 1}
+    arms = [
+        {},
+        {"model.backbone": {"name": "bottleneck", "planes": (16,), "blocks": (1,), "groups": 4, "width_per_group": 32}},
+        {"model.head": {"name": "linear", "dropout": 0.5}, **ENCODED},
+        {"optimizer": "sgd", "precision": "bf16", "ema_decay": 0.9},
+        CONTRASTIVE,
+    ]
+    seen = [
+        seen_by(make_config({**base, **arm}), digits, runtime, make_folder, monkeypatch, f"arm{number}")
+        for number, arm in enumerate(arms)
+    ]
+    assert len(seen[0]) == 17
+    for other in seen[1:]:
+        assert other == seen[0]
+    reseeded = seen_by(make_config({**base, "seed": 1}), digits, runtime, make_folder, monkeypatch, "seed")
+    for one, other in zip(reseeded, seen[0], strict=True):
+        assert one[0] != other[0]
+        assert one[1] != other[1]
+
+
+def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_config, make_folder, monkeypatch):
+    """Loss and accuracy weigh the short last batch by its 53 images, and `images_seen` counts every one of 1,077."""
+    tallies = []
+
+    def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
+        step(config, parts, images, draws, labels, mixing, tally)
+        tallies.append((*tally.tolist(), len(labels)))
+
+    monkeypatch.setattr(loop, "step", watched)
+    config = make_config(epochs=1)
+    folder = make_folder(config)
+    train(config, digits, runtime, folder)
+    row = folder.ledger.history()[0]
+    losses, norms, correct, sizes = np.array(tallies).T
+    assert sizes[-1] == 53
+    assert row["train/loss"] == pytest.approx((losses * sizes).sum() / 1077, rel=1e-9)
+    assert row["train/accuracy"] == pytest.approx(correct.sum() / 1077, rel=1e-9)
+    assert row["train/grad_norm"] == pytest.approx(norms.mean(), rel=1e-9)
+    assert (row["images_seen"], row["num_steps"], row["lr"]) == (1077, 17, 3e-3)
+
+
+def few(digits, num_images):
+    """The digits with only the first training images."""
+    split = digits.splits["train"]
+    part = dataclasses.replace(
+        split, images=split.images[:num_images], labels=split.labels[:num_images], names=split.names[:num_images]
+    )
+    return dataclasses.replace(digits, splits={**digits.splits, "train": part})
+
+
+@pytest.mark.parametrize(("num_images", "steps", "seen"), [(65, 1, 64), (66, 2, 66), (64, 1, 64), (1, 1, 1)])
+def test_a_last_batch_of_one_image_is_left_out(num_images, steps, seen, digits, runtime, make_config, make_folder):
+    """Batch norm has no variance over one image; the record counts what was really seen."""
+    config = make_config(epochs=1)
+    folder = make_folder(config)
+    train(config, few(digits, num_images), runtime, folder)
+    row = folder.ledger.history()[0]
+    assert (row["num_steps"], row["images_seen"]) == (steps, seen)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(digits, runtime, make_config, make_folder):
+    """The text holds the epoch, the first bad step, the learning rate and the gradient norms."""
+    config = make_config(optimizer={"name": "sgd", "lr": 1e30}, clip_norm=None)
+    with pytest.raises(
+        NonFiniteLoss, match=r"loss is not finite in epoch 1, step [2-9], at learning rate 1e\+30"
+    ) as caught:
+        train(config, digits, runtime, make_folder(config))
+    assert "gradient norm" in str(caught.value)
+    assert "at the step before" in str(caught.value)
+    assert "lower optimizer.lr or set clip_norm" in str(caught.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
+    digits, runtime, make_config, make_folder, monkeypatch
+):
+    """The root of zero has an infinite slope: the loss of step 17 is a number, its gradient is not."""
+    from core.losses.cross_entropy import CrossEntropy
+
+    calls = []
+
+    def at_last(self, logits, features, targets, num_images, plain=CrossEntropy.__call__):
+        calls.append(0)
+        loss = plain(self, logits, features, targets, num_images)
+        return loss + (logits.sum() * 0.0).abs().sqrt() if len(calls) == 17 else loss
+
+    monkeypatch.setattr(CrossEntropy, "__call__", at_last)
+    config = make_config(epochs=1)
+    with pytest.raises(NonFiniteLoss, match="gradient is not finite in epoch 1, step 17"):
+        train(config, digits, runtime, make_folder(config))
