@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -232,8 +232,11 @@ def read_sweep_spec(
         else:
             settings.append((target, value))
     faults: list[Fault] = []
-    if isinstance(document.data, Mapping) and "space" in document.data:
-        faults += _faults_of(lambda: read_space(document.part(("space",))))
+    try:
+        if isinstance(document.data, Mapping) and "space" in document.data:
+            read_space(document.part(("space",)))
+    except SchemaError as error:
+        faults += error.faults
     try:
         spec = schema.validate(SweepSpec, document)
         faults += _faults(spec, document)
@@ -260,7 +263,7 @@ def make_sweep(
     config = schema.validate(RunConfig, base)
     faults: list[Fault] = []
     for values in space.probes():
-        faults += _faults_of(lambda values=values: schema.validate(RunConfig, space.apply(base, values)))
+        faults += _probe_faults(space, base, values)
     if faults:
         raise SchemaError(faults)
     if spec.sampler.name in _EXHAUSTIVE:
@@ -311,9 +314,9 @@ def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
         yield Fault(document.where(("shared", "seed")), "shared.seed", "seeds are set by `seeds:`")
 
 
-def _faults_of(attempt: Callable[[], Any]) -> list[Fault]:
+def _probe_faults(space: Space, base: Document, values: Values) -> list[Fault]:
     try:
-        attempt()
+        schema.validate(RunConfig, space.apply(base, values))
     except SchemaError as error:
         return error.faults
     return []

@@ -60,7 +60,7 @@ def test_the_contrastive_loss_smooths_the_labels_of_both_images():
 
 
 def test_a_partner_is_of_the_same_class_with_probability_one_half():
-    """Over 50 epochs of 120 images, the count lies within the binomial's central 99.99 %; also for a fraction of 0.8."""
+    """Over 50 epochs of 120 images, the count lies within the binomial's central 99.99 %; for 0.8 as well."""
     for fraction in (0.5, 0.8):
         loss = build(Contrastive(positive_fraction=fraction))
         same = sum((LABELS[loss.partners(LABELS, 0, epoch)] == LABELS).sum() for epoch in range(1, 51))
@@ -107,7 +107,7 @@ def test_images_of_one_single_class_are_paired_with_each_other():
 
 
 def test_a_class_without_images_and_classes_in_any_order_do_no_harm():
-    """Labels 3, 1, 3, 1, 5 with classes 0, 2 and 4 empty: a positive partner is of the same class, a negative is not."""
+    """Labels 3, 1, 3, 1, 5 with classes 0, 2 and 4 empty: a positive partner is of the same class."""
     labels = np.array([3, 1, 3, 1, 5])
     always, never = build(Contrastive(positive_fraction=1.0)), build(Contrastive(positive_fraction=0.0))
     for epoch in range(1, 50):

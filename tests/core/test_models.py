@@ -109,7 +109,7 @@ def test_normalisation_is_torchvisions():
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_the_positional_encoding_is_sines_and_cosines_of_doubled_features(raw):
-    """[sin x, cos x, sin 2x, cos 2x, sin 4x, cos 4x] for L = 3, by NumPy; the raw features before them only if asked."""
+    """[sin x, cos x, sin 2x, cos 2x, sin 4x, cos 4x] for L = 3, by NumPy; raw features before them only if asked."""
     encoding = {"name": "sinusoidal", "levels": 3, "include_input": raw}
     network = build_network(model(encoding=encoding), num_classes=5, seed=0)
     x = np.random.default_rng(0).normal(size=(4, 2048)).astype(np.float32)

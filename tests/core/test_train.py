@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models.resnet import Bottleneck
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as vision
 
 from core import streams
 from core import train as loop
@@ -54,7 +55,7 @@ def batches_by_hand(config, labels):
 
 def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=20):
     """The losses of the first steps of an ordinary torch loop, on the order and pairs that the config draws."""
-    images = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
+    images = vision.to_dtype(torch.from_numpy(split.images).permute(0, 3, 1, 2), torch.float32, scale=True)
     labels = torch.from_numpy(split.labels)
     losses = []
     network.train()
@@ -135,14 +136,26 @@ CONTRASTIVE = {"loss": {"name": "contrastive", "weight": 15.0, "margin": 0.2}}
     ids=["plain", "clipped", "smoothed", "contrastive", "encoding", "contrastive+encoding", "mixup", "cutmix"],
 )
 def test_the_first_20_steps_equal_a_plain_loop(changes, levels, make_config, first_steps, digits):
-    """Losses to 1e-6 of a hand-written loop with torch's plain Adam, across the border of an epoch (17 steps)."""
-    config = make_config({'optimizer.lr':3e-5,**changes})
+    """Losses to 1e-6 of a hand-written loop with torch's fused Adam, across the border of an epoch (17 steps)."""
+    config = make_config(changes)
     network = twin_of(config, levels)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.optimizer.lr, foreach=False)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.optimizer.lr, fused=True)
     expected = losses_by_hand(config, digits.splits["train"], network, optimizer)
     np.testing.assert_allclose(first_steps(config)[:, 0], expected, rtol=1e-6)
     assert len(expected) == 20
-    assert expected[-1] < expected[0]
+    assert min(expected) < 0.95 * expected[0]
+
+
+@pytest.mark.parametrize(("changes", "levels"), [({}, 0), (CONTRASTIVE, 0), (ENCODED, 3)])
+def test_the_first_20_steps_equal_a_loop_over_tensors_at_the_reports_rate(
+    changes, levels, make_config, first_steps, digits
+):
+    """Losses to 1e-6 with the plainest form of Adam; at 3e-5 the last bits of the two forms do not grow."""
+    config = make_config({**changes, "optimizer.lr": 3e-5})
+    network = twin_of(config, levels)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-5, foreach=False)
+    expected = losses_by_hand(config, digits.splits["train"], network, optimizer)
+    np.testing.assert_allclose(first_steps(config)[:, 0], expected, rtol=1e-6)
 
 
 def test_sgd_with_warm_up_and_cosine_equals_torchs_own_schedulers(make_config, first_steps, digits):
@@ -151,7 +164,7 @@ def test_sgd_with_warm_up_and_cosine_equals_torchs_own_schedulers(make_config, f
         optimizer={"name": "sgd", "lr": 0.1, "nesterov": True}, schedule={"name": "cosine", "warmup_epochs": 0.5}
     )
     network = twin_of(config)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
     warm = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=8)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=34 - 8)
     scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, cosine], milestones=[8])
@@ -202,10 +215,9 @@ def test_accumulated_gradients_equal_the_large_batch_without_batch_norm(loss, ma
         first_steps(make_config(accumulate=pieces, loss=loss), 8, store=f"gn{pieces}") for pieces in (1, 3)
     )
     np.testing.assert_allclose(pieces[:, :2], whole[:, :2], rtol=1e-4)
-    np.testing.assert_array_equal(pieces[:4, 2], whole[:4, 2])
-    assert (
-        np.abs(plain[1][:, 0] / plain[0][:, 0] - 1).max() > 1e-3
-    )  # batch norm sees other batches, as the setting says
+    np.testing.assert_array_equal(pieces[:, 2], whole[:, 2])
+    # Batch norm sees other batches, as the setting says.
+    assert np.abs(plain[1][:, 0] / plain[0][:, 0] - 1).max() > 3e-4
 
 
 def seen_by(config, digits, runtime, make_folder, monkeypatch, store):
@@ -250,7 +262,7 @@ def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(
 
 
 def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_config, make_folder, monkeypatch):
-    """Loss and accuracy weigh the short last batch by its 53 images, and `images_seen` counts every one of 1,077."""
+    """Loss and accuracy weigh the short last batch by its images, and `images_seen` counts every one."""
     tallies = []
 
     def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
@@ -263,11 +275,12 @@ def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_confi
     train(config, digits, runtime, folder)
     row = folder.ledger.history()[0]
     losses, norms, correct, sizes = np.array(tallies).T
-    assert sizes[-1] == 53
-    assert row["train/loss"] == pytest.approx((losses * sizes).sum() / 1077, rel=1e-9)
-    assert row["train/accuracy"] == pytest.approx(correct.sum() / 1077, rel=1e-9)
+    num_images = len(digits.splits["train"])
+    assert sizes[0] == 64 > sizes[-1] > 1
+    assert row["train/loss"] == pytest.approx((losses * sizes).sum() / num_images, rel=1e-9)
+    assert row["train/accuracy"] == pytest.approx(correct.sum() / num_images, rel=1e-9)
     assert row["train/grad_norm"] == pytest.approx(norms.mean(), rel=1e-9)
-    assert (row["images_seen"], row["num_steps"], row["lr"]) == (1077, 17, 3e-3)
+    assert (row["images_seen"], row["num_steps"], row["lr"]) == (num_images, 17, 3e-3)
 
 
 def few(digits, num_images):

@@ -65,12 +65,20 @@ def train(folder: RunFolder, runtime: Runtime, first: int, last: int, pause: flo
             tracker.publish()
             time.sleep(pause)
             if epoch == die_at:
-                time.sleep(1.5)  # longer than W&B takes to begin and to write
+                _await_on_disk(Path(runtime.results), f"{1000.0 + epoch:.0f}".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
         if last == 5:
             append_end(folder)
         tracker.publish()
     return tracker
+
+
+def _await_on_disk(results: Path, text: bytes) -> None:
+    """Wait until W&B's log holds what it was told last, which must not take it the 15 seconds of its default."""
+    deadline = time.monotonic() + 10.0
+    while not any(text in path.read_bytes() for path in results.glob("wandb/*/*.wandb")):
+        assert time.monotonic() < deadline, "W&B wrote nothing in 10 seconds"
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
