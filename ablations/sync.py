@@ -11,9 +11,9 @@ import click
 from core import options
 from core.provenance import scrub
 from core.runtime import Runtime
-from core.store import RunFolder, read_json, run_folders
+from core.store import RunFolder, run_folders
 from core.tracker_choice import EXTRAS, TrackerError, check_tracker, has_credentials
-from core.tracker_publisher import note
+from core.tracker_publisher import note, notes
 from core.tracking import log_artifacts, publish_run
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
@@ -93,8 +93,7 @@ def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, 
     if folder.status() == "running":
         return True, "is training now, sync it later"
     state = _state(folder)
-    path = folder.path / "tracker.json"
-    known = read_json(path).get(tracker, {}) if path.exists() else {}
+    known = notes(folder).get(tracker, {})
     if known.get("verified") == state:
         return True, f"{num_epochs} epochs are already at {known['where']}"
     where, count = publish_run(tracker, runtime, folder)

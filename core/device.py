@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ def pick_device(runtime: Runtime) -> torch.device:
 
 def prepare(runtime: Runtime, precision: str) -> None:
     """Set torch's process-wide switches: threads, deterministic kernels, and the arithmetic of 32-bit products."""
+    _keep_freed_memory()
     torch.set_num_threads(runtime.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
@@ -58,6 +60,8 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what `_keep_freed_memory` kept for the run before
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the high-water mark (man 5 proc)
 
@@ -80,3 +84,16 @@ def total_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library reuse the memory of large tensors instead of giving it back to the kernel at every free.
+
+    By default each activation is mapped anew and its pages fault one by one: that took a third of a training step of
+    resnet50 on two cores, and a fifth of one of a small network.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h of glibc; others lack `mallopt` or ignore it
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for option, num_bytes in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_threshold, 2**30)):
+            library.mallopt(option, num_bytes)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from core.compile import Choice, choose, compile_backbone
 from core.config import RunConfig
 from core.device import memory_format
 from core.menu import build
@@ -33,11 +34,27 @@ class Parts:
     parameters: list[nn.Parameter]
     generator: torch.Generator
     """Draws the dropout; seeded anew for every step."""
+    compiling: Choice
+    """Whether the backbone is compiled, and why."""
 
     @property
     def evaluated(self) -> Network:
         """The network whose accuracy counts: the moving average where there is one."""
         return cast(Network, self.averaged.module) if self.averaged is not None else self.network
+
+    def update_average(self) -> None:
+        """`AveragedModel.update_parameters`, which would wait for the device twice, with its counter on the host."""
+        if self.averaged is None:
+            return
+        assert self.averaged.multi_avg_fn is not None
+        pairs = list(zip(_values(self.averaged.module), _values(self.network), strict=True))
+        for group in ([p for p in pairs if p[0].is_floating_point()], [p for p in pairs if not p[0].is_floating_point()]):
+            ours, theirs = [pair[0] for pair in group], [pair[1] for pair in group]
+            if self.averaged.n_averaged == 0:
+                torch._foreach_copy_(ours, theirs)
+            else:
+                self.averaged.multi_avg_fn(ours, theirs, self.averaged.n_averaged)
+        self.averaged.n_averaged += 1
 
     def state_dict(self) -> dict[str, Any]:
         """All values that a step changes."""
@@ -70,7 +87,11 @@ def assemble(
     if config.ema_decay is not None:
         # Buffers too, since batch norm's statistics have to belong to the averaged weights.
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        averaged.n_averaged = averaged.n_averaged.cpu()
     parameters = list(network.parameters())
+    compiling = choose(config, steps_per_epoch * config.epochs, device, runtime)
+    if compiling.compiles:
+        compile_backbone(network.backbone, config, runtime)
     return Parts(
         network=network,
         averaged=averaged,
@@ -78,8 +99,14 @@ def assemble(
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
         schedule=build(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch),
         loss=build(config.loss),
-        augment=build(config.augment),
+        augment=build(config.augment, compile=device.type == "cuda" and runtime.compile != "off"),
         mix=build(config.mix),
         parameters=parameters,
         generator=torch.Generator(device),
+        compiling=compiling,
     )
+
+
+def _values(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, without their history."""
+    return [each.detach() for each in (*network.parameters(), *network.buffers())]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from core.provenance import scrub
@@ -16,9 +17,12 @@ LONGEST_GOODBYE = 25.0
 """Seconds that the end of a run waits for its tracker."""
 SHORT_GOODBYE = 3.0
 """The same where the run failed or was interrupted: somebody is waiting for the prompt."""
+BREATH = 0.5
+"""Least seconds between two looks at the ledger, which each read all of it: nobody watches epochs that are shorter."""
 PAUSE = 600.0
 """Seconds for which this process leaves a tracker alone after it failed."""
 
+_A_MOMENT_BEFORE = "it failed a moment before"
 _log = logging.getLogger("ablate.tracking")
 _failed_at: dict[str, float] = {}
 
@@ -56,14 +60,15 @@ class Publisher:
         self.error: str | None = None
         self._open_sink = open_sink
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._failed = False
         self._thread = threading.Thread(target=self._work, name=f"tracker {folder.run_id}", daemon=True)
 
     def start(self) -> Publisher:
         """Begin, unless this tracker failed a moment ago."""
         if time.monotonic() - _failed_at.get(self.tracker, -PAUSE) < PAUSE:
-            self.error = "it failed a moment ago"
+            self.error = _A_MOMENT_BEFORE
+            _note_failure(self.folder, self.tracker, self.error)
         else:
             self._thread.start()
         return self
@@ -75,7 +80,7 @@ class Publisher:
     def close(self, failed: bool = False) -> None:
         """Show the rest and finish, within LONGEST_GOODBYE seconds."""
         self._failed = failed
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         if self._thread.ident is None:
             return
@@ -100,14 +105,16 @@ class Publisher:
         while not closing:
             self._wake.wait()
             self._wake.clear()
-            closing = self._closing
+            closing = self._closing.is_set()
             shown_epoch = project(self.folder, sink, shown_epoch)
+            self._closing.wait(BREATH)
 
     def _give_up(self, reason: str) -> None:
         if self.error:
             return
         self.error = scrub(" ".join(reason.split()))[:300]
         _failed_at[self.tracker] = time.monotonic()
+        _note_failure(self.folder, self.tracker, self.error)
         _log.warning(
             "tracker %s does not work (%s); training goes on, nothing is lost. Publish later with: ablate sync %s",
             self.tracker, self.error, self.folder.run_id,
@@ -127,8 +134,33 @@ def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
 
 def note(folder: RunFolder, tracker: str, where: str, **more: Any) -> None:
     """Keep in `tracker.json` what was published to which tracker: where, how many epochs, and when."""
-    path = folder.path / "tracker.json"
-    notes = read_json(path) if path.exists() else {}
     num_epochs = len(folder.ledger.history())
-    notes[tracker] = {"where": where, "num_epochs": num_epochs, "time": time.time(), **more}
-    write_json(path, notes)
+    _write_note(folder, tracker, {"where": where, "num_epochs": num_epochs, "time": time.time(), **more})
+
+
+def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """The contents of `tracker.json`, by tracker; `error` where the last attempt to publish failed."""
+    path = folder.path / "tracker.json"
+    return read_json(path) if path.exists() else {}
+
+
+def unpublished(folders: Iterable[RunFolder]) -> str | None:
+    """One line about the runs whose tracker failed while they trained, for the end of a grid; None where all is well.
+
+    A worker's own warning goes to the log of its run, which nobody looks at.
+    """
+    failed = {folder.run_id: each["error"] for folder in folders for each in notes(folder).values() if "error" in each}
+    if not failed:
+        return None
+    reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
+    words = " ".join(failed) if len(failed) <= 3 else ""
+    return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: ablate sync {words}".rstrip()
+
+
+def _note_failure(folder: RunFolder, tracker: str, error: str) -> None:
+    with contextlib.suppress(OSError):
+        _write_note(folder, tracker, {"error": error, "time": time.time()})
+
+
+def _write_note(folder: RunFolder, tracker: str, entry: dict[str, Any]) -> None:
+    write_json(folder.path / "tracker.json", notes(folder) | {tracker: entry})

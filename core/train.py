@@ -56,7 +56,7 @@ def train(
     watch: Watch = lambda epoch, step, num_steps: None,
     publish: Callable[[], None] = lambda: None,
 ) -> tuple[Parts, Position]:
-    """Train to the last epoch, from the newest checkpoint if there is one; `best.pt` holds the kept weights.
+    """Train to the last epoch, from the newest checkpoint if there is one; `best_path` has the kept weights.
 
     Raises NonFiniteLoss at the end of the epoch in which it arose, and Preempted at the step after `stop()` is true.
     """
@@ -68,6 +68,8 @@ def train(
     parts = assemble(
         config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
     )
+    if runtime.compile == "auto":
+        folder.ledger.append("event", event="compile", choice=parts.compiling.words)
     position = _restore(folder, parts, device)
     train_feed, val_feed = make_feed(train_split.images, device), make_feed(val_split.images, device)
     val_labels = torch.from_numpy(val_split.labels).to(device)
@@ -170,8 +172,7 @@ def step(
     tally[1] += norm
     parts.scaler.step(parts.optimizer)
     parts.scaler.update()
-    if parts.averaged is not None:
-        parts.averaged.update_parameters(parts.network)
+    parts.update_average()
 
 
 def best_path(folder: RunFolder, epoch: int) -> Path:

@@ -88,7 +88,7 @@ def _train(
     folder.ledger.append("start", attempt=attempt, provenance=facts)
     with open_tracker(runtime, folder) as tracker:
         parts, position = train(config, dataset, runtime, folder, stop=stop, watch=watch, publish=tracker.publish)
-        record = finish(folder, config, dataset, parts, position, facts)
+        record = finish(folder, config, dataset, parts, position, {**facts, "compile": parts.compiling.words})
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)
         tracker.publish()

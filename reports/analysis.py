@@ -34,6 +34,14 @@ class Analysis:
     series: dict[str, list[Series]]
     confusions: dict[str, Any] | None
 
+    def differences(self) -> dict[str, float | None]:
+        """Arm -> its difference to the baseline in pp, None where there is none."""
+        found: dict[str, float | None] = {}
+        for row in self.tables["answer"].rows:
+            value = row.values["difference_pp"]
+            found[str(row.values["arm"])] = float(value) if value is not None else None
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """What `report.json` holds: the design, and every number with its unit in its name."""
         return {

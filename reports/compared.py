@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.design import Design
 from reports.intervals import Interval
 from reports.results import Results
 from reports.sequential import SeedRule, repeated_interval
@@ -35,16 +36,20 @@ def correctness(results: Results, arm: str) -> dict[int, NDArray[np.bool_]]:
     return {seed: outputs.correct for seed, outputs in results.outputs(arm).items()}
 
 
-def _interval(results: Results) -> Callable[..., Interval]:
-    rule, margin = results.design.rule, results.design.margin
+def stopping_rule(design: Design) -> SeedRule | None:
+    """The rule by which seeds are added, in units of accuracy; None where their number is fixed."""
+    rule = design.rule
     if not rule:
-        return difference_interval
-    precision = rule["precision"]  # in pp, as the margin
-    stopping = SeedRule(
+        return None
+    return SeedRule(
         min=rule["min"],
         max=rule["max"],
         until=rule["until"],
-        precision=precision / 100 if precision is not None else None,
-        margin=margin / 100 if margin is not None else None,
+        precision=rule["precision"] / 100 if rule["precision"] is not None else None,  # in pp, as the margin
+        margin=design.margin / 100 if design.margin is not None else None,
     )
-    return partial(repeated_interval, rule=stopping)
+
+
+def _interval(results: Results) -> Callable[..., Interval]:
+    rule = stopping_rule(results.design)
+    return partial(repeated_interval, rule=rule) if rule is not None else difference_interval

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from reports import digits
 from reports.analysis import Analysis
-from reports.palette import Ink, inks
+from reports.palette import Ink, inks, telling
 from reports.series import MEASURES, Series
 from reports.tables import Row
 
 FORMATS = ("svg", "png", "pdf")
-_MOST_ARMS = 8
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -39,7 +40,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
     "svg.hashsalt": "ablation-suite",  # without it every writing of the same figure differs
-    "path.simplify": True,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign, and a malformed formula would raise
 }
 _WIDTH = 7.0  # inches: the text width of a two-column page
 
@@ -73,7 +74,7 @@ def _curves(analysis: Analysis) -> Figure | None:
     if not analysis.series:
         return None
     arms = _arms(analysis)
-    shown = _most_telling(analysis)
+    shown = _telling(analysis)
     figure = _figure(_WIDTH, 5.2, bottom=0.42 + 0.2 * _legend_rows(shown, len(arms)))
     measures = [measure for measure in MEASURES if measure in analysis.series]
     grid = figure.subplots(2, 2, sharex=True, squeeze=False).flat
@@ -87,6 +88,7 @@ def _curves(analysis: Analysis) -> Figure | None:
                 _draw_line(axes, line, shown[line["arm"]])
         if measure.endswith("loss") and all(value > 0 for line in analysis.series[measure] for value in line["low"]):
             axes.set_yscale("log")
+            _log_ticks(axes.yaxis, "{:g}".format)
         axes.grid(axis="y", color="#eeeeee", linewidth=0.6)
     for axes in list(grid)[len(measures) :]:
         axes.set_visible(False)
@@ -130,8 +132,6 @@ def _differences(analysis: Analysis) -> Figure | None:
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} (pp, 95 % interval)")
-    _plain(axes.get_yticklabels())
-    _plain([axes.xaxis.label])
     return figure
 
 
@@ -141,7 +141,7 @@ def _cost(analysis: Analysis) -> Figure | None:
     rows = [row for row in analysis.tables["answer"].rows if row.values["accuracy_percent"] is not None]
     if not rows:
         return None
-    shown = _most_telling(analysis)
+    shown = _telling(analysis)
     figure = _figure(_WIDTH, 2.9, bottom=0.62 + 0.2 * _legend_rows(shown, len(costs)))
     grid = figure.subplots(1, 3, sharey=True)
     axes_of = {"parameters": "Parameters", "flops_per_image": "FLOPs per image", "train_seconds": "Training seconds"}
@@ -158,12 +158,21 @@ def _cost(analysis: Analysis) -> Figure | None:
             axes.errorbar(cost, accuracy, yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
+            _log_ticks(axes.xaxis, digits.count)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: digits.count(value)))
         axes.margins(0.12)
         axes.grid(color="#eeeeee", linewidth=0.6)
-        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4)) if axes.get_xscale() == "linear" else None
     grid[0].set_ylabel({"test": "Test", "val": "Validation"}[analysis.split] + " accuracy (%)")
     _legend(figure, shown, len(costs))
     return figure
+
+
+def _log_ticks(axis: Axis, write: Callable[[float], str]) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
 
 
 def _figure(
@@ -172,7 +181,7 @@ def _figure(
     """An empty figure whose margins are given in inches: laying out by measuring text would draw everything twice."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, wspace=0.16, hspace=0.2)
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, wspace=0.18, hspace=0.2)
     return figure
 
 
@@ -184,16 +193,11 @@ def _inks(analysis: Analysis) -> dict[str, Ink]:
     return inks(_arms(analysis), analysis.design.baseline)
 
 
-def _most_telling(analysis: Analysis) -> dict[str, Ink]:
-    """The arms that are drawn in colour: all, or where they are many the baseline and the largest differences."""
-    colours = _inks(analysis)
-    if len(colours) <= _MOST_ARMS:
-        return {arm: colours[arm] for arm in _arms(analysis)}
-    size = {str(row.values["arm"]): abs(_number(row, "difference_pp", 0.0)) for row in analysis.tables["answer"].rows}
-    others = [arm for arm in _arms(analysis) if arm != analysis.design.baseline]
-    chosen = sorted(others, key=lambda arm: -size[arm])[: _MOST_ARMS - 2]
-    picked = inks([analysis.design.baseline, *chosen], analysis.design.baseline)
-    return {arm: picked[arm] for arm in [analysis.design.baseline, *chosen]}
+def _telling(analysis: Analysis) -> dict[str, Ink]:
+    """The arms that are drawn in colour; the others, if any, are grey."""
+    baseline = analysis.design.baseline
+    shown = telling(analysis.differences(), baseline)
+    return inks(shown, baseline)
 
 
 _LEGEND_COLUMNS = 3
@@ -213,13 +217,6 @@ def _legend(figure: Figure, shown: Mapping[str, Ink], num_arms: int) -> None:
     legend = figure.legend(handles, list(map(str, range(len(names)))), loc="lower left", ncols=_LEGEND_COLUMNS)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)
-    _plain(legend.get_texts())
-
-
-def _plain(texts: Iterable[Text]) -> None:
-    """A dollar sign in a name is a dollar sign, not mathematics."""
-    for text in texts:
-        text.set_parse_math(False)
 
 
 def _short(name: str, most: int = 34) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.analysis import Analysis
-from reports.palette import Ink, inks
+from reports.palette import Ink, inks, telling
 from reports.series import MEASURES
 from reports.texts import SPLITS
 from reports.writers import markdown, to_markdown
@@ -72,6 +72,7 @@ def _chart_data(analysis: Analysis) -> dict[str, Any]:
     arms, found, confusions = [arm.name for arm in analysis.design.arms], _inks(analysis), analysis.confusions
     return {
         "arms": arms,
+        "shown": telling(analysis.differences(), analysis.design.baseline),
         "dashes": [" ".join(map(str, found[arm].dash)) for arm in arms],
         "margin": analysis.design.margin,
         "accuracy": f"{SPLITS[analysis.split].capitalize()} accuracy (%)",

@@ -5,7 +5,7 @@ Source: Okabe and Ito 2008, Color Universal Design, a little darker for thin lin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _BASELINE = ("#5f5e5a", "#b9b6ae")
@@ -17,6 +17,7 @@ _ARMS = (
     ("#b07d00", "#e6b84f"),
     ("#3a8fc4", "#9ad2f4"),
 )
+MOST_AT_ONCE = 8
 _DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.5), (1.5, 2))
 
 
@@ -38,3 +39,12 @@ def inks(arms: Sequence[str], baseline: str) -> dict[str, Ink]:
         found[arm] = Ink(light=light, dark=dark, dash=_DASHES[index // len(_ARMS) % len(_DASHES)])
     found[baseline] = Ink(light=_BASELINE[0], dark=_BASELINE[1], dash=())
     return found
+
+
+def telling(differences: Mapping[str, float | None], baseline: str) -> list[str]:
+    """The arms to draw at once: all, or where they are many the baseline and those that differ most from it."""
+    if len(differences) <= MOST_AT_ONCE:
+        return list(differences)
+    others = [arm for arm in differences if arm != baseline]
+    chosen = sorted(others, key=lambda arm: -abs(differences[arm] or 0.0))[: MOST_AT_ONCE - 2]
+    return [baseline, *(arm for arm in others if arm in chosen)]

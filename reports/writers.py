@@ -41,7 +41,7 @@ def to_markdown(table: Table) -> str:
     """A pipe table of the texts."""
     columns = table.columns
     lines = [
-        _pipes([column.heading for column in columns]),
+        _pipes([markdown(column.heading) for column in columns]),
         "|" + "|".join(" ---: " if column.number else " --- " for column in columns) + "|",
         *(_pipes([_markdown_cell(row.texts.get(column.key, ""), column) for column in columns]) for row in table.rows),
     ]

@@ -80,7 +80,7 @@ class _Driver:
         while True:
             while len(self.active) < self.executor.capacity() and self._begin():
                 pass
-            if not self.active:
+            if not self.active and not self.running:
                 return self.ended
             for active in self.active:
                 self._submit(active)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def grid(entry: Grid, study: Study, number: int, fixed: Values) -> Values:
     """The first combination that no other trial has, unless the values are fixed."""
-    return fixed or _first_free(study.sweep.space.grid(), study)
+    return fixed or _first_free(study.sweep.space.grid(), study, number)
 
 
 def brute_force(entry: BruteForce, study: Study, number: int, fixed: Values) -> Values:
     """As `grid`, in an order shuffled by the seed."""
     points = study.sweep.space.grid()
     order = np.random.default_rng(study.key(entry.seed)).permutation(len(points))
-    return fixed or _first_free([points[index] for index in order], study)
+    return fixed or _first_free([points[index] for index in order], study, number)
 
 
 def qmc(entry: QMC, study: Study, number: int, fixed: Values) -> Values:
@@ -43,6 +43,6 @@ def sobol(space: Space, key: int, number: int) -> dict[str, float]:
     return {parameter.path: float(share) for parameter, share in zip(space.parameters, point, strict=True)}
 
 
-def _first_free(points: list[Values], study: Study) -> Values:
-    taken = {canonical(each.values) for each in study.trials() if each.outcome != "failed"}
+def _first_free(points: list[Values], study: Study, number: int) -> Values:
+    taken = {canonical(each.values) for each in study.trials() if each.outcome != "failed" and each.number != number}
     return next(values for values in points if canonical(values) not in taken)

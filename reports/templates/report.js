@@ -4,7 +4,7 @@ document.documentElement.classList.add("scripted");
   const data = JSON.parse(document.getElementById("data").textContent);
   const colour = (arm) => `var(--arm-${data.arms.indexOf(arm)})`;
   const dash = (arm) => data.dashes[data.arms.indexOf(arm)];
-  const hidden = new Set();
+  const hidden = new Set(data.arms.filter((arm) => !data.shown.includes(arm)));
 
   // Names come from specs: they are only ever set as text, never parsed as markup.
   function element(name, attributes = {}, ...children) {
@@ -58,7 +58,7 @@ document.documentElement.classList.add("scripted");
   function drawDifferences(place) {
     const rows = data.answer.filter((row) => row.difference_pp !== null);
     const narrow = place.clientWidth < 560;
-    const width = Math.max(place.clientWidth, 280), step = narrow ? 46 : 34;
+    const width = Math.max(place.clientWidth, 280), step = narrow ? 46 : rows.length > 12 ? 24 : 34;
     const height = rows.length * step + 34;
     const longest = Math.max(...rows.map((row) => row.arm.length));
     const left = narrow ? 6 : Math.min(240, 24 + 7.2 * longest), right = narrow ? 6 : 150;
@@ -175,18 +175,27 @@ document.documentElement.classList.add("scripted");
     panel.said.style.right = share < 0.5 ? "auto" : `${(1 - share) * 100 + 3}%`;
   }
   function addLegend(place) {
+    const buttons = [];
+    function show() {
+      for (const [arm, button] of buttons) button.setAttribute("aria-pressed", `${!hidden.has(arm)}`);
+      curves.forEach(drawCurve);
+      drawCosts();
+    }
     for (const arm of data.arms) {
       const sample = canvas(22, 8);
       sample.append(shape("line", { x1: 0, x2: 22, y1: 4, y2: 4, style: `stroke:${colour(arm)}`, "stroke-width": 2.6, "stroke-dasharray": dash(arm) }));
-      const button = element("button", { type: "button", "aria-pressed": "true" }, sample, arm);
+      const button = element("button", { type: "button", "aria-pressed": `${!hidden.has(arm)}` }, sample, arm);
       button.addEventListener("click", () => {
         if (!hidden.delete(arm)) hidden.add(arm);
-        button.setAttribute("aria-pressed", `${!hidden.has(arm)}`);
-        curves.forEach(drawCurve);
-        drawCosts();
+        show();
       });
+      buttons.push([arm, button]);
       place.append(button);
     }
+    if (!hidden.size) return;
+    const all = element("button", { type: "button", class: "all" }, "Show all");
+    all.addEventListener("click", () => { hidden.clear(); show(); });
+    place.append(all);
   }
 
   // Cost: accuracy against three prices.

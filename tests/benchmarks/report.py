@@ -1,7 +1,7 @@
 """How long does a report over 1,000 runs of 50 epochs take? `python -m tests.benchmarks.report`: 5 s at most.
 
-Measured in a fresh process, so that the imports (scikit-learn, matplotlib, jinja2) count. CPU seconds are printed beside
-the wall's, because they hold on a busy machine too.
+Measured in a fresh process, so that the imports (scipy, matplotlib, jinja2) count. CPU seconds are printed beside the
+wall's, because they hold on a busy machine too.
 """
 
 from __future__ import annotations

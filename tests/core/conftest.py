@@ -106,48 +106,84 @@ def digits():
     return build(Digits(), data_root=Path("unused"), cache=Path("unused")).load()
 
 
+def _config(changes: dict | None = None, **settings) -> RunConfig:
+    data = copy.deepcopy(SMALL)
+    for path, value in {**(changes or {}), **settings}.items():
+        *parents, last = path.split(".")
+        place = data
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return validate(RunConfig, Document(data=data, source="test"))
+
+
+def _runtime(results: Path) -> Runtime:
+    return Runtime(device="cpu", compile="off", tracker="off", results=str(results), cache=str(results / "cache"))
+
+
+def _folder(store: Path, config: RunConfig, data_fingerprint: str) -> RunFolder:
+    folder = RunFolder(store / run_id(config, data_fingerprint))
+    job = {"run_id": folder.run_id, "recipe": RECIPE, "config": config.model_dump(mode="json")}
+    folder.create({**job, "data_fingerprint": data_fingerprint, "labels": {}})
+    return folder
+
+
 @pytest.fixture
 def make_config():
     """A small config with changes by dotted path, as in `make_config({"loss.weight": 0.0}, seed=1)`."""
-
-    def make(changes: dict | None = None, **settings) -> RunConfig:
-        data = copy.deepcopy(SMALL)
-        for path, value in {**(changes or {}), **settings}.items():
-            *parents, last = path.split(".")
-            place = data
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = value
-        return validate(RunConfig, Document(data=data, source="test"))
-
-    return make
+    return _config
 
 
 @pytest.fixture
 def runtime(tmp_path):
     """The CPU, one thread, no tracker, all output below the test's own folder."""
-    return Runtime(device="cpu", compile="off", tracker="off", results=str(tmp_path), cache=str(tmp_path / "cache"))
+    return _runtime(tmp_path)
 
 
 @pytest.fixture
 def make_folder(tmp_path, digits):
     """A run folder for a config, in a store of its own name."""
+    return lambda config, store="runs": _folder(tmp_path / store, config, digits.fingerprint)
 
-    def make(config: RunConfig, store: str = "runs") -> RunFolder:
-        identity = run_id(config, digits.fingerprint)
-        folder = RunFolder(tmp_path / store / identity)
-        folder.create(
-            {
-                "run_id": identity,
-                "recipe": RECIPE,
-                "config": config.model_dump(mode="json"),
-                "data_fingerprint": digits.fingerprint,
-                "labels": {},
-            }
-        )
-        return folder
 
-    return make
+@pytest.fixture
+def first_steps(digits, runtime, make_folder, monkeypatch):
+    """The (loss, gradient norm, number correct) of the first steps of `train`; `also(parts)` is called after each."""
+
+    import numpy as np
+
+    from core import train as loop
+
+    def run(config, num_steps=20, also=lambda parts: None, dataset=digits, store="runs", **changes):
+        tallies = []
+
+        def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
+            step(config, parts, images, draws, labels, mixing, tally)
+            tallies.append(tally.tolist())
+            also(parts)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "step", watched)
+            settings = runtime.model_copy(update={"channels_last": "off", **changes})
+            with pytest.raises(loop.Preempted):
+                loop.train(
+                    config, dataset, settings, make_folder(config, store), stop=lambda: len(tallies) >= num_steps
+                )
+        return np.array(tallies)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, digits):
+    """The runtime and the folders of two finished runs, of seeds 0 and 1, which nobody may change."""
+    from core.work import Datasets, work
+
+    runtime, folders = _runtime(tmp_path_factory.mktemp("finished")), []
+    for seed in (0, 1):
+        folders.append(_folder(runtime.store, _config(seed=seed, epochs=4, ema_decay=0.8), digits.fingerprint))
+        assert work(folders[-1], runtime, Datasets()) == 0
+    return runtime, folders
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_importing_the_tracking_imports_neither_torch_nor_wandb() -> None:
 
 
 def test_publish_does_not_wait(offline: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tracker that takes a second for each row costs the loop less than a millisecond per epoch."""
+    """Each row takes the tracker a second; a call of publish takes the loop less than a tenth of that."""
     import time
 
     import core.tracking
@@ -142,7 +142,7 @@ def test_publish_does_not_wait(offline: Runtime, tmp_path: Path, monkeypatch: py
             append_epoch(folder, epoch)
             begin = time.perf_counter()
             tracker.publish()
-            assert time.perf_counter() - begin < 1e-3
+            assert time.perf_counter() - begin < 0.1
 
 
 def _forget_wandb_variables(monkeypatch: pytest.MonkeyPatch) -> None:

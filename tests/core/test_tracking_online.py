@@ -17,6 +17,7 @@ from ablations.sync import sync_runs
 from core.runtime import Runtime
 from core.store import RunFolder, run_folders
 from core.tracker_choice import TrackerError
+from core.tracker_publisher import unpublished
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import WandbServer, wandb_server
 
@@ -176,7 +177,7 @@ def test_a_report_becomes_a_run_of_its_own(server: WandbServer, runtime: Runtime
 def test_a_sick_server_costs_one_warning(
     health: str, server: WandbServer, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """500 or silence: one warning that names the run and `ablate sync`, a bounded end, the next run waits no more."""
+    """500 or silence: one warning names the run and `ablate sync`, the next run waits no more, both are told of."""
     import wandb
 
     server.health = health
@@ -189,10 +190,15 @@ def test_a_sick_server_costs_one_warning(
         train(make_folder(tmp_path, "bbbbbbbbbbbb"), runtime, 1, 5)
         assert time.monotonic() - begin < 0.5
     assert [f"ablate sync {folder.run_id}" in message for message in _warnings(caplog)] == [True]
+    told = unpublished(run_folders(runtime.store))
+    assert told is not None
+    assert told.startswith("2 runs did not reach their tracker (")
+    assert told.endswith(f"ablate sync {folder.run_id} bbbbbbbbbbbb")
     server.health = "ok"
     wandb.teardown()  # as in another process
     assert sync_runs(run_folders(runtime.store), runtime, print) == 0
     assert [server.epochs(each.run_id) for each in run_folders(runtime.store)] == [ALL, ALL]
+    assert unpublished(run_folders(runtime.store)) is None
 
 
 @pytest.mark.slow

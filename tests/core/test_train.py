@@ -17,7 +17,7 @@ from core import streams
 from core import train as loop
 from core.menu import build
 from core.parts import assemble
-from core.train import NonFiniteLoss, Preempted, train
+from core.train import NonFiniteLoss, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,28 +84,6 @@ def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=
             scheduler.step()
         losses.append(loss.item())
     return losses
-
-
-@pytest.fixture
-def first_steps(digits, runtime, make_folder, monkeypatch):
-    """The losses and whatever else is watched of the first steps of `train`; `also(parts)` is called after each."""
-
-    def run(config, num_steps=20, also=lambda parts: None, dataset=digits, store="runs", **changes):
-        tallies = []
-
-        def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
-            step(config, parts, images, draws, labels, mixing, tally)
-            tallies.append(tally.tolist())
-            also(parts)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "step", watched)
-            settings = runtime.model_copy(update={"channels_last": "off", **changes})
-            with pytest.raises(Preempted):
-                train(config, dataset, settings, make_folder(config, store), stop=lambda: len(tallies) >= num_steps)
-        return np.array(tallies)
-
-    return run
 
 
 def twin_of(config, levels=0):

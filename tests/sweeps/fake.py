@@ -9,7 +9,7 @@ from typing import Any
 
 from core.execute import Event
 from core.runtime import Runtime
-from core.schema import Document, dump
+from core.schema import dump
 from core.store import RunFolder, write_json
 from core.work import BAD_CONFIG, DONE, PREEMPTED
 from sweeps.session import run_sweep
@@ -23,7 +23,6 @@ BASE = {
     "epochs": 4,
 }
 SPACE = {"optimizer.lr": {"log": [1e-5, 1e-1]}, "model.head.dropout": {"uniform": [0.0, 0.9]}}
-RUNTIME_FINGERPRINT = "digits"
 
 
 def score(config: dict[str, Any]) -> float:
@@ -33,7 +32,7 @@ def score(config: dict[str, Any]) -> float:
 
 
 class Fake:
-    """An executor that trains nothing. `before_poll` may raise, as a kill would; `fails` says why a run fails, or None."""
+    """An executor that trains nothing; `before_poll` may raise, as a kill would, and `fails` says why a run fails."""
 
     def __init__(
         self,
@@ -76,9 +75,11 @@ class Fake:
         if folder.run_id in self.cancelled:
             self.cancelled.discard(folder.run_id)
             return [self._ended(folder, PREEMPTED)]
-        epoch = len(history) + 1
+        epoch = min(len(history) + 1, config["epochs"])
         value = score(config) * (1.0 - 0.5**epoch)
-        folder.ledger.append("epoch", epoch=epoch, **{"val/accuracy": value, "val/loss": 1.0 - value, "seconds": 1.0})
+        if epoch > len(history):
+            values = {"val/accuracy": value, "val/loss": 1.0 - value, "seconds": 1.0}
+            folder.ledger.append("epoch", epoch=epoch, **values)
         if epoch < config["epochs"]:
             return [Event(run_id=folder.run_id, epoch=epoch, step=1, num_steps=1)]
         metrics = {"val/accuracy": value, "val/loss": 1.0 - value, "best_epoch": epoch}
@@ -130,8 +131,3 @@ def search(sweep: Sweep, folder: Path, url: str | None = None, **options: Any) -
     runtime = make_runtime(folder)
     fake = Fake(runtime.store, **options)
     return run_sweep(sweep, runtime, Silent(), url=url, executor=fake), fake
-
-
-def as_document(data: Any) -> Document:
-    """Plain data as if it had been read."""
-    return Document(data=data, source="test")

@@ -1,0 +1,214 @@
+"""Did every arm get the same chance? `ablate tune` searches the same space with the same trials around each arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from ablations.resolve import Arms, resolve
+from ablations.spec import Ablation, find_specs
+from core import options, schema
+from core.config import RunConfig
+from core.execute import make_executor
+from core.fingerprint import digest
+from core.menu import Frozen
+from core.runtime import Runtime
+from core.schema import Document, Fault, SchemaError
+from core.store import write_atomic
+from core.tracking import check_tracker
+from sweeps.progress import Progress, as_overrides, short_score
+from sweeps.session import existing_study, run_sweep
+from sweeps.spec import Sweep, find_sweep, make_sweep, own_values, read_sweep_spec
+from sweeps.trial import best
+
+
+class TunedArm(Frozen):
+    """What a search found for one arm, and which RunConfig it was found for."""
+
+    study: str
+    config: str
+    """Digest of the arm's RunConfig without the found values."""
+    trial: int
+    score: float
+    values: dict[str, Any]
+    """Dotted path -> setting."""
+
+
+class Tuned(Frozen):
+    """The contents of `<spec>.tuned.yaml`."""
+
+    ablation: str
+    date: str
+    sweep: str
+    trials: int
+    metric: str
+    seeds: tuple[int, ...]
+    """Seeds that the trials were trained with; no comparison may use them."""
+    arms: dict[str, TunedArm]
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+@click.option("--space", "space", default="lr_dropout", metavar="SWEEP", help="Whose space and trials [lr_dropout].")
+@click.option("--storage", envvar="ABLATE_STORAGE", metavar="URL", help="Database of the studies [ABLATE_STORAGE].")
+@options.training
+def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runtime) -> int:
+    """Give every arm of a spec the same search, and write what it found to <spec>.tuned.yaml.
+
+    All arms get the space, trials, sampler and pruner of SWEEP, the same first trial (the baseline's own values) and
+    the same stream of proposals. Exit status 1: an arm had no complete trial, and its spec's file is not written.
+    """
+    specs, overrides = options.split_words(words)
+    check_tracker(runtime.tracker)
+    searches = [(path, *make_searches(path, find_sweep(space), overrides)) for path in find_specs(specs)]
+    status = 0
+    for path, ablation, arms, sweeps in searches:
+        executor = make_executor(runtime)
+        try:
+            for sweep in sweeps.values():
+                run_sweep(sweep, runtime, Progress(), url=storage, executor=executor)
+        except (KeyboardInterrupt, SystemExit):
+            click.echo("\nstopped; every trial is kept, and the same command goes on from here", err=True)
+            raise
+        finally:
+            executor.close()
+        tuned = _harvest(ablation, arms, sweeps, runtime, storage)
+        if len(tuned.arms) < len(arms):
+            missing = ", ".join(arm for arm in arms if arm not in tuned.arms)
+            click.echo(f"{path}: no complete trial for {missing}; no values are written", err=True)
+            status = 1
+            continue
+        write_atomic(tuned_path(path), schema.dump(tuned.model_dump(mode="json")).encode())
+        _print(tuned, tuned_path(path))
+    return status
+
+
+def make_searches(
+    path: Path, sweep_path: Path, overrides: Iterable[str] = ()
+) -> tuple[Ablation, Arms, dict[str, Sweep]]:
+    """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike."""
+    ablation, arms = resolve(path, tuple(overrides))
+    spec, document, _ = read_sweep_spec(sweep_path)
+    space_document = document.part(("space",))
+    faults = list(_unfair(ablation, spec.trials, space_document, str(path)))
+    sweeps: dict[str, Sweep] = {}
+    first = None
+    for arm, config in arms.items():
+        try:
+            sweeps[arm] = make_sweep(
+                spec,
+                _document(config),
+                space_document,
+                name=f"{ablation.ablation}--{arm}",
+                source=str(sweep_path),
+                stream=ablation.ablation,
+                first=first,
+                overrides=tuple(overrides),
+            )
+            first = own_values(sweeps[arm].space, config) if first is None else first
+        except SchemaError as error:
+            faults += [Fault(each.where, each.path, f"{each.message} (in arm '{arm}')") for each in error.faults]
+    for sweep in sweeps.values():
+        for seed in sorted(set(sweep.seeds) & set(ablation.seeds)):
+            faults.append(Fault(str(path), "seeds", f"{seed} is a seed of tuning; compare with seeds below 1000"))
+    if faults:
+        raise SchemaError(faults)
+    return ablation, arms, sweeps
+
+
+def tuned_path(spec: Path) -> Path:
+    """The file beside a spec that holds what tuning found for its arms."""
+    return spec.with_suffix(".tuned.yaml")
+
+
+def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
+    """What tuning found for the arms of a spec.
+
+    Raises SchemaError where there is no such file, where an arm is missing, where an arm's RunConfig is not the one
+    that was tuned, or where a comparison would use a seed of tuning.
+    """
+    place = tuned_path(path)
+    if not place.exists():
+        raise SchemaError([Fault(str(place), "", f"no such file; `ablate tune {path}` writes it")])
+    document = schema.load(place)
+    tuned = schema.validate(Tuned, document)
+    faults = []
+    for arm, config in arms.items():
+        where = document.where(("arms", arm))
+        if arm not in tuned.arms:
+            faults.append(Fault(where, f"arms.{arm}", f"is missing; `ablate tune {path}` adds it"))
+        elif tuned.arms[arm].config != _digest(config):
+            message = f"is stale: the arm's settings changed since {tuned.date}; run `ablate tune {path}` again"
+            faults.append(Fault(where, f"arms.{arm}", message))
+    for seed in sorted(set(tuned.seeds) & set(ablation.seeds)):
+        faults.append(Fault(str(path), "seeds", f"{seed} is a seed of tuning; no arm is compared on it"))
+    if faults:
+        raise SchemaError(faults)
+    return tuned
+
+
+def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"] = "own") -> Arms:
+    """The RunConfigs with the found values put in: every arm's own, or those of the baseline for all arms."""
+    baseline = next(iter(arms))
+    found: Arms = {}
+    for arm, config in arms.items():
+        values = tuned.arms[arm if values_of == "own" else baseline].values
+        document = _document(config)
+        for path in sorted(values, key=lambda path: path.count(".")):
+            document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
+        found[arm] = schema.validate(RunConfig, document)
+    return found
+
+
+def _unfair(ablation: Ablation, trials: int | None, space: Document, source: str) -> Iterator[Fault]:
+    if trials is None:
+        yield Fault(space.source, "trials", "arms get equal trials; set `trials:` rather than `hours:`")
+    for arm in ablation.arms:
+        for factor in arm.delta:
+            for searched in space.data if isinstance(space.data, Mapping) else ():
+                if factor == searched or factor.startswith(f"{searched}."):
+                    message = f"changes {factor}, which the space of the search would change again"
+                    yield Fault(source, f"arms.{arm.name}", message)
+
+
+def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtime: Runtime, url: str | None) -> Tuned:
+    found = {}
+    for arm, sweep in sweeps.items():
+        with existing_study(sweep, runtime, url) as study:
+            top = best(study.trials(), sweep.maximize)
+        if top is not None and top.score is not None:
+            settings = sweep.space.settings(top.values)
+            found[arm] = TunedArm(
+                study=sweep.name, config=_digest(arms[arm]), trial=top.number, score=top.score, values=settings
+            )
+    spec = next(iter(sweeps.values())).spec
+    return Tuned(
+        ablation=ablation.ablation,
+        date=datetime.now(UTC).date().isoformat(),
+        sweep=spec.sweep,
+        trials=spec.trials or 0,
+        metric=spec.metric,
+        seeds=next(iter(sweeps.values())).seeds,
+        arms=found,
+    )
+
+
+def _print(tuned: Tuned, path: Path) -> None:
+    click.echo(f"{tuned.ablation}: {tuned.trials} trials for each of {len(tuned.arms)} arms")
+    width = max(map(len, tuned.arms))
+    for name, arm in tuned.arms.items():
+        words = "  ".join(as_overrides(arm.values))
+        click.echo(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
+    click.echo(f"written: {path}")
+
+
+def _document(config: RunConfig) -> Document:
+    return Document(data=config.model_dump(mode="json", exclude={"seed"}), source="arm")
+
+
+def _digest(config: RunConfig) -> str:
+    return digest(config.model_dump(mode="json", exclude={"seed"}))

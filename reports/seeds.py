@@ -1,0 +1,21 @@
+"""Which arms of an ablation need one more seed? Asked after every round of training, where a spec has a rule for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations.plan import Plan
+from reports.compared import correctness, stopping_rule
+from reports.design import design_of
+from reports.results import Reader
+from reports.sequential import next_seeds
+
+
+def seeds_wanted(plan: Plan, store: Path) -> dict[str, int]:
+    """Arm -> number of finished seeds that it should have at the next look; empty where the rule is satisfied."""
+    results = Reader(store).results(design_of(plan))
+    rule = stopping_rule(results.design)
+    if rule is None:
+        return {}
+    scores = {arm.name: correctness(results, arm.name) for arm in results.design.arms}
+    return next_seeds(scores, results.design.baseline, rule)

@@ -1,0 +1,337 @@
+"""Does a run that was stopped, killed or damaged end as one that never was?"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.work import DONE, PREEMPTED, Datasets, work
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+EVERY_STEP = {"checkpoint_minutes": 1e-9}
+EVERYTHING = {
+    "augment": {"name": "photo", "horizontal_flip": 0.5, "rotation": 10.0, "brightness": 0.2},
+    "model.head": {"name": "linear", "dropout": 0.5},
+    "loss": "contrastive",
+    "schedule": {"name": "cosine", "warmup_epochs": 0.5},
+    "accumulate": 2,
+    "ema_decay": 0.9,
+    "epochs": 3,
+}
+"""Every stream, the schedule, the moving average: whatever a resume could lose."""
+SCALED = {"mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 3}
+
+
+def events(folder):
+    return [row["event"] for row in folder.ledger.rows() if row["kind"] == "event"]
+
+
+def starts(folder):
+    return [row for row in folder.ledger.rows() if row["kind"] == "start"]
+
+
+def newest(folder):
+    """The name of the newest checkpoint."""
+    return max((path.name for path in (folder.path / "checkpoints").glob("*.sha256")), default="")
+
+
+def numbers(record):
+    """What a record says, without times, memory and provenance."""
+    rows = [
+        {k: v for k, v in row.items() if "second" not in k and k not in ("time", "sys/memory_bytes")}
+        for row in record["history"]
+    ]
+    return record["metrics"], rows, record["cost"]["images_seen"], record["cost"]["optimizer_steps"]
+
+
+@pytest.fixture
+def whole(make_folder, runtime, weights_digest):
+    """What a run comes to that nobody interrupts: its digest and its numbers."""
+
+    def run(config, datasets=None):
+        folder = make_folder(config, "whole")
+        assert work(folder, runtime, datasets or Datasets()) == DONE
+        return weights_digest(folder), numbers(folder.record())
+
+    return run
+
+
+@pytest.fixture
+def same(weights_digest):
+    """Whether a folder came to the same as an uninterrupted run, and nothing of the way there is left."""
+
+    def check(folder, expected, is_clean=True):
+        assert (weights_digest(folder), numbers(folder.record())) == expected
+        if not is_clean:
+            return
+        kept = folder.record()["weights"]
+        assert {path.name for path in folder.path.glob("best-*.pt")} == {kept}
+        assert not (folder.path / "checkpoints").exists()
+        assert not list(folder.path.glob(".*"))
+
+    return check
+
+
+def stopping_after(num_steps):
+    """A `stop` that is true from the given step of this attempt on."""
+    calls = iter(range(1, 10**9))
+    return lambda: next(calls) >= num_steps
+
+
+def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_folder, runtime, whole, same):
+    """This process, after other runs, and `python -m core.execute.worker`, which has seen nothing else."""
+    config = make_config(EVERYTHING)
+    work(make_folder(make_config(SCALED), "before"), runtime, Datasets())
+    expected = whole(config)
+    folder = make_folder(config)
+    environment = {**os.environ, "ABLATE_RUNTIME": runtime.model_dump_json(), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "core.execute.worker", str(folder.path)]
+    assert subprocess.run(command, env=environment, cwd=Path(__file__).parents[2]).returncode == DONE
+    same(folder, expected)
+
+
+@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
+    changes, make_config, make_folder, runtime, whole, same
+):
+    """Stopped after 1, 17 (the last step of an epoch) and 5 more steps, once per attempt."""
+    config = make_config(changes)
+    folder = make_folder(config)
+    for num_steps in (1, 17, 5):
+        assert work(folder, runtime, Datasets(), stop=stopping_after(num_steps)) == PREEMPTED
+    assert work(folder, runtime, Datasets()) == DONE
+    assert events(folder).count("resumed") == 3
+    same(folder, whole(config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+def test_a_run_killed_at_random_moments_ends_to_the_bit_as_a_whole_one(
+    changes, make_config, make_folder, runtime, whole, same, worker, kill_when
+):
+    """SIGKILL at six random moments, with a checkpoint after every step; then left alone.
+
+    Three are soon after the attempt began, three soon after it saved its first state.
+    """
+    config = make_config(changes)
+    folder = make_folder(config)
+    settings = runtime.model_copy(update=EVERY_STEP)
+    delays, kills = random.Random(0), 0
+    for number in range(1, 7):
+        saved = newest(folder)
+        process = worker.start(folder, settings)
+        awaited = newest if number % 2 else (lambda folder: len(starts(folder)))
+        kill_when(process, lambda a=awaited, was=saved if number % 2 else number - 1: a(folder) > was, signal.SIGCONT)
+        time.sleep(delays.uniform(0.0, 0.2))
+        os.kill(process, signal.SIGKILL)
+        kills += worker.wait() == -signal.SIGKILL
+    assert worker.run(folder, settings) == DONE
+    assert kills == 6
+    assert "resumed" in events(folder)
+    same(folder, whole(config))
+
+
+def test_a_run_killed_at_any_file_operation_ends_to_the_bit_as_a_whole_one(
+    digits, make_config, make_folder, runtime, whole, same, monkeypatch
+):
+    """The k-th rename, link or removal never happens, for every k there is; each is followed by a run to the end."""
+
+    class Killed(BaseException):
+        pass
+
+    class Few(Datasets):
+        def get(self, *args):
+            return dataclasses.replace(digits, splits={name: few(split) for name, split in digits.splits.items()})
+
+    def counted(operation):
+        def call(*args, **kwargs):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+            return operation(*args, **kwargs)
+
+        return call
+
+    left = [0]
+    config = make_config(ema_decay=0.9, batch_size=16)
+    expected = whole(config, Few())
+    for name in ("replace", "link", "unlink"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    for number in range(1, 200):
+        folder = make_folder(config, f"killed-{number}")
+        left[0] = number
+        try:
+            assert work(folder, runtime, Few()) == DONE
+        except Killed:
+            left[0] = 0
+            is_clean = not folder.record_path.exists()  # after the record, only rubbish is left to remove
+            assert work(folder, runtime, Few()) == DONE
+            same(folder, expected, is_clean)
+        else:
+            break
+    assert 15 < number < 199
+
+
+def few(split):
+    """The first 32 images of a split."""
+    return dataclasses.replace(split, images=split.images[:32], labels=split.labels[:32], names=split.names[:32])
+
+
+def test_sigterm_saves_and_ends_with_75_in_seconds(make_config, make_folder, runtime, worker, kill_when, whole, same):
+    """The checkpoint is of the very step, and the next attempt goes on from it to the same end."""
+    config = make_config(EVERYTHING, epochs=8)
+    folder = make_folder(config)
+    process = worker.start(folder, runtime)
+    kill_when(process, lambda: len(folder.ledger.history()) >= 2, signal.SIGTERM)
+    begin = time.monotonic()
+    assert worker.wait() == PREEMPTED
+    assert time.monotonic() - begin < 5
+    assert events(folder) == ["preempted"]
+    assert folder.status() == "interrupted"
+    assert worker.run(folder, runtime) == DONE
+    assert "resumed" in events(folder)
+    same(folder, whole(config))
+
+
+def preempted(folder, runtime, *stops):
+    for num_steps in stops:
+        assert work(folder, runtime, Datasets(), stop=stopping_after(num_steps)) == PREEMPTED
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_config, make_folder, runtime, whole, same):
+    """Stopped in epoch 3, newest checkpoint damaged: it goes on from the beginning of epoch 3, to the same end."""
+    config = make_config(EVERYTHING)
+    folder = make_folder(config)
+    preempted(folder, runtime, 40)
+    newest = max((folder.path / "checkpoints").glob("*.pt"))
+    flip_a_byte(newest)
+    assert work(folder, runtime, Datasets()) == DONE
+    resumed = next(row for row in folder.ledger.rows() if row.get("event") == "resumed")
+    assert (resumed["epoch"], resumed["step"]) == (3, 0)
+    same(folder, whole(config))
+
+
+def test_the_checkpoint_before_finds_the_best_weights_that_it_relies_on(make_config, make_folder, runtime, whole, same):
+    """The newest is damaged right after an epoch that brought new best weights; those before are still there."""
+    config = make_config(epochs=3)
+    folder = make_folder(config)
+    preempted(folder, runtime, 35)  # the first step of epoch 3
+    for path in (folder.path / "checkpoints").glob("3000001*.pt"):
+        path.unlink()
+    newest = max((folder.path / "checkpoints").glob("*.pt"))
+    flip_a_byte(newest)
+    assert work(folder, runtime, Datasets()) == DONE
+    assert "begun_anew" not in events(folder)
+    same(folder, whole(config))
+
+
+@pytest.mark.parametrize("damage", ["all checkpoints", "the best weights", "the ledger"])
+def test_a_run_that_lost_what_it_relies_on_begins_anew(damage, make_config, make_folder, runtime, whole, same):
+    """It is told in the ledger, costs time alone, and the history has every epoch."""
+    config = make_config(epochs=3)
+    folder = make_folder(config)
+    preempted(folder, runtime, 40)
+    if damage == "all checkpoints":
+        list(map(flip_a_byte, (folder.path / "checkpoints").glob("*.pt")))
+    elif damage == "the best weights":
+        list(map(flip_a_byte, folder.path.glob("best-*.pt")))
+    else:
+        lines = folder.ledger.path.read_bytes().splitlines(keepends=True)
+        folder.ledger.path.write_bytes(lines[0])
+    assert work(folder, runtime, Datasets()) == DONE
+    assert "resumed" not in events(folder)
+    assert ("begun_anew" in events(folder)) == (damage != "all checkpoints")
+    same(folder, whole(config))
+
+
+def test_best_weights_that_rot_before_the_end_fail_the_attempt_and_the_next_begins_anew(
+    make_config, make_folder, runtime, whole, same, monkeypatch
+):
+    """A flipped byte is never evaluated, let alone recorded."""
+    from core import record
+
+    config = make_config()
+    folder = make_folder(config)
+
+    def rotten(*args, finish=record.finish):
+        list(map(flip_a_byte, folder.path.glob("best-*.pt")))
+        return finish(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "finish", rotten)
+        assert work(folder, runtime, Datasets()) not in (DONE, PREEMPTED)
+    assert "lost or damaged" in folder.failure()["message"]
+    assert work(folder, runtime, Datasets()) == DONE
+    same(folder, whole(config))
+
+
+def test_a_torn_tail_of_the_ledger_is_cut_off_and_told(make_config, make_folder, runtime, whole, same):
+    """Half a row, as a kill in mid-write leaves it, disappears; the history is whole."""
+    config = make_config(epochs=3)
+    folder = make_folder(config)
+    preempted(folder, runtime, 40)
+    with open(folder.ledger.path, "ab") as file:
+        file.write(b'0badc0de {"kind": "epoch", "epo')
+    assert work(folder, runtime, Datasets()) == DONE
+    assert "torn_tail_closed" in events(folder)
+    assert b"0badc0de" not in folder.ledger.path.read_bytes()
+    same(folder, whole(config))
+
+
+def test_the_seconds_of_an_interrupted_epoch_are_counted_once(make_config, make_folder, runtime, monkeypatch):
+    """A resumed epoch is charged for the time before the stop as well: each of 17 steps takes at least 20 ms."""
+    from core import train as loop
+
+    def slow(*args, step=loop.step):
+        time.sleep(0.02)
+        step(*args)
+
+    monkeypatch.setattr(loop, "step", slow)
+    folder = make_folder(make_config(epochs=1))
+    preempted(folder, runtime, 10)
+    assert work(folder, runtime, Datasets()) == DONE
+    cost = folder.record()["cost"]
+    assert cost["train_seconds"] > 17 * 0.02
+    assert cost["images_per_second"] < cost["images_seen"] / (17 * 0.02)
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    """Asked again, the worker returns at once and changes neither record nor weights."""
+    runtime, folders = finished
+    before = {path: path.read_bytes() for path in folders[0].path.iterdir() if path.is_file() and path.name != "lock"}
+    assert work(folders[0], runtime, Datasets()) == DONE
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+def test_a_cuda_device_gives_the_same_bits_again_and_after_a_resume(
+    changes, make_config, make_folder, runtime, whole, same
+):
+    """Twice the same run, the second stopped twice on the way."""
+    runtime = runtime.model_copy(update={"device": "cuda"})
+    config = make_config(changes)
+    first, second = make_folder(config, "first"), make_folder(config, "second")
+    assert work(first, runtime, Datasets()) == DONE
+    preempted(second, runtime, 5, 20)
+    assert work(second, runtime, Datasets()) == DONE
+    with_digest = [torch.load(each.path / each.record()["weights"], map_location="cpu") for each in (first, second)]
+    for name, value in with_digest[0].items():
+        assert torch.equal(value, with_digest[1][name]), name

@@ -1,0 +1,248 @@
+"""Is the page one file that works for every reader and that no name can break? Also in a real Chromium."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from reports.analysis import analyse
+from reports.curves import draw_figures
+from reports.design import design_of
+from reports.page import index_html, report_html, report_markdown
+from reports.results import Reader
+from tests.reports.make_runs import TRUTHS, make_store
+
+CHROMIUM = "/usr/bin/chromium"
+HOSTILE = (
+    "<img src=x onerror=document.title='broken'>",
+    "</script><script>document.title='broken'</script>",
+    "\"><svg onload=document.title='broken'>",
+    "=cmd()",
+    "{{ 7*7 }}",
+    "_x",
+    "$a$",
+)
+AUDIT = ({"arm": "wide", "kind": "images", "text": "sees 2.0x images <b>", "severity": "confound"},)
+
+in_chromium = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="needs Debian's chromium")
+
+
+def page_of(store, truths=TRUTHS, audit=(), images=None, **settings):
+    plan = make_store(store, truths, **{"seeds": 3, "epochs": 8, "num_images": 90, **settings})
+    analysis = analyse(Reader(store).results(design_of(plan)), audit)
+    return analysis, report_html(analysis, draw_figures(analysis), images)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return page_of(tmp_path_factory.mktemp("runs"), audit=AUDIT, margin=1.0)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    truths = {name: TRUTHS["wide"] for name in ("baseline", *HOSTILE)}
+    classes = tuple(f"{name}{index}" for index, name in enumerate(HOSTILE[:3]))
+    settings = {"question": f"Is {HOSTILE[0]} more than {HOSTILE[1]}?", "classes": classes, "overrides": HOSTILE[:2]}
+    audit = [{"arm": HOSTILE[0], "kind": "images", "text": HOSTILE[1], "severity": "confound"}]
+    return page_of(tmp_path_factory.mktemp("runs"), truths, audit, **settings)
+
+
+class Elements(HTMLParser):
+    """Every start tag of a page with its attributes, and the texts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_the_page_needs_no_other_file(page):
+    """Every source and style is inline; nothing is fetched from anywhere."""
+    _, text = page
+    for tag, attributes in Elements(text).tags:
+        for name in ("src", "href", "srcset", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("data:"), (tag, value)
+    style_and_script = "".join(re.findall(r"<(?:style|script)[^>]*>(.*?)</", text, re.DOTALL))
+    assert "@import" not in style_and_script
+    assert "url(" not in style_and_script
+    assert "fetch(" not in style_and_script
+
+
+def test_the_page_says_everything_in_its_place(page):
+    """Question, answer, confounds, tables, figures for readers without script, run ids and commands."""
+    analysis, text = page
+    shown = " ".join(Elements(text).texts)
+    assert analysis.design.question in shown
+    assert analysis.answer in shown
+    assert "sees 2.0x images <b>" in shown
+    assert "Besides its factor, “wide” differs in images" in analysis.answer
+    for _, _, run_id in analysis.design.cells:
+        assert run_id in shown
+    assert "ablate run specs/contrastive.yaml --arm wide --seed 2" in shown
+    assert text.count("<noscript>") == 3
+
+
+def test_hostile_names_make_no_elements(hostile):
+    """All names arrive as text; the page has the elements of our templates and no others."""
+    _, text = hostile
+    elements = Elements(text)
+    assert not [tag for tag, attributes in elements.tags if any(name.startswith("on") for name in attributes)]
+    assert [tag for tag, _ in elements.tags].count("script") == 2
+    assert "{{ 7*7 }}" in " ".join(elements.texts)
+
+
+def test_hostile_names_pass_through_the_embedded_data(hostile):
+    """What the script reads back are the names themselves."""
+    analysis, text = hostile
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL).group(1)
+    assert json.loads(data)["arms"] == [arm.name for arm in analysis.design.arms]
+    assert "<" not in data
+
+
+def test_hostile_names_stay_text_in_markdown(hostile):
+    """Outside of code, no angle bracket is left that could open a tag."""
+    analysis, _ = hostile
+    text = re.sub(r"`[^`]*`|<code>.*?</code>", "", report_markdown(analysis))
+    assert "<" not in text
+
+
+def test_a_large_ablation_stays_under_three_megabytes(tmp_path):
+    """6 arms x 5 seeds x 50 epochs, 1,000 images, figures for readers without script included."""
+    _, text = page_of(tmp_path, seeds=5, epochs=50, num_images=1000)
+    assert len(text.encode()) < 3_000_000
+
+
+def test_thumbnails_come_from_the_caller(tmp_path):
+    """Where somebody can give images, those that the arms disagree on are shown, and only those."""
+    asked = []
+
+    def images(split, name):
+        asked.append((split, name))
+        return b"\xff\xd8jpeg"
+
+    analysis, text = page_of(tmp_path, images=images)
+    named = [("test", str(row.values["image"])) for row in analysis.tables["disagreements"].rows]
+    assert asked == named
+    assert text.count('<img src="data:image/jpeg;base64,') == len(named)
+
+
+def test_the_index_links_to_every_report(page, hostile):
+    """Names become safe addresses."""
+    links = [attributes["href"] for tag, attributes in Elements(index_html([page[0], hostile[0]])).tags if tag == "a"]
+    assert links == ["contrastive/report.html", "contrastive/report.html"]
+
+
+def browse(folder, text, actions="", *, width=1280, extra=()):
+    """The page in headless Chromium: (its DOM after `actions`, a script; the lines of its console)."""
+    path = folder / "page.html"
+    path.write_text(text.replace("</body>", f"<script>{actions}</script></body>"))
+    command = [
+        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom",
+        "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", f"--window-size={width},1000",
+        "--virtual-time-budget=2000", *extra, path.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@in_chromium
+@pytest.mark.slow
+def test_chromium_draws_the_page_without_a_complaint(page, tmp_path):
+    """Four panels, three cost plots, a row per arm, a matrix; the console stays empty."""
+    dom, console = browse(tmp_path, page[1])
+    assert console == []
+    assert dom.count('class="panel"') == 7
+    assert dom.count('<path d="M') == 4 * 2 * len(TRUTHS)
+    assert 'class="matrix scroll"' in dom
+
+
+@in_chromium
+@pytest.mark.slow
+def test_chromium_runs_no_name(hostile, tmp_path):
+    """Names that would change the title, did they run, do not; the console stays empty."""
+    dom, console = browse(tmp_path, hostile[1])
+    assert console == []
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL).group(1)
+    assert title.startswith("contrastive: Is &lt;img")
+
+
+@in_chromium
+@pytest.mark.slow
+def test_arms_are_toggled_values_read_and_tables_sorted_by_keyboard(page, tmp_path):
+    """Focus, arrows and clicks do what they promise, as seen in the document afterwards."""
+    actions = """
+      const result = {};
+      const panel = document.querySelectorAll("#curves .panel")[0];
+      const press = (key) => panel.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+      panel.focus();
+      result.focused = document.activeElement === panel;
+      press("End"); press("ArrowLeft");
+      result.reading = panel.querySelector(".reading").textContent;
+      press("Escape");
+      result.closed = panel.querySelector(".reading").hidden;
+      const lines = () => panel.querySelectorAll("path").length;
+      result.before = lines();
+      const button = [...document.querySelectorAll(".legend button")].find((each) => each.textContent === "wide");
+      button.click();
+      result.after = lines();
+      result.pressed = button.getAttribute("aria-pressed");
+      const heads = [...document.querySelectorAll("table.stack thead button")];
+      const head = heads.find((each) => each.textContent.startsWith("Difference"));
+      const arms = () => [...document.querySelectorAll("table.stack tbody .name")].map((each) => each.textContent);
+      head.click();
+      result.falling = arms();
+      head.click();
+      result.rising = arms();
+      result.sorted = head.parentElement.getAttribute("aria-sort");
+      const note = document.createElement("pre");
+      note.id = "result";
+      note.textContent = JSON.stringify(result);
+      document.body.append(note);
+    """
+    dom, console = browse(tmp_path, page[1], actions)
+    assert console == []
+    result = json.loads(re.search(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL).group(1))
+    assert result["focused"]
+    assert result["reading"].startswith("Epoch 7")
+    assert "wide" in result["reading"]
+    assert result["closed"]
+    assert result["before"] - result["after"] == 2
+    assert result["pressed"] == "false"
+    rows = [row.values for row in page[0].tables["answer"].rows]
+    order = sorted((row for row in rows if row["difference_pp"] is not None), key=lambda row: row["difference_pp"])
+    assert result["rising"] == [*(row["arm"] for row in order), "baseline"]
+    assert result["falling"] == [*(row["arm"] for row in reversed(order)), "baseline"]
+    assert result["sorted"] == "ascending"
+
+
+@in_chromium
+@pytest.mark.slow
+def test_a_phone_has_nothing_to_push_sideways(page, tmp_path):
+    """At 390 px the page is as wide as the screen; wide tables scroll inside themselves."""
+    actions = "document.body.dataset.widths = `${document.documentElement.scrollWidth} ${innerWidth}`;"
+    frame = '<iframe srcdoc="{}" style="width:390px;height:900px;border:0" id="phone"></iframe>'
+    inner = html.escape(page[1].replace("</body>", f"<script>{actions}</script></body>"))
+    report = """
+      document.getElementById("phone").addEventListener("load", (event) =>
+        document.body.append(event.target.contentDocument.body.dataset.widths + " end"));
+    """
+    # Chromium's window is never narrower than 500 px, a frame may be.
+    page_with_frame = f"<!doctype html><link rel=icon href=data:,><body>{frame.format(inner)}</body>"
+    dom, console = browse(tmp_path, page_with_frame, report)
+    assert console == []
+    content, screen = map(int, re.search(r">(\d+) (\d+) end<", dom).groups())
+    assert content <= screen == 390

@@ -1,0 +1,191 @@
+"""From run folders to a folder of reports: complete, the same every time, and checkable years later."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from core.store import RunFolder
+from reports.build import build_report
+from reports.check import ReportError, check_reports
+from reports.compare import compare_runs, comparison_json, comparison_text
+from tests.reports.make_runs import TRUTHS, make_store
+
+TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}
+SMALL = {"seeds": 2, "epochs": 4, "num_images": 60}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A store with one small ablation, and its report beside it."""
+    plan = make_store(tmp_path / "runs", TWO_ARMS, **SMALL)
+    build_report([plan], tmp_path / "runs", tmp_path / "report")
+    return plan, tmp_path
+
+
+def faults(root):
+    return [fault for found in check_reports(root / "report").values() for fault in found]
+
+
+def change_record(root, run_id, change):
+    path = root / "runs" / run_id / "record.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_report_has_all_its_parts(written):
+    """Page, text, data, a CSV and a LaTeX file per table, three figures in three formats."""
+    _, root = written
+    found = set(files(root / "report" / "contrastive"))
+    assert {"report.html", "report.md", "report.json"} <= found
+    tables = {name.removeprefix("tables/").removesuffix(".csv") for name in found if name.endswith(".csv")}
+    assert {"answer", "runs", "cost", "metrics", "classes"} <= tables
+    assert {f"tables/{name}.tex" for name in tables} <= found
+    assert {f"figures/{n}.{f}" for n in ("curves", "differences", "cost") for f in ("svg", "png", "pdf")} <= found
+
+
+def test_the_same_runs_give_the_same_bytes(written):
+    """A second writing changes no byte of any file."""
+    plan, root = written
+    first = files(root / "report")
+    shutil.rmtree(root / "report")
+    build_report([plan], root / "runs", root / "report")
+    assert files(root / "report") == first
+
+
+def test_several_ablations_get_an_index_and_share_their_runs(tmp_path):
+    """The index comes first, and links to each report."""
+    plans = [make_store(tmp_path / "runs", TWO_ARMS, ablation=name, **SMALL) for name in ("one", "two")]
+    pages = build_report(plans, tmp_path / "runs", tmp_path / "report")
+    assert [str(page.relative_to(tmp_path / "report")) for page in pages] == [
+        "index.html", "one/report.html", "two/report.html",
+    ]  # fmt: skip
+    assert "one/report.md" in (tmp_path / "report/index.md").read_text()
+    assert list(check_reports(tmp_path / "report")) == [tmp_path / "report/one", tmp_path / "report/two"]
+
+
+def test_an_untouched_report_passes_its_check(written):
+    """Every number is what the runs say."""
+    assert faults(written[1]) == []
+
+
+def test_a_report_that_moved_with_its_runs_passes_too(written, tmp_path):
+    """The way from the report to the runs is relative."""
+    _, root = written
+    shutil.move(root / "report", tmp_path / "elsewhere-report")
+    shutil.move(root / "runs", tmp_path / "moved-runs")
+    (tmp_path / "new").mkdir()
+    shutil.move(tmp_path / "elsewhere-report", tmp_path / "new/report")
+    shutil.move(tmp_path / "moved-runs", tmp_path / "new/runs")
+    assert faults(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("place", ["tables.answer.1.accuracy_percent", "series.val/loss.0.mean", "answer"])
+def test_a_number_that_drifted_is_named(written, place):
+    """Whatever was changed in the report, the check says where, and what the runs say."""
+    _, root = written
+    path = root / "report/contrastive/report.json"
+    report = json.loads(path.read_text())
+    *steps, last = place.split(".")
+    inside = report
+    for step in steps:
+        inside = inside[int(step) if step.isdigit() else step]
+    inside[last] = [99.0] if isinstance(inside[last], list) else 99.0 if isinstance(inside[last], float) else "Yes."
+    path.write_text(json.dumps(report))
+    assert any(fault.startswith(place) for fault in faults(root))
+
+
+def test_a_table_that_somebody_edited_is_named(written):
+    """The CSV is compared byte for byte."""
+    _, root = written
+    path = root / "report/contrastive/tables/answer.csv"
+    path.write_text(path.read_text().replace("undecided", "higher"))
+    assert faults(root) == ["tables/answer.csv: does not hold what the runs say"]
+
+
+def test_a_run_that_is_gone_is_named(written):
+    """A missing seed fails the check, with its arm and id."""
+    plan, root = written
+    shutil.rmtree(root / "runs" / plan.cells[1].run_id)
+    assert f"run baseline, seed 1 ({plan.cells[1].run_id}): missing, never begun" in faults(root)
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("recipe", lambda record: record.update(recipe=2)),
+        ("torch", lambda record: record["provenance"]["packages"].update(torch="3.0.0")),
+        ("device", lambda record: record["provenance"].update(device={"name": "cuda", "model": "H100"})),
+        ("data", lambda record: record.update(data_fingerprint="other")),
+    ],
+)
+def test_runs_that_were_not_made_alike_fail_the_check(tmp_path, what, change):
+    """Recipe, library versions, device or data that differ are told by the check, and by the report itself."""
+    plan = make_store(tmp_path / "runs", TWO_ARMS, **SMALL)
+    change_record(tmp_path, plan.cells[-1].run_id, change)
+    build_report([plan], tmp_path / "runs", tmp_path / "report")
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"{what} differs between the runs: ")
+    assert f"{what} differs between the runs" in (tmp_path / "report/contrastive/report.html").read_text()
+
+
+def test_a_record_that_its_outputs_contradict_is_named(written):
+    """An accuracy in the record that is not that of the stored probabilities is found."""
+    plan, root = written
+    run_id = plan.cells[0].run_id
+    change_record(root, run_id, lambda record: record["metrics"].update({"test/accuracy": 0.999}))
+    assert any(fault.startswith(f"run {run_id}: its record says accuracy 0.999") for fault in faults(root))
+
+
+def test_a_folder_without_reports_is_an_error(tmp_path):
+    """One line for the user, no traceback."""
+    with pytest.raises(ReportError, match=r"holds no report\.json"):
+        check_reports(tmp_path)
+    (tmp_path / "report.json").write_text("[]")
+    with pytest.raises(ReportError, match="is no report of format 1"):
+        check_reports(tmp_path)
+
+
+def folders_of(plan, root, *cells):
+    return [RunFolder(root / "runs" / plan.cells[index].run_id) for index in cells]
+
+
+def test_runs_of_no_common_spec_are_compared_image_by_image(written):
+    """The difference is that of the stored probabilities; one run a side leaves the training noise unknown."""
+    plan, root = written
+    split, runs = compare_runs(folders_of(plan, root, 0, 2))
+    right = []
+    for cell in (plan.cells[0], plan.cells[2]):
+        with np.load(root / "runs" / cell.run_id / "outputs.npz") as arrays:
+            right.append((arrays["test_probabilities"].argmax(1) == arrays["test_labels"]).mean())
+    said = comparison_json(split, runs)["runs"][1]["difference_pp"]
+    assert said == pytest.approx(100 * (right[1] - right[0]), abs=1e-4)
+    text = "\n".join(comparison_text(split, runs))
+    assert "model.backbone: None -> wide" in text
+    assert "training noise is unknown" in text
+
+
+def test_runs_on_other_images_are_not_compared_and_why_is_said(tmp_path):
+    """The accuracies are shown, the difference is refused with the reason."""
+    plan = make_store(tmp_path / "runs", TWO_ARMS, **SMALL)
+    other = make_store(tmp_path / "runs", TWO_ARMS, ablation="other", **{**SMALL, "num_images": 50})
+    folders = [*folders_of(plan, tmp_path, 0), *folders_of(other, tmp_path, 0)]
+    _, runs = compare_runs(folders)
+    assert runs[1].interval is None
+    assert runs[1].refusal == "50 images against 60"
+
+
+def test_an_unfinished_run_cannot_be_compared(written):
+    """Refused with the state that it is in."""
+    plan, root = written
+    (root / "runs" / plan.cells[0].run_id / "record.json").unlink()
+    with pytest.raises(ReportError, match="only finished runs can be compared"):
+        compare_runs(folders_of(plan, root, 0, 2))

@@ -1,0 +1,234 @@
+"""Do the tables say what the runs say, in honest digits, and does no name break out of its cell?"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from reports import digits
+from reports.analysis import analyse
+from reports.design import design_of
+from reports.results import Reader
+from reports.tables import Column, Row, Table
+from reports.writers import latex, markdown, to_csv, to_latex, to_markdown
+from tests.reports.make_runs import TRUTHS, Truth, make_store
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>", "=cmd()", "\\input{x}", "_x", "$a$", "a|b", "50% & #1", "$", "@SUM(A1)", "[x](y)",
+)  # fmt: skip
+
+
+def analysis_of(store, truths=TRUTHS, **settings):
+    plan = make_store(store, truths, **{"seeds": 3, "epochs": 3, "num_images": 120, **settings})
+    return plan, analyse(Reader(store).results(design_of(plan)))
+
+
+def row(table, arm):
+    return next(each for each in table.rows if each.values["arm"] == arm)
+
+
+def outputs(store, plan, arm):
+    found = []
+    for cell in plan.of_arm(arm):
+        with np.load(store / cell.run_id / "outputs.npz") as arrays:
+            found.append(arrays["test_probabilities"].argmax(1) == arrays["test_labels"])
+    return np.array(found)  # S N
+
+
+def test_means_and_differences_are_those_of_the_stored_probabilities(tmp_path):
+    """Recomputed with numpy from the files alone."""
+    plan, analysis = analysis_of(tmp_path)
+    treated, baseline = outputs(tmp_path, plan, "wide"), outputs(tmp_path, plan, "baseline")
+    values = row(analysis.tables["answer"], "wide").values
+    assert values["accuracy_percent"] == pytest.approx(100 * treated.mean(), rel=1e-5)
+    assert values["sd_percent"] == pytest.approx(100 * treated.mean(axis=1).std(ddof=1), rel=1e-5)
+    assert values["difference_pp"] == pytest.approx(100 * (treated.mean() - baseline.mean()), rel=1e-5, abs=1e-9)
+    assert values["low_pp"] < values["difference_pp"] < values["high_pp"]
+    assert values["parameters_ratio"] == pytest.approx(1.9, rel=1e-5)
+    assert row(analysis.tables["answer"], "baseline").values["difference_pp"] is None
+
+
+def test_the_last_epoch_and_validation_stand_beside_the_answer(tmp_path):
+    """Test answers; validation of the kept epoch and test of the last epoch are kept."""
+    plan, analysis = analysis_of(tmp_path)
+    records = [json.loads((tmp_path / cell.run_id / "record.json").read_text()) for cell in plan.of_arm("wide")]
+    values = row(analysis.tables["answer"], "wide").values
+    columns = {"val_accuracy_percent": "val/accuracy", "last_epoch_accuracy_percent": "last/test/accuracy"}
+    for column, metric in columns.items():
+        assert values[column] == pytest.approx(100 * np.mean([each["metrics"][metric] for each in records]), rel=1e-5)
+
+
+def test_without_a_test_split_the_optimism_is_told(tmp_path):
+    """The accuracy of images that the epoch was chosen on is called optimistic."""
+    _, analysis = analysis_of(tmp_path, with_test=False)
+    assert "optimistic" in analysis.tables["answer"].note
+    assert "validation images" in analysis.answer
+
+
+def test_compound_arms_are_marked_in_every_form(tmp_path):
+    """CSV, LaTeX and Markdown say that the arm changes several things."""
+    _, analysis = analysis_of(tmp_path)
+    table = analysis.tables["answer"]
+    assert row(table, "as-published").values["compound"] is True
+    for text in (to_latex(table), to_markdown(table)):
+        assert "compound: loss.weight = 15.0, epochs = 30" in text.replace(r"\_", "_")
+    assert "“as-published” changes several things at once" in analysis.answer
+
+
+def test_missing_runs_show_in_n_and_in_the_sentence(tmp_path):
+    """An arm that lost a run is compared on the pairs that are left, and the table says so."""
+    plan = make_store(tmp_path, seeds=3, epochs=2, num_images=80)
+    shutil.rmtree(tmp_path / plan.of_arm("wide")[1].run_id)
+    analysis = analyse(Reader(tmp_path).results(design_of(plan)))
+    found = row(analysis.tables["answer"], "wide")
+    assert found.texts["n"] == "2 of 3"
+    assert (found.values["n"], found.values["pairs"]) == (2, 2)
+    assert "1 of 18 planned runs is not counted" in analysis.answer
+    assert any("wide, seed 1" in problem for problem in analysis.problems)
+    assert [each.values["status"] for each in analysis.tables["runs"].rows].count("missing") == 1
+
+
+def test_one_seed_leaves_the_training_noise_unknown(tmp_path):
+    """The sentence and the table's note both say it."""
+    _, analysis = analysis_of(tmp_path, seeds=1)
+    assert "training noise is unknown" in analysis.answer
+    assert "training noise is unknown" in analysis.tables["answer"].note
+    assert row(analysis.tables["answer"], "wide").texts["accuracy"].count("±") == 0
+
+
+def test_nothing_finished_is_said_and_nothing_fails(tmp_path):
+    """A report of a grid that has not begun names the baseline."""
+    plan = make_store(tmp_path / "runs", seeds=2, epochs=2, num_images=30)
+    shutil.rmtree(tmp_path / "runs")
+    analysis = analyse(Reader(tmp_path / "runs").results(design_of(plan)))
+    assert analysis.answer.startswith("The baseline “baseline” has no finished run")
+    assert {each.values["verdict"] for each in analysis.tables["answer"].rows} == {"baseline", "no pairs"}
+
+
+def test_a_clear_difference_is_called_by_its_direction(tmp_path):
+    """A large true effect is found, in both directions, and the equivalent arm is called so."""
+    effects = {"baseline": 0.0, "better": 0.12, "worse": -0.12}
+    truths = {name: Truth(delta={"a": effect} if effect else {}, effect=effect) for name, effect in effects.items()}
+    _, analysis = analysis_of(tmp_path, truths, seeds=5, num_images=1500)
+    verdicts = {each.values["arm"]: each.values["verdict"] for each in analysis.tables["answer"].rows}
+    assert verdicts == {"baseline": "baseline", "better": "higher", "worse": "lower"}
+    assert "“better” is more accurate than “baseline” by" in analysis.answer
+    assert "“worse” is less accurate than “baseline” by" in analysis.answer
+
+
+def test_a_grid_reports_effects_and_only_real_compounds(tmp_path):
+    """Of a 2 x 2 grid, one cell changes two factors; main effects and the interaction get a row each."""
+    levels = {"model.backbone": ("narrow", "wide"), "loss": ("plain", "contrastive")}
+    truths = {"baseline": Truth(delta={})}
+    for backbone, loss in (("narrow", "contrastive"), ("wide", "plain"), ("wide", "contrastive")):
+        truths[f"{backbone},{loss}"] = Truth(delta={"model.backbone": backbone, "loss": loss}, compound=True)
+    _, analysis = analysis_of(tmp_path, truths, grid=levels)
+    compound = {each.values["arm"] for each in analysis.tables["answer"].rows if each.values["compound"]}
+    assert compound == {"wide,contrastive"}
+    assert row(analysis.tables["answer"], "wide,plain").values["changes"] == "model.backbone = wide"
+    assert [each.values["interaction"] for each in analysis.tables["effects"].rows] == [False, False, True]
+
+
+def test_seeds_as_needed_are_judged_by_the_sequential_rule(tmp_path):
+    """Having looked after every seed makes the interval wider than a fixed design's."""
+    rule = {"min": 3, "max": 10, "until": "decided", "precision": None}
+    from ablations.spec import Seeds
+
+    _, fixed = analysis_of(tmp_path / "fixed", num_images=300)
+    _, looked = analysis_of(tmp_path / "looked", num_images=300, rule=Seeds(**rule))
+    values = [row(each.tables["answer"], "wide").values for each in (fixed, looked)]
+    widths = [each["high_pp"] - each["low_pp"] for each in values]
+    assert widths[1] > widths[0]
+    assert "looked" in looked.tables["answer"].note
+
+
+def test_the_images_of_most_disagreement_are_those_with_the_widest_gap(tmp_path):
+    """Ranked as numpy ranks them: share of seeds right, highest arm minus lowest."""
+    plan, analysis = analysis_of(tmp_path)
+    shares = np.array([outputs(tmp_path, plan, arm).mean(axis=0) for arm in TRUTHS])  # A N
+    first = analysis.tables["disagreements"].rows[0]
+    index = int(str(first.values["image"]).removeprefix("test/").removesuffix(".png"))
+    assert np.ptp(shares[:, index]) == np.ptp(shares, axis=0).max()
+    assert first.values["arm: wide"] == pytest.approx(shares[1, index], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "places"), [(14.0, 0), (2.3, 0), (1.4, 1), (0.4, 1), (0.13, 2), (0.02, 2), (0.0, 3)]
+)
+def test_digits_follow_the_uncertainty(uncertainty, places):
+    """One significant digit of the uncertainty, two where it begins with a 1; by hand."""
+    assert digits.decimals(uncertainty) == places
+
+
+def test_an_interval_that_excludes_zero_never_reads_as_if_it_touched_it():
+    """Rounded ends keep their side of zero, and zero itself has no sign."""
+    assert digits.with_interval(1.3, 0.02, 2.6) == "+1.3 [>0, +2.6]"
+    assert digits.with_interval(-1.3, -2.6, -0.02) == "−1.3 [−2.6, <0]"
+    assert digits.with_interval(0.01, -1.2, 1.22) == "0.0 [−1.2, +1.2]"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_spreadsheet_runs_no_formula(name):
+    """No cell of the CSV begins with what Excel or LibreOffice takes for a formula, and it still reads back."""
+    (_, (cell, number)) = csv.reader(io.StringIO(to_csv(table_of(name))))
+    assert cell[0] not in "=+-@\t\r"
+    assert cell.removeprefix("'") == name
+    assert number == "-1.5"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_latex_has_no_live_command_from_a_name(name):
+    """Every special character of LaTeX is spelled out: what is left are escapes of our own."""
+    text = latex(name)
+    for own in (r"\textbackslash{}", r"\{", r"\}", r"\$", r"\&", r"\#", r"\%", r"\_", r"\textless{}", r"\textgreater{}",
+                r"\textbar{}", "{[}", "{]}"):  # fmt: skip
+        text = text.replace(own, "")
+    assert not set(text) & set("\\{}$&#^_%~")
+
+
+def test_latex_has_a_cell_for_each_column():
+    """Ampersands of names do not add columns, and rows end where they should."""
+    lines = to_latex(table_of("a & b")).splitlines()
+    (row_line,) = [line for line in lines if "a \\& b" in line]
+    assert row_line.replace("\\&", "").count("&") == 1
+    assert row_line.endswith(r"\\")
+    assert lines[1] == r"\toprule"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+@pytest.mark.slow
+def test_latex_compiles_with_booktabs(tmp_path):
+    """pdflatex accepts all tables of a report together, hostile names included."""
+    truths = {name: TRUTHS["wide"] for name in ("baseline", *HOSTILE)}
+    _, analysis = analysis_of(tmp_path / "runs", truths, seeds=2)
+    body = "\n\n".join(to_latex(table) for table in analysis.tables.values())
+    (tmp_path / "x.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n"
+        f"{body}\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_markdown_shows_names_as_they_are(name):
+    """No pipe adds a column, no tag, link or emphasis is born from a name."""
+    line = to_markdown(table_of(name)).splitlines()[2]
+    assert line.replace("\\|", "").count("|") == 3
+    assert "<" not in line
+    unescaped = markdown(name)
+    for mark in "*_[]`$":
+        assert unescaped.count(mark) == unescaped.count(f"\\{mark}")
+
+
+def table_of(name):
+    columns = (Column(key="arm", heading="Arm", sort="arm", number=False), Column(key="x", heading="x", sort="x"))
+    row = Row(values={"arm": name, "x": -1.5}, texts={"arm": name, "x": "−1.5"})
+    return Table(name="t", title="T", columns=columns, rows=(row,))

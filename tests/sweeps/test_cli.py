@@ -1,0 +1,158 @@
+"""What does someone see who types `ablate sweep`? One clear line per fault, and how to go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sweeps.session
+from ablations import cli
+from tests.sweeps.fake import Fake, write_spec
+
+Ablate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ablate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ablate:
+    """The front door on a fake executor: exit status, output, errors."""
+
+    def run(*words: str, before_poll: Callable[[], None] = lambda: None, **fake: Any) -> tuple[int, str, str]:
+        def make(runtime: Any) -> Fake:
+            return Fake(runtime.store, before_poll=before_poll, **fake)
+
+        monkeypatch.setattr(sweeps.session, "make_executor", make)
+        options = ["--results", str(tmp_path / "results")]
+        monkeypatch.setattr(sys, "argv", ["ablate", "sweep", *words, *options])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capfd.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_sweep_tells_how_it_goes_and_what_it_found(tmp_path: Path, ablate: Ablate) -> None:
+    """One line per trial, then the counts, the best settings, how to make them again, and how to look closer."""
+    status, out, err = ablate(str(write_spec(tmp_path)))
+    assert status == 0
+    assert sum(line.startswith("trial ") for line in err.splitlines()) == 15
+    assert "[15/15 done" in err
+    assert "fake: 12 complete, 3 pruned" in out or " complete, " in out
+    assert "make it again: ablate reproduce " in out
+    assert "optuna-dashboard" in out
+    status, again, err = ablate(str(write_spec(tmp_path)))
+    assert again == out
+    assert "trial " not in err.replace("15 trials on", "")
+
+
+def test_status_best_and_export_agree(tmp_path: Path, ablate: Ablate) -> None:
+    """The best trial is the same in each form, and the export has one row per trial."""
+    spec = str(write_spec(tmp_path))
+    ablate(spec)
+    status = json.loads(ablate("status", spec, "--json")[1])
+    top = json.loads(ablate("best", spec, "--json")[1])
+    rows = json.loads(ablate("export", spec, "--json")[1])
+    table = list(csv.DictReader(io.StringIO(ablate("export", spec)[1])))
+    assert status["best"] == top
+    assert top["score"] == max(row["score"] for row in rows if row["score"] is not None)
+    assert len(rows) == len(table) == sum(status["outcomes"].values()) == 15
+    assert [row["optimizer.lr"] for row in table] == [str(row["optimizer.lr"]) for row in rows]
+
+
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, ablate: Ablate) -> None:
+    """Status 130, the command to go on with, and a study that then comes to its end."""
+    polls = iter(range(12))
+
+    def interrupt() -> None:
+        if next(polls, None) is None:
+            raise KeyboardInterrupt
+
+    spec = str(write_spec(tmp_path))
+    status, _, err = ablate(spec, before_poll=interrupt)
+    assert status == 130
+    assert f"`ablate sweep {spec}` goes on from here" in err
+    assert "1 running" in ablate("status", spec)[1]
+    status, out, _ = ablate(spec)
+    assert status == 0
+    assert "running" not in out
+
+
+def test_when_all_trials_fail_the_reasons_are_counted(tmp_path: Path, ablate: Ablate) -> None:
+    """Exit status 1, and each reason once with its number."""
+    status, out, err = ablate(str(write_spec(tmp_path, trials=3)), fails=lambda config: "no such data")
+    assert status == 1
+    assert "every trial failed:" in err
+    assert "3 failed: no such data" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["metric=test/accuracy"], "would choose by the test images"),
+        (["space={}"], "names nothing to search"),
+        (["space.optimizer.lr={log: [0, 1]}"], "starts above zero"),
+        (["--storage", "nonsense"], "not a database URL"),
+        (["--storage", "sqlite:////nonexistent/folder/study.db"], "unable to open database file"),
+        (["--storage", "oracle2://a:b@c/d"], "no such kind of database"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, ablate: Ablate, words: list[str], message: str) -> None:
+    """No traceback, nothing trained."""
+    status, out, err = ablate(str(write_spec(tmp_path)), *words)
+    assert status == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+
+
+def test_a_password_is_never_printed(tmp_path: Path, ablate: Ablate) -> None:
+    """Whatever is wrong with the URL, its password stands in no message."""
+    spec = str(write_spec(tmp_path))
+    for url in (
+        "postgresql://me:s3cr%40t@localhost:1/db",
+        "mysql+pymysql://me:s3cr%40t@localhost:1/db",
+        "x:s3cr%40t@y",
+    ):
+        status, out, err = ablate(spec, "--storage", url)
+        assert status == 2
+        assert "s3cr" not in out + err.replace("x:s3cr%40t@y", "")
+
+
+def test_a_locked_database_is_one_line(tmp_path: Path, ablate: Ablate) -> None:
+    """Another process holds the SQLite file: said after its time-out, without a traceback."""
+    spec, database = str(write_spec(tmp_path, trials=1)), tmp_path / "study.db"
+    url = f"sqlite:///{database}?timeout=0.2"
+    assert ablate(spec, "--storage", url)[0] == 0
+    with sqlite3.connect(database) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        status, _, err = ablate(spec, "trials=2", "--storage", url)
+    assert status == 2
+    assert err.splitlines()[-1].endswith("database is locked")
+
+
+def test_results_that_cannot_be_written_are_one_line(tmp_path: Path, ablate: Ablate) -> None:
+    """A file stands where the results folder should be."""
+    (tmp_path / "results").write_text("")
+    status, _, err = ablate(str(write_spec(tmp_path)))
+    assert status == 2
+    assert "Not a directory" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_help_and_faults_import_neither_optuna_nor_torch(tmp_path: Path) -> None:
+    """`ablate --help` is instant because a verb's code is loaded when the verb runs."""
+    code = (
+        "import sys; import ablations.cli as c; sys.argv=['ablate','--help']\ntry: c.main()\nexcept SystemExit: pass\n"
+    )
+    code += "assert not {'optuna', 'torch', 'sqlalchemy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env={**os.environ})

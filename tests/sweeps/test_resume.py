@@ -1,0 +1,205 @@
+"""Does a sweep that is killed, torn or shared come to what it would have come to undisturbed?"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.session import existing_study, journal_path
+from sweeps.spec import Sweep
+from sweeps.storage import StorageError, repair_journal
+from sweeps.trial import Trial, count
+from tests.sweeps.fake import make_fake_sweep, make_runtime, search
+
+SPAWN = multiprocessing.get_context("fork")
+GRID = {
+    "optimizer.lr": {"log": [1e-4, 1e-1], "points": 4},
+    "model.head.dropout": {"uniform": [0.0, 0.6], "points": 3},
+}
+CONDITIONAL = {
+    "optimizer": {"choice": ["adam", "adamw"]},
+    "optimizer.lr": {"log": [1e-5, 1e-1]},
+    "optimizer.weight_decay": {"log": [1e-4, 1e-1], "when": {"optimizer": "adamw"}},
+    "batch_size": {"int": [16, 64]},
+}
+CASES: dict[str, dict[str, Any]] = {
+    "tpe": {},
+    "tpe, conditional": {"space": CONDITIONAL, "trials": 20},
+    "tpe, hyperband": {"pruner": "hyperband"},
+    "tpe, seeds": {"seeds": 3, "pruner": {"name": "wilcoxon", "startup_seeds": 1}, "trials": 12},
+    "random": {"sampler": "random"},
+    "qmc": {"sampler": "qmc"},
+    "grid": {"sampler": "grid", "space": GRID, "trials": None},
+    "brute force": {"sampler": "brute_force", "space": GRID, "trials": None},
+}
+
+
+class Killed(BaseException):
+    """The driver is gone."""
+
+
+def facts(sweep: Sweep, results: Path) -> list[tuple[Any, ...]]:
+    """What must not depend on interruptions: number, outcome, values, score and curve of each trial."""
+    with existing_study(sweep, make_runtime(results)) as study:
+        return [(each.number, each.outcome, each.values, each.score, each.curve) for each in study.trials()]
+
+
+def killer(after: int) -> Callable[[], None]:
+    """Raise at the poll of this number."""
+    polls = iter(range(after))
+
+    def kill() -> None:
+        if next(polls, None) is None:
+            raise Killed
+
+    return kill
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_interrupted_sweep_proposes_what_an_undisturbed_one_proposes(tmp_path: Path, case: str) -> None:
+    """With one worker, stopping every few epochs changes no trial, and no two trials are the same."""
+    sweep = make_fake_sweep(tmp_path, **CASES[case])
+    search(sweep, tmp_path / "whole")
+    num_kills = 0
+    while True:
+        try:
+            search(sweep, tmp_path / "parts", before_poll=killer(2 + num_kills % 4))
+            break
+        except Killed:
+            num_kills += 1
+    assert num_kills > 5
+    expected = facts(sweep, tmp_path / "whole")
+    assert facts(sweep, tmp_path / "parts") == expected
+    assert len({str(values) for _, _, values, _, _ in expected}) == len(expected)
+
+
+@pytest.mark.slow
+def test_gaussian_process_resumes_exactly(tmp_path: Path) -> None:
+    """The Gaussian process, too, proposes the same after an interruption in each of its fitted trials."""
+    sweep = make_fake_sweep(tmp_path, sampler={"name": "gp", "startup_trials": 4}, trials=8, pruner="none")
+    search(sweep, tmp_path / "whole")
+    for _ in range(40):
+        try:
+            search(sweep, tmp_path / "parts", before_poll=killer(3))
+            break
+        except Killed:
+            pass
+    assert facts(sweep, tmp_path / "parts") == facts(sweep, tmp_path / "whole")
+
+
+def die_at_write(sweep: Sweep, results: Path, number: int, cut: int) -> None:
+    """Run the sweep, and be killed at the sync of this number with the journal's last line torn by `cut` bytes."""
+    left = [number]
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith("journal.log"):
+                os.ftruncate(descriptor, max(0, os.fstat(descriptor).st_size - cut))
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = fsync
+    search(sweep, results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["tpe", "tpe, conditional"])
+def test_a_sweep_that_is_killed_twenty_times_ends_as_one_that_was_not(tmp_path: Path, case: str) -> None:
+    """SIGKILL at twenty random writes, half of them torn: no finished trial is lost, none is repeated or altered."""
+    sweep = make_fake_sweep(tmp_path, **CASES[case])
+    search(sweep, tmp_path / "whole")
+    draw = random.Random(5)
+    finished: set[str] = set()
+    for kill in range(20):
+        child = SPAWN.Process(
+            target=die_at_write,
+            args=(sweep, tmp_path / "parts", draw.randint(1, 18), draw.choice([0, draw.randint(1, 60)])),
+        )
+        child.start()
+        child.join(30)
+        assert child.exitcode == -signal.SIGKILL, f"kill {kill} came after the end"
+        records = {path.parent.name for path in (tmp_path / "parts" / "runs").glob("*/record.json")}
+        assert finished <= records
+        finished = records
+    search(sweep, tmp_path / "parts")
+    assert facts(sweep, tmp_path / "parts") == facts(sweep, tmp_path / "whole")
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    """Bytes after the last newline are removed, whole lines stay, and a file without a newline becomes empty."""
+    journal = tmp_path / "journal.log"
+    for content, kept in [(b"", b""), (b"{}\n", b"{}\n"), (b'{}\n{"op', b"{}\n"), (b"x" * 100_000, b""),
+                          (b"{}\n" + b"y" * 200_000, b"{}\n")]:  # fmt: skip
+        journal.write_bytes(content)
+        assert repair_journal(journal) == len(content) - len(kept)
+        assert journal.read_bytes() == kept
+
+
+def test_damage_inside_the_journal_is_one_clear_line(tmp_path: Path) -> None:
+    """A line that is no JSON is told as damage of that file."""
+    sweep = make_fake_sweep(tmp_path, trials=1)
+    search(sweep, tmp_path / "results")
+    journal = journal_path(sweep, make_runtime(tmp_path / "results"))
+    journal.write_bytes(b"garbage\n" + journal.read_bytes())
+    with pytest.raises(StorageError, match=r"journal\.log: the journal is damaged"):
+        search(sweep, tmp_path / "results")
+
+
+def drive_child(sweep: Sweep, results: Path, url: str) -> None:
+    search(sweep, results, url=url)
+
+
+def die_in_training(sweep: Sweep, results: Path, url: str) -> None:
+    def die() -> None:
+        if next(polls) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    polls = iter(range(100))
+    search(sweep, results, url=url, before_poll=die)
+
+
+def database_trials(sweep: Sweep, results: Path, url: str) -> list[Trial]:
+    with existing_study(sweep, make_runtime(results), url) as study:
+        return study.trials()
+
+
+def test_a_second_driver_joins_through_a_database(tmp_path: Path) -> None:
+    """Two processes on one SQLite study share its trials: each is done once, and they are as many as asked for."""
+    sweep = make_fake_sweep(tmp_path, sampler="random", trials=10)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    search(make_fake_sweep(tmp_path, sampler="random", trials=1), tmp_path / "results", url=url)
+    children = [SPAWN.Process(target=drive_child, args=(sweep, tmp_path / "results", url)) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    trials = database_trials(sweep, tmp_path / "results", url)
+    assert 10 <= len(trials) <= 11
+    assert {trial.outcome for trial in trials} <= {"complete", "pruned"}
+    assert len({str(trial.values) for trial in trials}) == len(trials)
+
+
+def test_a_dead_drivers_trial_is_inherited_under_its_number(tmp_path: Path) -> None:
+    """In a database, too, the trial of a driver that was killed on this folder goes on, and the study is the same."""
+    sweep = make_fake_sweep(tmp_path, trials=8)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    child = SPAWN.Process(target=die_in_training, args=(sweep, tmp_path / "results", url))
+    child.start()
+    child.join(30)
+    assert child.exitcode == -signal.SIGKILL
+    assert count(database_trials(sweep, tmp_path / "results", url))["running"] == 1
+    search(sweep, tmp_path / "results", url=url)
+    search(sweep, tmp_path / "whole")
+    ours = [(each.number, each.outcome, each.values) for each in database_trials(sweep, tmp_path / "results", url)]
+    assert ours == [(number, outcome, values) for number, outcome, values, _, _ in facts(sweep, tmp_path / "whole")]
+    assert list((tmp_path / "results" / "sweeps" / "fake" / "drivers").iterdir()) == []

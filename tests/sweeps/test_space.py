@@ -1,0 +1,104 @@
+"""Is a search space what its YAML says, and is every fault of it told?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import qmc
+
+from core.schema import SchemaError, parse
+from sweeps.listed import sobol
+from sweeps.space import Space, read_space
+
+
+def space(text: str) -> Space:
+    return read_space(parse(text, source="space.yaml"))
+
+
+CONDITIONAL = """
+optimizer: {choice: [adam, sgd]}
+optimizer.momentum: {uniform: [0.0, 0.99], points: 3, when: {optimizer: sgd}}
+batch_size: {int: [1, 2]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "names nothing to search"),
+        ("optimizer.lr: {log: [1, 0.1]}", "low should be below high"),
+        ("optimizer.lr: {log: [0, 0.1]}", "starts above zero, not at 0"),
+        ("optimizer.lr: {log: [-1, 0.1]}", "starts above zero, not at -1"),
+        ("optimizer.lr: {uniform: [0.1]}", "takes two numbers"),
+        ("optimizer.lr: {uniform: [0.1, .nan]}", "takes two numbers"),
+        ("optimizer.lr: {uniform: [0, true]}", "takes two numbers"),
+        ("batch_size: {int: [1.5, 3]}", "whole numbers"),
+        ("batch_size: {choice: [32]}", "two levels or more"),
+        ("batch_size: {choice: [32, 32]}", "a level stands twice"),
+        ("optimizer.lr: {logg: [1, 2]}", "unknown key 'logg' (did you mean 'log'?)"),
+        ("optimizer.lr: {log: [1, 2], int: [1, 2]}", "not log and int"),
+        ("optimizer.lr: 0.1", "a parameter is written"),
+        ("optimizer.lr: {log: [1, 2], points: 1}", "2 values or more"),
+        ("seed: {int: [0, 5]}", "the seed is no setting to choose"),
+        ("optimizer.momentum: {uniform: [0, 1], when: {optimizer: sgd}}", "a choice that stands above it"),
+        ("a: {choice: [x, y]}\nb: {uniform: [0, 1], when: {a: z}}", "'z' is no level of a"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_line(text: str, message: str) -> None:
+    """Every fault of a space says the file, the line, the path and what is expected."""
+    with pytest.raises(SchemaError) as caught:
+        space(text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("space.yaml:")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """Two wrong parameters give two faults."""
+    with pytest.raises(SchemaError) as caught:
+        space("a: {log: [0, 1]}\nb: {uniform: [2, 1]}")
+    assert len(caught.value.faults) == 2
+
+
+def test_a_conditional_parameter_exists_only_beside_its_level() -> None:
+    """The grid has momentum for sgd alone: 1 x 2 combinations for adam and 3 x 2 for sgd."""
+    grid = space(CONDITIONAL).grid()
+    assert len(grid) == 2 + 3 * 2
+    assert all(("optimizer.momentum" in values) == (values["optimizer"] == "sgd") for values in grid)
+    assert {values.get("optimizer.momentum") for values in grid} == {None, 0.0, 0.495, 0.99}
+
+
+def test_shares_are_equally_likely_in_each_kind() -> None:
+    """The quantiles of a thousand even shares are those of the distribution by hand: uniform, log-uniform, whole."""
+    parameters = space("a: {uniform: [2, 4]}\nb: {log: [1e-4, 1]}\nc: {int: [1, 4]}\nd: {choice: [x, y]}").parameters
+    shares = (np.arange(1000) + 0.5) / 1000
+    drawn = [[parameter.at(share) for share in shares] for parameter in parameters]
+    assert np.median(drawn[0]) == pytest.approx(3.0)
+    assert np.median(drawn[1]) == pytest.approx(1e-2, rel=0.01)
+    assert [drawn[2].count(value) for value in (1, 2, 3, 4)] == [250] * 4
+    assert drawn[3].count("x") == 500
+    assert [parameter.at(1.0) for parameter in parameters] == [4.0, 1.0, 4, "y"]
+
+
+def test_log_points_are_evenly_spaced_in_the_exponent() -> None:
+    """Four points from 1e-4 to 1e-1 are the powers of ten."""
+    values = [each["a"] for each in space("a: {log: [1e-4, 1e-1], points: 4}").grid()]
+    assert values == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1], rel=1e-12)
+
+
+def test_an_entry_is_put_in_before_the_settings_inside_it() -> None:
+    """A chosen optimizer does not wipe out the learning rate that was chosen with it."""
+    found = space("optimizer.lr: {log: [1e-3, 1]}\noptimizer: {choice: [adam, {name: sgd, momentum: 0.5}]}")
+    base = parse("optimizer: adam", source="base.yaml")
+    label = found.parameters[1].labels[1]
+    data: dict[str, Any] = found.apply(base, {"optimizer.lr": 0.1, "optimizer": label}).data
+    assert data["optimizer"] == {"name": "sgd", "momentum": 0.5, "lr": 0.1}
+
+
+def test_a_sobol_point_depends_on_its_number_alone() -> None:
+    """Points asked for one by one are those of one scrambled scipy sequence."""
+    found = space("a: {uniform: [0, 1]}\nb: {uniform: [0, 1]}")
+    expected = qmc.Sobol(2, scramble=True, rng=np.random.default_rng(7)).random(8)
+    points = [list(sobol(found, 7, number).values()) for number in range(8)]
+    assert np.array_equal(points, expected)

@@ -1,0 +1,121 @@
+"""Does tuning give every arm the same chance, and is what it found used only where it holds?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import pytest
+
+import ablations.tune
+from ablations.resolve import resolve
+from ablations.tune import make_searches, read_tuned, tune, tuned_arms, tuned_path
+from core.schema import SchemaError, dump, load
+from sweeps.session import existing_study
+from tests.sweeps.fake import BASE, SPACE, Fake, make_runtime, search, write_spec
+
+LR, DROPOUT = "optimizer.lr", "model.head.dropout"
+ARMS = {"decoupled": {"optimizer": {"name": "adamw", "lr": 1e-2}}, "longer": {"epochs": 6}}
+
+
+def write_ablation(folder: Path, arms: dict[str, Any] = ARMS, **keys: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "base.yaml").write_text(dump(BASE))
+    spec = {"ablation": "asked", "question": "Is it?", "base": "base.yaml", "arms": arms, **keys}
+    path = folder / "asked.yaml"
+    path.write_text(dump(spec))
+    return path
+
+
+def run_tune(monkeypatch: pytest.MonkeyPatch, folder: Path, spec: Path, sweep: Path, **fake: Any) -> int:
+    """`ablate tune SPEC --space SWEEP` on a fake executor, and its exit status."""
+    monkeypatch.setattr(ablations.tune, "make_executor", lambda runtime: Fake(runtime.store, **fake))
+    words = [str(spec), "--space", str(sweep), "--results", str(folder), "--tracker", "off"]
+    result = click.testing.CliRunner().invoke(tune, words, standalone_mode=False, catch_exceptions=False)
+    return int(result.return_value)
+
+
+def test_every_arm_gets_the_same_first_trials(tmp_path: Path) -> None:
+    """Until the sampler has learned something, all arms try the same values, the baseline's own first."""
+    spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=8, pruner="none")
+    _, _, sweeps = make_searches(spec, sweep)
+    tried = []
+    for each in sweeps.values():
+        trials, _ = search(each, tmp_path / "results")
+        tried.append([trial.values for trial in trials])
+    assert tried[0] == tried[1] == tried[2]
+    assert tried[0][0] == {LR: 1e-3, DROPOUT: 0.2}
+    assert len(tried[0]) == 8
+
+
+def test_the_found_values_are_written_and_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file holds each arm's best trial; arms get their own values, or all of them the baseline's."""
+    spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=6, pruner="none")
+    assert run_tune(monkeypatch, tmp_path / "results", spec, sweep) == 0
+    ablation, arms = resolve(spec)
+    tuned = read_tuned(spec, ablation, arms)
+    assert list(tuned.arms) == list(arms)
+    for name, each in make_searches(spec, sweep)[2].items():
+        with existing_study(each, make_runtime(tmp_path / "results")) as study:
+            scores = {trial.number: trial.score for trial in study.trials()}
+        assert tuned.arms[name].score == max(filter(None, scores.values()))
+        assert scores[tuned.arms[name].trial] == tuned.arms[name].score
+    own = tuned_arms(arms, tuned)
+    shared = tuned_arms(arms, tuned, values_of="baseline")
+    for name, config in own.items():
+        assert config.optimizer.lr == tuned.arms[name].values[LR]
+        assert shared[name].optimizer.lr == tuned.arms[ablation.baseline].values[LR]
+    assert own["decoupled"].optimizer.name == "adamw"
+    assert own["longer"].epochs == 6
+
+
+def test_stale_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of the base, of an arm, or of the seeds, the file is an error that says what to do."""
+    spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=2)
+    run_tune(monkeypatch, tmp_path / "results", spec, sweep)
+    ablation, arms = resolve(spec, ("batch_size=32",))
+    with pytest.raises(SchemaError) as caught:
+        read_tuned(spec, ablation, arms)
+    assert len(caught.value.faults) == 3
+    assert "is stale: the arm's settings changed" in str(caught.value)
+    with pytest.raises(SchemaError, match="1000 is a seed of tuning"):
+        read_tuned(spec, *resolve(spec, ("seeds=[0, 1000]",)))
+    grown = write_ablation(tmp_path, {**ARMS, "wider": {"batch_size": 8}})
+    with pytest.raises(SchemaError, match=r"arms\.wider: is missing"):
+        read_tuned(grown, *resolve(grown))
+    tuned_path(spec).unlink()
+    with pytest.raises(SchemaError, match="no such file; `ablate tune"):
+        read_tuned(spec, ablation, arms)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "sweep", "message"),
+    [
+        ({"arms": {"faster": {LR: 0.1}}}, {}, "changes optimizer.lr, which the space of the search would change again"),
+        ({"seeds": [0, 1000]}, {}, "1000 is a seed of tuning"),
+        ({}, {"trials": None, "hours": 1.0}, "arms get equal trials"),
+        ({}, {"space": {**SPACE, "optimizer.momentum": {"uniform": [0, 0.9]}}}, "(in arm 'decoupled')"),
+    ],
+)
+def test_an_unfair_search_is_refused(
+    tmp_path: Path, ablation: dict[str, Any], sweep: dict[str, Any], message: str
+) -> None:
+    """An arm whose factor is searched, a shared seed, unequal budgets, a setting that an arm lacks: one clear fault."""
+    spec = write_ablation(tmp_path, **ablation)
+    with pytest.raises(SchemaError) as caught:
+        make_searches(spec, write_spec(tmp_path / "sweep", **sweep))
+    assert message in str(caught.value)
+
+
+def test_an_arm_without_a_result_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every trial of an arm fails, the exit status is 1 and no file is written; repaired, it goes on."""
+    spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=2)
+
+    def fails(config: dict[str, Any]) -> str | None:
+        return "bad configuration" if config["optimizer"]["name"] == "adamw" else None
+
+    assert run_tune(monkeypatch, tmp_path / "results", spec, sweep, fails=fails) == 1
+    assert not tuned_path(spec).exists()
+    assert run_tune(monkeypatch, tmp_path / "results", spec, sweep) == 0
+    assert load(tuned_path(spec)).data["arms"]["decoupled"]["score"] > 0
