@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ablations.resolve import resolve
-from ablations.spec import Ablation, find_specs
+from ablations.spec import Ablation, Seeds, find_specs
 from core.config import RunConfig
 from core.fingerprint import RECIPE, run_id
 from core.menu import build
@@ -120,15 +119,16 @@ def _with_added_seeds(plan: Plan, store: Path) -> Plan:
     rule = plan.ablation.rule
     if rule is None:
         return plan
-    counts = {}
-    for arm in plan.ablation.arms:
-        first = plan.of_arm(arm.name)[0]
-        more = itertools.takewhile(
-            lambda seed, first=first: folder(_at_seed(first, seed), store).record_path.exists(),
-            range(rule.min, rule.max),
-        )
-        counts[arm.name] = rule.min + len(list(more))
+    counts = {arm.name: _num_finished(plan.of_arm(arm.name)[0], rule, store) for arm in plan.ablation.arms}
     return grown(plan, counts)
+
+
+def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
+    """The seeds of an arm: the least that the rule asks for, and those finished beyond them without a gap."""
+    for seed in range(rule.min, rule.max):
+        if not folder(_at_seed(cell, seed), store).record_path.exists():
+            return seed
+    return rule.max
 
 
 def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -67,7 +68,7 @@ def _train(
     with closing(make_executor(runtime)) as executor:
         while True:
             chosen = jobs(_only(plan, arms, seeds) for plan in plans)
-            _prepare_data(plans, runtime)
+            _prepare(plans, runtime)
             outcome = drive(chosen, runtime, executor, Progress(), join=join)
             total.add(outcome)
             wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
@@ -87,9 +88,12 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
     return {name: counts for name, counts in found.items() if counts}
 
 
-def _prepare_data(plans: list[Plan], runtime: Runtime) -> None:
-    """Open every data set that a missing run needs, so that faults show and images are decoded before training."""
+def _prepare(plans: list[Plan], runtime: Runtime) -> None:
+    """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).record_path.exists()]
+    for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
+        if model.weights != "none":
+            import_module("core.models.weights").check_weights(model)
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
 

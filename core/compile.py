@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import RunConfig
+from core.measure import network_cost
 from core.runtime import Runtime
 
 WARM_UP_SECONDS = 60.0
@@ -29,8 +30,8 @@ class Choice:
     words: str
 
 
-def choose(config: RunConfig, num_steps: int, device: torch.device, runtime: Runtime) -> Choice:
-    """On or off as asked for; `auto` is on where `num_steps` on a CUDA device save more than the warm-up costs.
+def choose(config: RunConfig, num_images: int, device: torch.device, runtime: Runtime) -> Choice:
+    """On or off as asked for; `auto` is on where `num_images` on a CUDA device save more than the warm-up costs.
 
     It is a function of the config and the kind of device, so that the runs of an arm agree, resumed or not.
     """
@@ -38,14 +39,15 @@ def choose(config: RunConfig, num_steps: int, device: torch.device, runtime: Run
         return Choice(compiles=runtime.compile == "on", words=f"{runtime.compile}, as asked for")
     if device.type != "cuda":
         return Choice(compiles=False, words=f"off: saves next to nothing on {device.type}")
-    saved = num_steps * SAVED_SHARE * _flops_per_step(config) / EAGER_FLOPS
+    flops = 3.0 * network_cost(config, num_classes=1000)["flops_per_image"]  # backward costs twice the forward pass
+    saved = SAVED_SHARE * num_images * flops / EAGER_FLOPS
     pays = saved > WARM_UP_SECONDS
-    comparison = f"about {saved:.0f} s saved in {num_steps} steps, {WARM_UP_SECONDS:.0f} s of warm-up"
+    comparison = f"about {saved:.0f} s saved over {num_images} images, {WARM_UP_SECONDS:.0f} s of warm-up"
     return Choice(compiles=pays, words=f"{'on' if pays else 'off'}: {comparison}")
 
 
-def compile_backbone(backbone: nn.Module, config: RunConfig, runtime: Runtime) -> None:
-    """Compile the backbone's training pass for whole batches, in place, so that its state dict keeps its keys.
+def compile_backbone(backbone: nn.Module, num_images: int, runtime: Runtime) -> None:
+    """Compile the backbone's training pass for batches of `num_images`, in place, so that its state dict stays.
 
     The last batch of an epoch and the evaluation stay eager: each further shape would cost a warm-up of its own.
     Compiled code is kept below `runtime.cache` for other processes, and a backbone of the same shapes that is built
@@ -56,21 +58,8 @@ def compile_backbone(backbone: nn.Module, config: RunConfig, runtime: Runtime) -
     dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, 64)  # networks of one class, in one warm worker
     eager = backbone.forward
     compiled = torch.compile(eager, dynamic=False)
-    whole = _num_views(config) * -(-config.batch_size // config.accumulate)
 
     def forward(images: Tensor) -> Tensor:
-        return (compiled if backbone.training and len(images) == whole else eager)(images)
+        return (compiled if backbone.training and len(images) == num_images else eager)(images)
 
     backbone.forward = forward  # type: ignore[method-assign]
-
-
-def _flops_per_step(config: RunConfig) -> float:
-    """Forward and backward, which costs twice the forward pass."""
-    from core.measure import network_cost
-
-    forward = network_cost(config, num_classes=1000)["flops_per_image"]
-    return 3.0 * forward * config.batch_size * _num_views(config)
-
-
-def _num_views(config: RunConfig) -> int:
-    return 2 if config.loss.name == "contrastive" else 1

@@ -48,8 +48,9 @@ class Parts:
             return
         assert self.averaged.multi_avg_fn is not None
         pairs = list(zip(_values(self.averaged.module), _values(self.network), strict=True))
-        for group in ([p for p in pairs if p[0].is_floating_point()], [p for p in pairs if not p[0].is_floating_point()]):
-            ours, theirs = [pair[0] for pair in group], [pair[1] for pair in group]
+        for dtype in {ours.dtype for ours, _ in pairs}:
+            ours = [our for our, _ in pairs if our.dtype == dtype]
+            theirs = [their for our, their in pairs if our.dtype == dtype]
             if self.averaged.n_averaged == 0:
                 torch._foreach_copy_(ours, theirs)
             else:
@@ -89,16 +90,18 @@ def assemble(
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
     parameters = list(network.parameters())
-    compiling = choose(config, steps_per_epoch * config.epochs, device, runtime)
+    loss = build(config.loss)
+    num_images = loss.num_views * config.batch_size
+    compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     if compiling.compiles:
-        compile_backbone(network.backbone, config, runtime)
+        compile_backbone(network.backbone, num_images // config.accumulate, runtime)
     return Parts(
         network=network,
         averaged=averaged,
         optimizer=build(config.optimizer, parameters),
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
         schedule=build(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch),
-        loss=build(config.loss),
+        loss=loss,
         augment=build(config.augment, compile=device.type == "cuda" and runtime.compile != "off"),
         mix=build(config.mix),
         parameters=parameters,

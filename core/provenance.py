@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "numpy", "wandb", "optuna", "pillow", "pydantic")
+PACKAGES = ("torch", "torchvision", "numpy", "numba", "wandb", "optuna", "pillow", "pydantic")
 
 _SECRET_NAME = (
     r"(?:[\w.\-]*[_.\-])?(?:(?:api|access|private)?key|token|secret|pass(?:word|wd|phrase)?|credentials?|auth)"
@@ -56,7 +57,7 @@ def scrub_command(argv: list[str]) -> list[str]:
 def _of_process() -> dict[str, Any]:
     suite = Path(__file__).resolve().parent.parent
     return {
-        "command": scrub_command(sys.argv),
+        "command": scrub_command(shlex.split(os.environ.get("ABLATE_COMMAND", "")) or sys.argv),
         "git": _commit(Path.cwd()),
         "suite": _commit(suite),
         "packages": {"python": platform.python_version(), **_versions()},

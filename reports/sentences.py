@@ -39,8 +39,8 @@ def _each(rows: Rows, design: Design) -> Iterator[str]:
             yield f"{name} is {direction} accurate than {baseline} by {_size(row)} pp ({_interval(row)})."
         elif row.verdict == "equivalent":
             yield (
-                f"{name} and {baseline} are equivalent within ±{design.margin:g} pp: "
-                f"they differ by {_signed(row)} pp ({_interval(row)})."
+                f"{name} is equivalent to {baseline} within ±{design.margin:g} pp: "
+                f"the difference is {_signed(row)} pp ({_interval(row)})."
             )
         elif _excludes_zero(row):
             yield (
@@ -49,8 +49,8 @@ def _each(rows: Rows, design: Design) -> Iterator[str]:
             )
         else:
             yield (
-                f"{name} and {baseline} cannot be told apart: they differ by {_signed(row)} pp ({_interval(row)}), "
-                f"and a true difference below about {_detectable(row)} would likely have gone unseen."
+                f"{name} cannot be told apart from {baseline}: the difference is {_signed(row)} pp ({_interval(row)}), "
+                f"and a true one below about {_detectable(row)} would likely have gone unseen."
             )
 
 

@@ -10,7 +10,7 @@ from core.fingerprint import canonical
 from sweeps.space import Space, Values
 
 if TYPE_CHECKING:
-    from sweeps.spec import QMC, BruteForce, Grid
+    from sweeps.menu import QMC, BruteForce, Grid
     from sweeps.study import Study
 
 

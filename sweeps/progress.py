@@ -16,9 +16,9 @@ from sweeps.trial import DONE, Trial, best, count
 class Progress:
     """Trials done, pruned and failed, the best so far, time left."""
 
-    def __init__(self, out: TextIO = sys.stderr):
-        self.out = out
-        self.live = out.isatty()
+    def __init__(self, out: TextIO | None = None):
+        self.out = out or sys.stderr
+        self.live = self.out.isatty()
         self.begun = time.monotonic()
 
     def begin(self, sweep: Sweep, trials: list[Trial], num_workers: int) -> None:

@@ -12,109 +12,14 @@ from pydantic import BeforeValidator, Field
 
 from core import schema
 from core.config import RunConfig
-from core.menu import Entry, Frozen, tagged
+from core.menu import Frozen
 from core.schema import Document, Fault, SchemaError
+from sweeps.menu import EXHAUSTIVE, TPE, MedianPruner, Pruner, Sampler
 from sweeps.space import Space, Values, label, read_space
 
 SHIPPED = Path(__file__).parent
 FIRST_SEED = 1000
 """Trials train with seeds from here on; comparisons use 0, 1, 2, ..., so that no result is tuned on its own seed."""
-
-
-class TPE(Entry):
-    """Tree-structured Parzen estimator, multivariate (Bergstra et al. 2011; Falkner et al. 2018)."""
-
-    builds = "sweeps.study:tpe"
-    name: Literal["tpe"] = "tpe"
-    seed: int = Field(0, ge=0)
-    """Seed of the proposals."""
-    startup_trials: int = Field(10, ge=1)
-    """Random trials before the estimator is trusted."""
-
-
-class GP(Entry):
-    """Gaussian process with expected improvement (Optuna's GPSampler)."""
-
-    builds = "sweeps.study:gp"
-    name: Literal["gp"] = "gp"
-    seed: int = Field(0, ge=0)
-    """Seed of the proposals."""
-    startup_trials: int = Field(10, ge=1)
-    """Random trials before the process is fitted."""
-
-
-class Random(Entry):
-    """Independent draws (Bergstra and Bengio 2012)."""
-
-    builds = "sweeps.study:random"
-    name: Literal["random"] = "random"
-    seed: int = Field(0, ge=0)
-    """Seed of the proposals."""
-
-
-class QMC(Entry):
-    """A scrambled Sobol sequence, which fills the space more evenly than chance."""
-
-    builds = "sweeps.listed:qmc"
-    name: Literal["qmc"] = "qmc"
-    seed: int = Field(0, ge=0)
-    """Seed of the scrambling."""
-
-
-class Grid(Entry):
-    """Every combination once, in the order of the file; ranges are cut into their `points`."""
-
-    builds = "sweeps.listed:grid"
-    name: Literal["grid"] = "grid"
-
-
-class BruteForce(Entry):
-    """Every combination once, in a random order, so that any part of it is a fair sample."""
-
-    builds = "sweeps.listed:brute_force"
-    name: Literal["brute_force"] = "brute_force"
-    seed: int = Field(0, ge=0)
-    """Seed of the order."""
-
-
-class MedianPruner(Entry):
-    """Stops a trial whose best epoch so far is below the median of the others at that epoch."""
-
-    builds = "sweeps.study:median"
-    name: Literal["median"] = "median"
-    startup_trials: int = Field(5, ge=0)
-    """Finished trials before any is stopped."""
-    warmup_epochs: int = Field(1, ge=0)
-    """Epochs that every trial gets."""
-
-
-class HyperbandPruner(Entry):
-    """Successive halving at several strengths (Li et al. 2018)."""
-
-    builds = "sweeps.study:hyperband"
-    name: Literal["hyperband"] = "hyperband"
-    min_epochs: int = Field(1, ge=1)
-    """Epochs of the first rung."""
-    reduction: int = Field(3, ge=2)
-    """One in so many goes on to the next rung."""
-
-
-class WilcoxonPruner(Entry):
-    """Stops a trial whose seeds so far are significantly worse than those of the best trial, seed by seed."""
-
-    builds = "sweeps.study:wilcoxon"
-    name: Literal["wilcoxon"] = "wilcoxon"
-    p_threshold: float = Field(0.1, gt=0.0, lt=1.0)
-    """A smaller p-value stops more carefully."""
-    startup_seeds: int = Field(2, ge=0)
-    """Seeds that every trial gets."""
-
-
-class NoPruner(Entry):
-    """Every trial runs to its last epoch."""
-
-    builds = "sweeps.study:never"
-    name: Literal["none"] = "none"
 
 
 def _validation_only(metric: Any) -> Any:
@@ -147,9 +52,9 @@ class SweepSpec(Frozen):
     """Seeds per trial, whose scores are averaged."""
     metric: Metric = "val/accuracy"
     """What is improved, on validation images only."""
-    sampler: tagged(TPE, GP, Random, QMC, Grid, BruteForce) = TPE()  # type: ignore[valid-type]
+    sampler: Sampler = TPE()  # type: ignore[valid-type]
     """Who proposes the next values."""
-    pruner: tagged(MedianPruner, HyperbandPruner, WilcoxonPruner, NoPruner) = MedianPruner()  # type: ignore[valid-type]
+    pruner: Pruner = MedianPruner()  # type: ignore[valid-type]
     """Who stops a trial early."""
     project: str = "ablation-suite"
     """W&B project."""
@@ -180,7 +85,7 @@ class Sweep:
     @property
     def is_exhaustive(self) -> bool:
         """Whether the sampler visits a fixed set of combinations, each once."""
-        return self.spec.sampler.name in _EXHAUSTIVE
+        return self.spec.sampler.name in EXHAUSTIVE
 
     @property
     def maximize(self) -> bool:
@@ -266,7 +171,7 @@ def make_sweep(
         faults += _probe_faults(space, base, values)
     if faults:
         raise SchemaError(faults)
-    if spec.sampler.name in _EXHAUSTIVE:
+    if spec.sampler.name in EXHAUSTIVE:
         space.grid()
     return Sweep(
         name=name,
@@ -298,7 +203,6 @@ def own_values(space: Space, config: RunConfig) -> Values:
     return values
 
 
-_EXHAUSTIVE = ("grid", "brute_force")
 _NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,99}")
 
 
@@ -306,7 +210,7 @@ def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
     if not _NAME.fullmatch(spec.sweep):
         message = f"{spec.sweep!r} is no usable name: up to 100 characters, no slash, no leading dot or space"
         yield Fault(document.where(("sweep",)), "sweep", message)
-    if spec.trials is None and spec.hours is None and spec.sampler.name not in _EXHAUSTIVE:
+    if spec.trials is None and spec.hours is None and spec.sampler.name not in EXHAUSTIVE:
         yield Fault(document.where(()), "", "needs `trials:` or `hours:`")
     if spec.pruner.name == "wilcoxon" and spec.seeds < 2:
         yield Fault(document.where(("pruner",)), "pruner", "wilcoxon compares seeds; set `seeds:` to 2 or more")

@@ -111,10 +111,10 @@ def plain_errors(url: str | None, place: Path) -> Iterator[None]:
     shown = hide_password(url) if url else str(place)
     try:
         yield
-    except ArgumentError:
-        raise StorageError(f"storage {shown}: not a database URL such as sqlite:///study.db") from None
     except NoSuchModuleError:
         raise StorageError(f"storage {shown}: no such kind of database") from None
+    except ArgumentError:
+        raise StorageError("storage: what was given is no database URL such as sqlite:///study.db") from None
     except ImportError as error:
         raise StorageError(f"storage {shown}: its driver is not installed: {scrub(_cause(error), url)}") from None
     except (SQLAlchemyError, _internal_error()) as error:
@@ -126,7 +126,7 @@ def plain_errors(url: str | None, place: Path) -> Iterator[None]:
 
 
 def hide_password(url: str) -> str:
-    """The URL with `***` for its password, whether it parses or not."""
+    """A URL with `***` for its password."""
     return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,18 +17,18 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartb
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from core.config import leaves
-from core.fingerprint import RECIPE, canonical
+from core.fingerprint import canonical
 from core.menu import build
+from sweeps.identity import StudyMismatch, differences, identity
 from sweeps.space import Parameter, Values
 from sweeps.storage import JournalLock, Owner, StorageError, repair_journal
 from sweeps.trial import DONE, Outcome, Trial
 
 if TYPE_CHECKING:
-    from sweeps import spec
+    from sweeps import menu
     from sweeps.spec import Sweep
 
-__all__ = ["StorageInternalError", "Study", "StudyMismatch", "open_storage"]
+__all__ = ["StorageInternalError", "Study", "open_storage"]
 
 HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 90
@@ -36,10 +36,6 @@ GRACE_SECONDS = 90
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-
-
-class StudyMismatch(ValueError):
-    """The study of this name belongs to another sweep."""
 
 
 def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> BaseStorage:
@@ -81,7 +77,7 @@ class Study:
                 raise StorageError(f"study '{sweep.name}': no such study yet; `ablate sweep SPEC` begins it") from None
             optuna.create_study(study_name=sweep.name, storage=storage, direction=direction, load_if_exists=True)
             self.study = optuna.load_study(study_name=sweep.name, storage=storage, pruner=_NO_PRUNER)
-        self._check(direction, _identity(sweep, data_fingerprint))
+        self._check(direction, identity(sweep, data_fingerprint))
         self.pruner = build(sweep.spec.pruner, sweep)
         self.last_beat = 0.0
         if owner is not None:
@@ -182,22 +178,22 @@ class Study:
         always = sorted(set.intersection(*complete))
         return optuna.importance.get_param_importances(self.study, params=always) if always else {}
 
-    def _check(self, direction: str, identity: dict[str, Any]) -> None:
+    def _check(self, direction: str, wanted: dict[str, Any]) -> None:
         ours = self.study.direction.name.lower()
         known = self.study.user_attrs.get("identity")
         if known is None:
             if self.study.get_trials(deepcopy=False):
                 raise StudyMismatch(f"study '{self.sweep.name}' exists in this storage, and no sweep of ours made it")
             if ours == direction and self.owner is not None:
-                self.study.set_user_attr("identity", identity)
+                self.study.set_user_attr("identity", wanted)
                 self.study.set_user_attr("optuna", optuna.__version__)
-            known = identity
-        differences = list(_differences(known, identity))
+            known = wanted
+        changes = list(differences(known, wanted))
         if ours != direction:
-            differences.append(f"it is to {ours} its metric, and the sweep is to {direction} {self.sweep.spec.metric}")
-        if differences:
+            changes.append(f"it is to {ours} its metric, and the sweep is to {direction} {self.sweep.spec.metric}")
+        if changes:
             hint = "give this one another name (sweep=NAME), or remove the old study"
-            lines = [f"study '{self.sweep.name}' belongs to another sweep: {each}" for each in differences]
+            lines = [f"study '{self.sweep.name}' belongs to another sweep: {each}" for each in changes]
             raise StudyMismatch("\n".join([*lines, hint]))
 
     def _enqueue(self) -> None:
@@ -241,7 +237,7 @@ class Study:
         return self.storage.get_trial(self._id(number))
 
 
-def tpe(entry: spec.TPE, study: Study, number: int, fixed: Values) -> Values:
+def tpe(entry: menu.TPE, study: Study, number: int, fixed: Values) -> Values:
     conditional = any(each.when for each in study.sweep.space.parameters)
     sampler = optuna.samplers.TPESampler(
         seed=study.key(entry.seed, number), n_startup_trials=entry.startup_trials, multivariate=True, group=conditional
@@ -249,32 +245,32 @@ def tpe(entry: spec.TPE, study: Study, number: int, fixed: Values) -> Values:
     return study.sample(sampler, number, fixed)
 
 
-def gp(entry: spec.GP, study: Study, number: int, fixed: Values) -> Values:
+def gp(entry: menu.GP, study: Study, number: int, fixed: Values) -> Values:
     sampler = optuna.samplers.GPSampler(
         seed=study.key(entry.seed, number), n_startup_trials=entry.startup_trials, warn_independent_sampling=False
     )
     return study.sample(sampler, number, fixed)
 
 
-def random(entry: spec.Random, study: Study, number: int, fixed: Values) -> Values:
+def random(entry: menu.Random, study: Study, number: int, fixed: Values) -> Values:
     return study.sample(optuna.samplers.RandomSampler(seed=study.key(entry.seed, number)), number, fixed)
 
 
-def median(entry: spec.MedianPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+def median(entry: menu.MedianPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=entry.startup_trials, n_warmup_steps=entry.warmup_epochs)
 
 
-def hyperband(entry: spec.HyperbandPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+def hyperband(entry: menu.HyperbandPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
     return optuna.pruners.HyperbandPruner(
         min_resource=entry.min_epochs, max_resource=sweep.config.epochs, reduction_factor=entry.reduction
     )
 
 
-def wilcoxon(entry: spec.WilcoxonPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+def wilcoxon(entry: menu.WilcoxonPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
     return optuna.pruners.WilcoxonPruner(p_threshold=entry.p_threshold, n_startup_steps=entry.startup_seeds)
 
 
-def never(entry: spec.NoPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+def never(entry: menu.NoPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
     return _NO_PRUNER
 
 
@@ -287,28 +283,6 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.kind == "int":
         return IntDistribution(int(parameter.low), int(parameter.high))
     return FloatDistribution(parameter.low, parameter.high, log=parameter.kind == "log")
-
-
-def _identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
-    """What a study belongs to: all that its scores and proposals depend on, but not how many trials there are."""
-    return {
-        "base": sweep.config.model_dump(mode="json", exclude={"seed"}),
-        "data": data_fingerprint,
-        "recipe": RECIPE,
-        "space": sweep.space.source.data,
-        "metric": sweep.spec.metric,
-        "seeds": list(sweep.seeds),
-        "sampler": sweep.spec.sampler.model_dump(mode="json"),
-        "pruner": sweep.spec.pruner.model_dump(mode="json"),
-        "stream": sweep.stream,
-    }
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    theirs, ours = dict(leaves(old)), dict(leaves(new))
-    for path in dict.fromkeys([*theirs, *ours]):
-        if theirs.get(path) != ours.get(path):
-            yield f"{path} was {theirs.get(path)} and is now {ours.get(path)}"
 
 
 _OUTCOMES: dict[TrialState, Outcome] = {

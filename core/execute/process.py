@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
@@ -85,7 +86,11 @@ class _Worker:
         log = Path(runtime.results) / "logs" / f"worker-{number}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        environment = {**os.environ, "ABLATE_RUNTIME": runtime.model_dump_json()}
+        environment = {
+            **os.environ,
+            "ABLATE_RUNTIME": runtime.model_dump_json(),
+            "ABLATE_COMMAND": shlex.join(sys.argv),
+        }
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(runtime.threads)
         with open(log, "wb") as errors:

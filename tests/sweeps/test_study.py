@@ -11,9 +11,9 @@ import pytest
 
 from core.fingerprint import run_id
 from core.store import RunFolder
+from sweeps.identity import StudyMismatch
 from sweeps.session import existing_study, journal_path
 from sweeps.storage import StorageError, SweepBusy
-from sweeps.study import StudyMismatch
 from sweeps.trial import best, count
 from tests.sweeps.fake import SPACE, Fake, make_fake_sweep, make_runtime, score, search
 

@@ -1,0 +1,37 @@
+"""Does this study belong to this sweep? It does where all that its scores and proposals depend on is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.config import leaves
+from core.fingerprint import RECIPE
+from sweeps.spec import Sweep
+
+
+class StudyMismatch(ValueError):
+    """The study of this name belongs to another sweep."""
+
+
+def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
+    """What a study belongs to: whatever moves a score or a proposal, so not the number of trials."""
+    return {
+        "base": sweep.config.model_dump(mode="json", exclude={"seed"}),
+        "data": data_fingerprint,
+        "recipe": RECIPE,
+        "space": sweep.space.source.data,
+        "metric": sweep.spec.metric,
+        "seeds": list(sweep.seeds),
+        "sampler": sweep.spec.sampler.model_dump(mode="json"),
+        "pruner": sweep.spec.pruner.model_dump(mode="json"),
+        "stream": sweep.stream,
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What has changed between two identities, one line for each."""
+    theirs, ours = dict(leaves(old)), dict(leaves(new))
+    for path in dict.fromkeys([*theirs, *ours]):
+        if theirs.get(path) != ours.get(path):
+            yield f"{path} was {theirs.get(path)} and is now {ours.get(path)}"

@@ -1,0 +1,111 @@
+"""Which samplers and pruners are there? Menu, free of Optuna."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.menu import Entry, tagged
+
+
+class TPE(Entry):
+    """Tree-structured Parzen estimator, multivariate (Bergstra et al. 2011; Falkner et al. 2018)."""
+
+    builds = "sweeps.study:tpe"
+    name: Literal["tpe"] = "tpe"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+    startup_trials: int = Field(10, ge=1)
+    """Random trials before the estimator is trusted."""
+
+
+class GP(Entry):
+    """Gaussian process with expected improvement (Optuna's GPSampler)."""
+
+    builds = "sweeps.study:gp"
+    name: Literal["gp"] = "gp"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+    startup_trials: int = Field(10, ge=1)
+    """Random trials before the process is fitted."""
+
+
+class Random(Entry):
+    """Independent draws (Bergstra and Bengio 2012)."""
+
+    builds = "sweeps.study:random"
+    name: Literal["random"] = "random"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+
+
+class QMC(Entry):
+    """A scrambled Sobol sequence, which fills the space more evenly than chance."""
+
+    builds = "sweeps.listed:qmc"
+    name: Literal["qmc"] = "qmc"
+    seed: int = Field(0, ge=0)
+    """Seed of the scrambling."""
+
+
+class Grid(Entry):
+    """Every combination once, in the order of the file; ranges are cut into their `points`."""
+
+    builds = "sweeps.listed:grid"
+    name: Literal["grid"] = "grid"
+
+
+class BruteForce(Entry):
+    """Every combination once, in a random order, so that any part of it is a fair sample."""
+
+    builds = "sweeps.listed:brute_force"
+    name: Literal["brute_force"] = "brute_force"
+    seed: int = Field(0, ge=0)
+    """Seed of the order."""
+
+
+class MedianPruner(Entry):
+    """Stops a trial whose best epoch so far is below the median of the others at that epoch."""
+
+    builds = "sweeps.study:median"
+    name: Literal["median"] = "median"
+    startup_trials: int = Field(5, ge=0)
+    """Finished trials before any is stopped."""
+    warmup_epochs: int = Field(1, ge=0)
+    """Epochs that every trial gets."""
+
+
+class HyperbandPruner(Entry):
+    """Successive halving at several strengths (Li et al. 2018)."""
+
+    builds = "sweeps.study:hyperband"
+    name: Literal["hyperband"] = "hyperband"
+    min_epochs: int = Field(1, ge=1)
+    """Epochs of the first rung."""
+    reduction: int = Field(3, ge=2)
+    """One in so many goes on to the next rung."""
+
+
+class WilcoxonPruner(Entry):
+    """Stops a trial whose seeds so far are significantly worse than those of the best trial, seed by seed."""
+
+    builds = "sweeps.study:wilcoxon"
+    name: Literal["wilcoxon"] = "wilcoxon"
+    p_threshold: float = Field(0.1, gt=0.0, lt=1.0)
+    """A smaller p-value stops more carefully."""
+    startup_seeds: int = Field(2, ge=0)
+    """Seeds that every trial gets."""
+
+
+class NoPruner(Entry):
+    """Every trial runs to its last epoch."""
+
+    builds = "sweeps.study:never"
+    name: Literal["none"] = "none"
+
+
+EXHAUSTIVE = ("grid", "brute_force")
+"""Samplers that visit a fixed set of combinations, each once."""
+Sampler = tagged(TPE, GP, Random, QMC, Grid, BruteForce)
+Pruner = tagged(MedianPruner, HyperbandPruner, WilcoxonPruner, NoPruner)
