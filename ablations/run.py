@@ -20,6 +20,8 @@ from core.execute import make_executor
 from core.menu import build
 from core.runtime import Runtime
 from core.schema import Fault, SchemaError
+from core.store import RunFolder
+from core.tracker_publisher import unpublished
 from core.tracking import check_tracker
 
 
@@ -54,6 +56,9 @@ def run(
         click.echo(f"\nstopped; finished runs are kept, and `{words_again}` goes on from here", err=True)
         raise
     _summarise(outcome, as_json)
+    trained = [RunFolder(runtime.store / name) for name in outcome.finished]
+    if warning := unpublished(trained):
+        click.echo(warning, err=True)
     if with_report:
         for path in later("write_reports")(plans, runtime, Path(runtime.results) / "report"):
             click.echo(f"report: {path}")

@@ -57,7 +57,7 @@ def predict(words: tuple[str, ...], output: str, proba: bool, results: str | Non
     RUN is the beginning of a run's id or its folder, IMAGES a folder (with all below it) or single files. The table has
     the columns image_name (no extension) and pred_label (the class's own name).
     """
-    settings = {"results": results, "device": device}
+    settings = {"results": results, "device": device, "threads": parallel.cores()}
     given = {key: value for key, value in settings.items() if value is not None}
     runtime = validate(Runtime, Document(data=given, source="command line"))
     folders, images = _sort_words(words, runtime)

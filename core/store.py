@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from core.ledger import Ledger
 
@@ -89,10 +89,8 @@ class RunFolder:
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
         with open(self.path / "lock", "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy(f"run {self.run_id} is being trained by another process") from None
+            if not _lock(lock):
+                raise Busy(f"run {self.run_id} is being trained by another process")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
             attempt.mkdir(parents=True)
             write_json(attempt / "claim.json", {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()})
@@ -124,6 +122,17 @@ class RunFolder:
         except FileNotFoundError:
             return False
         return False
+
+
+def _lock(file: IO[str]) -> bool:
+    """Take a lock; tried for a moment, since whoever reads the status holds it for an instant."""
+    for _ in range(20):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.01)
+    return False
 
 
 def run_folders(store: Path) -> list[RunFolder]:

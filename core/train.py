@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def train(
     prepare(runtime, config.precision)
     reset_peak_memory(device)
     train_split, val_split = dataset.splits["train"], dataset.splits["val"]
-    num_steps = len(_batches(np.arange(len(train_split)), config.batch_size))
+    num_steps = num_steps_of(config, len(train_split))
     parts = assemble(
         config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
     )
@@ -175,6 +176,17 @@ def step(
     parts.update_average()
 
 
+def num_steps_of(config: RunConfig, num_images: int) -> int:
+    """Optimizer steps of one epoch over that many training images."""
+    return len(_batches(np.arange(num_images), config.batch_size))
+
+
+def views_of(config: RunConfig, loss: Any, labels: np.ndarray, epoch: int) -> list[np.ndarray]:
+    """The image indices of each batch of an epoch: the first views (N,), then their partners where there are any."""
+    batches = _batches(streams.order(config.seed, epoch, len(labels)), config.batch_size)
+    return _with_partners(batches, loss.partners(labels, config.seed, epoch))
+
+
 def best_path(folder: RunFolder, epoch: int) -> Path:
     """Where the weights of the best epoch lie."""
     return folder.path / f"best-{epoch:04d}.pt"
@@ -183,9 +195,7 @@ def best_path(folder: RunFolder, epoch: int) -> Path:
 class _Saver:
     """Saves the run after an epoch, every few minutes inside one, and when it is asked to stop."""
 
-    def __init__(
-        self, folder: RunFolder, parts: Parts, position: Position, runtime: Runtime, stop: Callable[[], bool]
-    ):
+    def __init__(self, folder: RunFolder, parts: Parts, position: Position, runtime: Runtime, stop: Callable[[], bool]):
         self.folder, self.parts, self.position, self.stop = folder, parts, position, stop
         self.seconds = 60.0 * runtime.checkpoint_minutes
         self.last = time.monotonic()

@@ -13,6 +13,7 @@ from ablations.plan import Plan, make_plans
 from core import options
 from core.runtime import Runtime
 from core.store import find_run
+from core.tracking import log_report
 from reports.build import build_report
 from reports.check import check_reports
 from reports.compare import compare_runs, comparison_json, comparison_text
@@ -21,9 +22,10 @@ from reports.compare import compare_runs, comparison_json, comparison_text
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
 @click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
+@click.option("--publish", is_flag=True, help="Log tables and figures to W&B, one run of job type `report` each.")
 @click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
 @options.folders
-def report(words: tuple[str, ...], out: str | None, checked: str | None, runtime: Runtime) -> int:
+def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, runtime: Runtime) -> int:
     """Write tables, curves and pages from finished runs; nothing is trained.
 
     With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
@@ -34,8 +36,11 @@ def report(words: tuple[str, ...], out: str | None, checked: str | None, runtime
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
     specs, overrides = options.split_words(words)
     plans = make_plans(specs, runtime, overrides)
-    for path in write_reports(plans, runtime, Path(out) if out else Path(runtime.results) / "report"):
+    folder = Path(out) if out else Path(runtime.results) / "report"
+    for path in write_reports(plans, runtime, folder):
         click.echo(f"report: {path}")
+    for ablation in [plan.ablation for plan in plans] if publish else []:
+        click.echo(log_report(runtime, ablation.project, ablation.ablation, folder / ablation.ablation))
     return 0
 
 

@@ -232,3 +232,29 @@ def _number(row: Row, key: str, default: float = float("nan")) -> float:
     return default if value is None else float(value)
 
 
+
+
+def render(drawings: Mapping[str, Callable[[], Figure | None]]) -> dict[str, bytes]:
+    """File name -> content of figures that another module draws; they are drawn and saved in the style of the house."""
+    with matplotlib.rc_context(_STYLE):
+        figures = {name: draw() for name, draw in drawings.items()}
+        return {
+            f"{name}.{format}": _save(figure, format)
+            for name, figure in figures.items()
+            if figure is not None
+            for format in FORMATS
+        }
+
+
+def empty_figure(width: float, height: float, **margins: float) -> Figure:
+    """A figure without axes, for `render`; sizes and margins (left, right, bottom, top) in inches."""
+    return _figure(width, height, **margins)
+
+
+SHADES = "viridis"
+"""The colours of a quantity that has no middle."""
+
+
+def shades(shares: Any) -> list[Any]:
+    """The colours at shares in [0, 1] of a quantity."""
+    return list(matplotlib.colormaps[SHADES](shares))

@@ -13,22 +13,23 @@ Labels = NDArray[np.int64]
 
 
 def top_5(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The share of images whose label is among the five most probable classes; 1 where there are no more than five."""
-    from sklearn.metrics import top_k_accuracy_score
+    """The share of images whose label is among the five most probable classes; 1 where there are no more than five.
 
+    Of equal probabilities the later class counts as the more probable one, as in scikit-learn.
+    """
     probabilities, labels = _checked(probabilities, labels)
-    num_classes = probabilities.shape[1]
-    if num_classes <= 5:
+    if probabilities.shape[1] <= 5:
         return 1.0
-    return float(top_k_accuracy_score(labels, probabilities, k=5, labels=np.arange(num_classes)))
+    best = np.argsort(probabilities, axis=1, kind="stable")[:, -5:]  # N 5
+    return float((best == labels[:, None]).any(axis=1).mean())
 
 
 def macro_f1(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """The mean of the classes' F1 scores, over the classes that occur among the labels or the predictions."""
-    from sklearn.metrics import f1_score
-
-    probabilities, labels = _checked(probabilities, labels)
-    return float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0))
+    counts = confusion(probabilities, labels)
+    occurrences = counts.sum(axis=0) + counts.sum(axis=1)  # K; F1 = 2 TP / (2 TP + FP + FN)
+    occurs = occurrences > 0
+    return float((2 * counts.diagonal()[occurs] / occurrences[occurs]).mean())
 
 
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, num_bins: int = 15) -> float:
@@ -53,10 +54,10 @@ def class_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
 
 def confusion(probabilities: ArrayLike, labels: ArrayLike) -> Labels:
     """How many images of each class (row) were taken for each class (column): (K, K) counts."""
-    from sklearn.metrics import confusion_matrix
-
     probabilities, labels = _checked(probabilities, labels)
-    return confusion_matrix(labels, probabilities.argmax(axis=1), labels=np.arange(probabilities.shape[1]))
+    num_classes = probabilities.shape[1]
+    pairs = labels * num_classes + probabilities.argmax(axis=1)  # N
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Array, Labels]:

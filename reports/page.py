@@ -30,7 +30,7 @@ def report_html(analysis: Analysis, figures: Mapping[str, bytes], images: Images
         **_common(analysis),
         inks=_inks(analysis),
         data=_script_json(_chart_data(analysis)),
-        still={name: _data_uri(content, "image/svg+xml") for name, content in stills.items()},
+        still={name: data_uri(content, "image/svg+xml") for name, content in stills.items()},
         thumbnails=_thumbnails(analysis, images),
         tint=_tint,
     )
@@ -49,6 +49,16 @@ def index_html(analyses: Sequence[Analysis]) -> str:
 def index_markdown(analyses: Sequence[Analysis]) -> str:
     """The index as text."""
     return _ENVIRONMENT.get_template("index.md").render(analyses=analyses)
+
+
+def rendered(template: str, **context: Any) -> str:
+    """A page of another module, from a template of this folder."""
+    return _ENVIRONMENT.get_template(template).render(**context)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """A file as the source of an image inside a page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _common(analysis: Analysis) -> dict[str, Any]:
@@ -91,12 +101,8 @@ def _thumbnails(analysis: Analysis, images: Images | None) -> dict[str, str]:
         name = str(row.values["image"])
         content = images(analysis.split, name) if images else None
         if content:
-            found[name] = _data_uri(content, "image/jpeg" if content.startswith(b"\xff\xd8") else "image/png")
+            found[name] = data_uri(content, "image/jpeg" if content.startswith(b"\xff\xd8") else "image/png")
     return found
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _script_json(data: Any) -> Markup:

@@ -29,7 +29,7 @@ EVERYTHING = {
     "epochs": 3,
 }
 """Every stream, the schedule, the moving average: whatever a resume could lose."""
-SCALED = {"mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 3}
+SCALED = {"mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 2}
 
 
 def events(folder):
@@ -90,8 +90,8 @@ def stopping_after(num_steps):
 
 def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_folder, runtime, whole, same):
     """This process, after other runs, and `python -m core.execute.worker`, which has seen nothing else."""
-    config = make_config(EVERYTHING)
-    work(make_folder(make_config(SCALED), "before"), runtime, Datasets())
+    config = make_config(EVERYTHING, epochs=2)
+    work(make_folder(make_config(SCALED, epochs=1), "before"), runtime, Datasets())
     expected = whole(config)
     folder = make_folder(config)
     environment = {**os.environ, "ABLATE_RUNTIME": runtime.model_dump_json(), "OMP_NUM_THREADS": "1"}
@@ -189,7 +189,7 @@ def few(split):
 
 def test_sigterm_saves_and_ends_with_75_in_seconds(make_config, make_folder, runtime, worker, kill_when, whole, same):
     """The checkpoint is of the very step, and the next attempt goes on from it to the same end."""
-    config = make_config(EVERYTHING, epochs=8)
+    config = make_config(EVERYTHING, epochs=5)
     folder = make_folder(config)
     process = worker.start(folder, runtime)
     kill_when(process, lambda: len(folder.ledger.history()) >= 2, signal.SIGTERM)

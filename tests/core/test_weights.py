@@ -63,7 +63,7 @@ def published_as(url, monkeypatch):
 
 
 def cached(folder: Path, pretrained, monkeypatch) -> Path:
-    """The network's values in torch's cache, under a name that holds the beginning of their hash, as torchvision's do."""
+    """The network's values in torch's cache, under a name with the beginning of their hash, as torchvision's have."""
     path = folder / "new.pth"
     torch.save(pretrained.state_dict(), path)
     path = path.rename(folder / f"resnet18-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -47,7 +46,7 @@ def test_a_sweep_tells_how_it_goes_and_what_it_found(tmp_path: Path, ablate: Abl
     assert status == 0
     assert sum(line.startswith("trial ") for line in err.splitlines()) == 15
     assert "[15/15 done" in err
-    assert "fake: 12 complete, 3 pruned" in out or " complete, " in out
+    assert out.startswith("fake: 13 complete, 2 pruned\nbest: trial 13, val/accuracy 0.9190\n")
     assert "make it again: ablate reproduce " in out
     assert "optuna-dashboard" in out
     status, again, err = ablate(str(write_spec(tmp_path)))
@@ -89,7 +88,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, ablate: A
 
 def test_when_all_trials_fail_the_reasons_are_counted(tmp_path: Path, ablate: Ablate) -> None:
     """Exit status 1, and each reason once with its number."""
-    status, out, err = ablate(str(write_spec(tmp_path, trials=3)), fails=lambda config: "no such data")
+    status, _, err = ablate(str(write_spec(tmp_path, trials=3)), fails=lambda config: "no such data")
     assert status == 1
     assert "every trial failed:" in err
     assert "3 failed: no such data" in err
@@ -101,7 +100,7 @@ def test_when_all_trials_fail_the_reasons_are_counted(tmp_path: Path, ablate: Ab
         (["metric=test/accuracy"], "would choose by the test images"),
         (["space={}"], "names nothing to search"),
         (["space.optimizer.lr={log: [0, 1]}"], "starts above zero"),
-        (["--storage", "nonsense"], "not a database URL"),
+        (["--storage", "nonsense"], "no database URL"),
         (["--storage", "sqlite:////nonexistent/folder/study.db"], "unable to open database file"),
         (["--storage", "oracle2://a:b@c/d"], "no such kind of database"),
     ],
@@ -118,14 +117,11 @@ def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, ablate: Ablate, wo
 def test_a_password_is_never_printed(tmp_path: Path, ablate: Ablate) -> None:
     """Whatever is wrong with the URL, its password stands in no message."""
     spec = str(write_spec(tmp_path))
-    for url in (
-        "postgresql://me:s3cr%40t@localhost:1/db",
-        "mysql+pymysql://me:s3cr%40t@localhost:1/db",
-        "x:s3cr%40t@y",
-    ):
-        status, out, err = ablate(spec, "--storage", url)
+    for kind in ("postgresql://me", "mysql+pymysql://me", "oracle2://me", "x"):
+        status, out, err = ablate(spec, "--storage", f"{kind}:s3cr%40t@localhost:1/db")
         assert status == 2
-        assert "s3cr" not in out + err.replace("x:s3cr%40t@y", "")
+        assert len(err.splitlines()) == 1
+        assert "s3cr" not in out + err
 
 
 def test_a_locked_database_is_one_line(tmp_path: Path, ablate: Ablate) -> None:
@@ -149,10 +145,13 @@ def test_results_that_cannot_be_written_are_one_line(tmp_path: Path, ablate: Abl
     assert len(err.splitlines()) == 1
 
 
-def test_help_and_faults_import_neither_optuna_nor_torch(tmp_path: Path) -> None:
+def test_help_imports_neither_optuna_nor_torch() -> None:
     """`ablate --help` is instant because a verb's code is loaded when the verb runs."""
-    code = (
-        "import sys; import ablations.cli as c; sys.argv=['ablate','--help']\ntry: c.main()\nexcept SystemExit: pass\n"
-    )
-    code += "assert not {'optuna', 'torch', 'sqlalchemy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env={**os.environ})
+    code = """
+import sys, contextlib, ablations.cli
+sys.argv = ["ablate", "--help"]
+with contextlib.suppress(SystemExit):
+    ablations.cli.main()
+assert not {"optuna", "torch", "sqlalchemy"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,150 @@
+"""How long will the grid take, and how much memory? From a few steps of every arm, timed side by side as runs are."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablations.plan import Cell, Plan, folder
+from core.config import RunConfig
+from core.execute.process import num_jobs
+from core.runtime import Runtime
+
+RUN_SECONDS = 0.15
+"""What a run of a warm worker takes beside all that is timed: claim, record, tracker, folders."""
+SAVES_PER_EPOCH = 1.2
+"""A checkpoint after every epoch; where the epoch is the best so far, the weights alone too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """The missing runs of one network and recipe, and what one of them takes."""
+
+    name: str
+    num_runs: int
+    run_seconds: float
+    step_seconds: float
+    memory_bytes: int
+
+
+def forecast(plans: Sequence[Plan], runtime: Runtime) -> dict[str, Any]:
+    """Time every distinct arm of the missing runs, and add up: `text` for people, and the numbers behind it.
+
+    As many processes as the grid would have measure at the same time, so that they slow each other as runs do.
+    """
+    groups = _distinct(_missing(plans, runtime))
+    num_runs = sum(len(cells) for cells in groups)
+    if not num_runs:
+        return {"text": "nothing to forecast: every run is finished", "seconds": 0.0, "workers": 0, "arms": []}
+    workers = min(num_runs, num_jobs(runtime))
+    start_up, measured = _measure([cells[0].config for cells in groups], workers, runtime)
+    arms = [
+        Arm(
+            name=cells[0].arm,
+            num_runs=len(cells),
+            run_seconds=run_seconds(timing, cells[0].config.epochs),
+            step_seconds=timing["step"],
+            memory_bytes=int(timing["memory"]),
+        )
+        for cells, timing in zip(groups, measured, strict=True)
+    ]
+    taken = {cell.run_id: arm.run_seconds for arm, cells in zip(arms, groups, strict=True) for cell in cells}
+    seconds = start_up + makespan([taken[cell.run_id] for cell in _missing(plans, runtime)], workers)
+    memory = sum(heapq.nlargest(workers, (arm.memory_bytes for arm in arms for _ in range(arm.num_runs))))
+    return {
+        "text": _text(arms, seconds, start_up, workers, memory),
+        "seconds": seconds,
+        "start_up_seconds": start_up,
+        "workers": workers,
+        "memory_bytes": memory,
+        "arms": [vars(arm) for arm in arms],
+    }
+
+
+def run_seconds(timing: dict[str, float], epochs: int) -> float:
+    """A whole run from its parts: steps, a validation and checkpoints per epoch, and the evaluation at its end.
+
+    At the end, the kept weights see both splits, and the last ones the test images.
+    """
+    epoch = timing["num_steps"] * timing["step"] + timing["evaluate"] + SAVES_PER_EPOCH * timing["save"]
+    return RUN_SECONDS + timing["begin"] + epochs * epoch + timing["evaluate"] + 2 * timing["test"]
+
+
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """When the last run ends, where each in its order goes to the worker that is free first."""
+    ends = [0.0] * workers
+    for each in seconds:
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
+
+
+def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
+    """The cells to train, in the order of the grid, each run once."""
+    cells = {cell.run_id: cell for plan in plans for cell in reversed(plan.cells)}
+    order = dict.fromkeys(cell.run_id for plan in plans for cell in plan.cells)
+    return [cells[name] for name in order if not folder(cells[name], runtime.store).record_path.exists()]
+
+
+def _distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells of each config, whatever their seed."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.config.model_copy(update={"seed": 0}).model_dump_json(), []).append(cell)
+    return list(groups.values())
+
+
+def _measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
+    """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
+    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": [each.model_dump(mode="json") for each in configs]})
+    threads = str(runtime.threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    begun = time.time()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "core.probe"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )
+        for _ in range(workers)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(order + "\n")
+        process.stdin.flush()
+    answers = [_answer(process) for process in processes]
+    start_up = statistics.median(answer["ready"] - begun for answer in answers)
+    timings = zip(*(answer["timings"] for answer in answers), strict=True)
+    return start_up, [{key: statistics.median(each[key] for each in group) for key in group[0]} for group in timings]
+
+
+def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the timing ended with exit status {process.returncode}; its error stands above")
+    return json.loads(output.splitlines()[-1])
+
+
+def _text(arms: list[Arm], seconds: float, start_up: float, workers: int, memory: int) -> str:
+    width = max(len(arm.name) for arm in arms)
+    lines = [
+        f"  {arm.name:{width}}  {arm.num_runs} runs of {duration(arm.run_seconds)}, "
+        f"{1000 * arm.step_seconds:.1f} ms a step, {arm.memory_bytes / 2**30:.1f} GiB"
+        for arm in arms
+    ]
+    side = f"{workers} side by side" if workers > 1 else "one after the other"
+    total = f"forecast: {duration(seconds)}, {side}, {memory / 2**30:.1f} GiB together (start-up {start_up:.0f} s)"
+    return "\n".join([*lines, total])
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever is read most easily."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

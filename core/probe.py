@@ -1,0 +1,147 @@
+"""How long does a step of this run take here? Timed in warm worker-like processes, on the run's own data.
+
+`python -m core.probe` takes configs and a runtime as JSON from its input, and answers in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core import checkpoint, streams
+from core.config import RunConfig
+from core.data.dataset import Dataset
+from core.device import peak_memory_bytes, pick_device, prepare, reset_peak_memory
+from core.evaluate import predict_logits
+from core.feed import make_feed
+from core.menu import build
+from core.parts import assemble
+from core.runtime import Runtime
+from core.schema import Document, validate
+from core.train import num_steps_of, step, views_of
+
+LEAST_STEPS = 3
+EVALUATED_BATCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What the parts of a run take, in seconds, and the most memory in bytes."""
+
+    num_steps: int
+    """Training steps of an epoch."""
+    step: float
+    """One training step: the median."""
+    begin: float
+    """Building the network, and what the first steps take beyond others: compilation."""
+    evaluate: float
+    """One validation."""
+    test: float
+    """One pass over the test images; 0 where there are none."""
+    save: float
+    """One checkpoint, synced and verified."""
+    memory: int
+
+
+def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: float = 1.0) -> Timing:
+    """Time training steps for about `seconds` after two steps of warm-up, then an evaluation and a checkpoint.
+
+    The network that is trained here is thrown away.
+    """
+    device = pick_device(runtime)
+    prepare(runtime, config.precision)
+    reset_peak_memory(device)
+    train, val, test = (dataset.splits.get(name) for name in ("train", "val", "test"))
+    assert train is not None
+    assert val is not None
+    assert train.labels is not None
+    begin = time.perf_counter()
+    num_steps = num_steps_of(config, len(train))
+    parts = assemble(
+        config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
+    )
+    feed = make_feed(train.images, device)
+    draws = parts.augment.draw(config.seed, 1, len(train)).to(device)
+    labels = torch.from_numpy(train.labels).to(device)
+    mixing = streams.torch_generator(config.seed, "mix", 1, 0)
+    views = views_of(config, parts.loss, train.labels, epoch=1)[:num_steps]
+
+    def one_step(at: int = 0) -> None:
+        for images, rows in feed.batches(views[at % num_steps : at % num_steps + 1]):
+            step(config, parts, images, draws[rows], labels[rows], mixing, torch.zeros(3, device=device))
+
+    for _ in range(2):
+        _timed(one_step, device)
+    warm = time.perf_counter()
+    taken: list[float] = []
+    while len(taken) < LEAST_STEPS or sum(taken) < seconds:
+        taken.append(_timed(partial(one_step, len(taken)), device))
+    usual = statistics.median(taken)
+    num_images = min(len(val), EVALUATED_BATCHES * config.batch_size)
+    val_feed = make_feed(val.images, device)
+
+    def evaluate() -> None:
+        predict_logits(parts.evaluated, val_feed, num_images, config.batch_size, config.precision)
+
+    per_image = min(_timed(evaluate, device) for _ in range(2)) / num_images
+    return Timing(
+        num_steps=num_steps,
+        step=usual,
+        begin=max(0.0, warm - begin - 2 * usual),
+        evaluate=per_image * len(val),
+        test=per_image * len(test) if test is not None else 0.0,
+        save=_save_seconds(parts.state_dict(), Path(runtime.results)),
+        memory=peak_memory_bytes(device),
+    )
+
+
+def _timed(work: Callable[[], None], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def _save_seconds(state: dict[str, Any], results: Path) -> float:
+    """The second of two saves, in a folder of its own where the runs will lie, since disks differ."""
+    results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=results, prefix=".probe-") as folder:
+        for number in range(2):
+            begin = time.perf_counter()
+            checkpoint.save(Path(folder) / "checkpoints", number, {"parts": state})
+            taken = time.perf_counter() - begin
+    return taken
+
+
+def main() -> None:
+    """Time every config of the input; `ready` is the time at which the imports were done."""
+    import core.models.backbones  # noqa: F401  (a warm worker has imported what builds the networks)
+
+    ready = time.time()
+    order = json.loads(sys.stdin.readline())
+    runtime = Runtime.model_validate_json(order["runtime"])
+    datasets: dict[str, Dataset] = {}
+    timings = []
+    for data in order["configs"]:
+        config = validate(RunConfig, Document(data=data, source="probe"))
+        key = config.data.model_dump_json()
+        if key not in datasets:
+            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
+            datasets[key] = source.load()
+        timings.append(asdict(probe(config, datasets[key], runtime)))
+    print(json.dumps({"ready": ready, "timings": timings}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What did a sweep find, and what did it cost? Its trials as tables, as plain numbers, and what pruning saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.store import RunFolder
+from reports import digits
+from reports.tables import Column, Row, Table
+from sweeps.progress import as_overrides, short, short_score
+from sweeps.spec import Sweep
+from sweeps.study import Study
+from sweeps.trial import DONE, Trial, best, count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """Epochs and seconds of training, and what the trials that ended early did not need."""
+
+    trained_epochs: int
+    saved_epochs: int
+    trained_seconds: float
+
+    @property
+    def saved_share(self) -> float:
+        """Share of the epochs without pruning that pruning saved."""
+        return self.saved_epochs / max(1, self.trained_epochs + self.saved_epochs)
+
+    @property
+    def saved_seconds(self) -> float:
+        """At the mean time of a trained epoch."""
+        return self.trained_seconds / max(1, self.trained_epochs) * self.saved_epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepAnalysis:
+    """Everything that the report of a sweep says."""
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    importances: dict[str, float]
+    expected: tuple[float, ...]
+    """The expected best validation score of 1, 2, ... trials."""
+    effort: Effort
+    tables: dict[str, Table]
+
+    @property
+    def answer(self) -> str:
+        """The best settings in one sentence."""
+        if self.best is None or self.best.score is None:
+            return "No trial is complete yet."
+        settings = ", ".join(as_overrides(self.sweep.space.settings(self.best.values)))
+        own = next((trial.score for trial in self.trials if trial.values == self.sweep.first), None)
+        metric, score = self.sweep.spec.metric, short_score(self.best.score)
+        compared = f"; the base's own values reach {short_score(own)}" if own is not None and self.best.number else ""
+        return f"Trial {self.best.number} reaches {metric} {score} with {settings}{compared}."
+
+    @property
+    def counts(self) -> str:
+        """How the trials ended."""
+        return ", ".join(f"{number} {outcome}" for outcome, number in count(self.trials).items())
+
+
+def analyse(study: Study, store: Path) -> SweepAnalysis:
+    """The analysis of a study whose runs lie in a store."""
+    sweep, trials = study.sweep, study.trials()
+    importances = study.importances()
+    expected = expected_best(scores(trials, sweep.maximize), sweep.maximize)
+    return SweepAnalysis(
+        sweep=sweep,
+        trials=tuple(trials),
+        best=best(trials, sweep.maximize),
+        importances=importances,
+        expected=expected,
+        effort=effort(sweep, trials, store),
+        tables={
+            table.name: table
+            for table in (_trials_table(sweep, trials), _importance_table(importances), _budget_table(sweep, expected))
+            if table.rows
+        },
+    )
+
+
+def scores(trials: Sequence[Trial], maximize: bool) -> list[float]:
+    """One score per trial that is done: a pruned trial's last value, and the worst of all for a diverged one."""
+    known = [each.score if each.score is not None else _last(each) for each in trials if each.outcome in DONE]
+    there = [score for score in known if score is not None]
+    worst = (min if maximize else max)(there, default=0.0)
+    return [worst if score is None else score for score in known]
+
+
+def expected_best(found: Sequence[float], maximize: bool = True) -> tuple[float, ...]:
+    """The expected best score of n = 1 .. N independent draws from N observed scores (Dodge et al. 2019, equation 7).
+
+    E[best of n] = sum over the sorted scores v_i of v_i (P(best <= v_i) - P(best <= v_(i-1))), with
+    P(best <= v_i) = (i / N)^n. An estimate from proposals that learn, such as TPE's, describes this history alone.
+    """
+    values = np.sort(np.asarray(found, dtype=float))
+    values = values if maximize else values[::-1]
+    share = np.arange(len(values) + 1) / max(1, len(values))
+    return tuple(float(values @ np.diff(share**n)) for n in range(1, len(values) + 1))
+
+
+def effort(sweep: Sweep, trials: Sequence[Trial], store: Path) -> Effort:
+    """Epochs that the runs of all trials took, each run once, and those that pruned trials were spared."""
+    epochs: dict[str, int] = {}
+    seconds = 0.0
+    for name in dict.fromkeys(run for trial in trials for run in trial.runs):
+        history = RunFolder(store / name).ledger.history()
+        epochs[name] = len(history)
+        seconds += sum(row["seconds"] for row in history)
+    saved = sum(
+        sweep.config.epochs - epochs[run] for trial in trials if trial.outcome == "pruned" for run in trial.runs
+    )
+    return Effort(trained_epochs=sum(epochs.values()), saved_epochs=saved, trained_seconds=seconds)
+
+
+def _last(trial: Trial) -> float | None:
+    return trial.curve[max(trial.curve)] if trial.curve and trial.outcome == "pruned" else None
+
+
+def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
+    paths = [parameter.path for parameter in sweep.space.parameters]
+    columns = (
+        Column(key="trial", heading="Trial", sort="trial"),
+        Column(key="outcome", heading="Outcome", sort="outcome", number=False),
+        Column(key="score", heading=sweep.spec.metric, sort="score"),
+        *(Column(key=path, heading=path, sort=path) for path in paths),
+        Column(key="last_step", heading="Last step", sort="last_step"),
+        Column(key="run_id", heading="Runs", sort="run_id", number=False),
+    )
+    rows = []
+    for trial in trials:
+        last = _last(trial)
+        values: dict[str, Any] = {
+            "trial": trial.number,
+            "outcome": trial.outcome,
+            "score": trial.score,
+            "last_value": last,
+            **{path: trial.values.get(path) for path in paths},
+            "last_step": max(trial.curve, default=None),
+            "seconds": trial.seconds,
+            "run_id": " ".join(trial.runs),
+            "reason": trial.reason,
+        }
+        texts = {key: "" if value is None else short(value) for key, value in values.items()}
+        texts["score"] = short_score(trial.score) if trial.score is not None else ""
+        if last is not None:
+            texts["score"] = f"({short_score(last)})"
+        rows.append(Row(values=values, texts=texts))
+    note = "In brackets: the value at which a trial was stopped."
+    return Table(name="trials", title="Trials", note=note, columns=columns, rows=tuple(rows))
+
+
+def _importance_table(importances: dict[str, float]) -> Table:
+    columns = (
+        Column(key="parameter", heading="Setting", sort="parameter", number=False),
+        Column(key="share", heading="Share (%)", sort="share_percent"),
+    )
+    percents = {path: 100 * share for path, share in importances.items()}
+    rows = tuple(
+        Row(values={"parameter": path, "share_percent": each}, texts={"parameter": path, "share": f"{each:.0f}"})
+        for path, each in percents.items()
+    )
+    note = "How much of what sets the good trials apart each setting explains (PED-ANOVA, Watanabe et al. 2023)."
+    return Table(name="importances", title="Which setting matters", note=note, columns=columns, rows=rows)
+
+
+_BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def _budget_table(sweep: Sweep, expected: Sequence[float]) -> Table:
+    columns = (
+        Column(key="num_trials", heading="Trials", sort="num_trials"),
+        Column(key="expected", heading=f"Expected best {sweep.spec.metric}", sort="expected"),
+    )
+    found = dict(enumerate(expected, start=1))
+    chosen = [n for n in found if n in _BUDGETS or n == len(expected)]
+    rows = tuple(
+        Row(
+            values={"num_trials": n, "expected": found[n]},
+            texts={"num_trials": str(n), "expected": short_score(found[n])},
+        )
+        for n in chosen
+    )
+    note = (
+        "The expected best validation score of so many draws from the trials seen (Dodge et al. 2019), pruned ones "
+        "counted by their last value: compare arms at equal budgets. It assumes independent trials."
+    )
+    return Table(name="budget", title="What a smaller budget would have found", note=note, columns=columns, rows=rows)
+
+
+def saved_text(found: Effort) -> str:
+    """What pruning saved, in one sentence."""
+    if not found.saved_epochs:
+        return f"Nothing was saved by pruning; {found.trained_epochs} epochs were trained."
+    return (
+        f"Pruning saved {found.saved_epochs} of {found.trained_epochs + found.saved_epochs} epochs "
+        f"({100 * found.saved_share:.0f} %), about {digits.seconds(found.saved_seconds)} of training."
+    )

@@ -1,0 +1,221 @@
+"""What does a sweep look like on paper? History, importances, slices, a contour, parallel axes, curves, budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from reports.curves import SHADES, Axes, Figure, empty_figure, render, shades
+from reports.sweep_analysis import SweepAnalysis
+from sweeps.space import Parameter
+from sweeps.trial import Trial
+
+_WIDTH = 7.0
+_BLUE, _ORANGE, _GREY = "#0072b2", "#cf5a00", "#b5b2aa"
+_OUTCOMES = {"complete": (_BLUE, "o"), "pruned": (_GREY, "x"), "diverged": (_ORANGE, "x")}
+
+
+def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
+    """File name -> content of every figure that the trials suffice for; the same trials give the same bytes."""
+    drawings = {
+        "history": _history,
+        "importances": _importances,
+        "slices": _slices,
+        "contour": _contour,
+        "parallel": _parallel,
+        "curves": _curves,
+        "budget": _budget,
+    }
+    return render({name: partial(draw, analysis) for name, draw in drawings.items()})
+
+
+def _history(analysis: SweepAnalysis) -> Figure | None:
+    """Score against trial, and the best so far."""
+    points = [(trial, value) for trial in analysis.trials if (value := _value(trial)) is not None]
+    if not points:
+        return None
+    figure = empty_figure(_WIDTH, 2.6)
+    axes = figure.add_subplot()
+    for outcome, (colour, marker) in _OUTCOMES.items():
+        chosen = [(trial.number, value) for trial, value in points if trial.outcome == outcome]
+        if chosen:
+            axes.plot(*zip(*chosen, strict=True), marker, color=colour, markersize=4, label=outcome, zorder=3)
+    complete = [(trial.number, trial.score) for trial in analysis.trials if trial.score is not None]
+    if complete:
+        numbers, scores = zip(*complete, strict=True)
+        best = (np.maximum if analysis.sweep.maximize else np.minimum).accumulate(scores)
+        axes.step(numbers, best, where="post", color="#333333", linewidth=1, label="best so far")
+    axes.set_xlabel("Trial")
+    axes.set_ylabel(analysis.sweep.spec.metric)
+    axes.legend(loc="best")
+    return figure
+
+
+def _importances(analysis: SweepAnalysis) -> Figure | None:
+    if not analysis.importances:
+        return None
+    figure = empty_figure(_WIDTH, 0.8 + 0.28 * len(analysis.importances), left=2.2)
+    axes = figure.add_subplot()
+    names = list(analysis.importances)[::-1]
+    axes.barh(names, [100 * analysis.importances[name] for name in names], color=_BLUE, height=0.55)
+    axes.set_xlabel("Share of the difference between good and other trials (%)")
+    return figure
+
+
+def _slices(analysis: SweepAnalysis) -> Figure | None:
+    """Score against each setting."""
+    parameters = analysis.sweep.space.parameters
+    complete = [trial for trial in analysis.trials if _value(trial) is not None]
+    if not complete:
+        return None
+    num_rows = math.ceil(len(parameters) / 3)
+    figure = empty_figure(_WIDTH, 0.4 + 2.1 * num_rows)
+    grid = figure.subplots(num_rows, min(3, len(parameters)), sharey=True, squeeze=False)
+    for axes, parameter in zip(grid.flat, parameters, strict=False):
+        for outcome, (colour, marker) in _OUTCOMES.items():
+            chosen = [each for each in complete if each.outcome == outcome and parameter.path in each.values]
+            places = [_place(parameter, each) for each in chosen]
+            axes.plot(places, [_value(each) for each in chosen], marker, color=colour, markersize=4)
+        _label_x(axes, parameter)
+    for axes in grid.flat[len(parameters) :]:
+        axes.set_visible(False)
+    for row in grid:
+        row[0].set_ylabel(analysis.sweep.spec.metric)
+    return figure
+
+
+def _contour(analysis: SweepAnalysis) -> Figure | None:
+    """The score over the two numeric settings that matter most, between the complete trials."""
+    ranked = sorted(analysis.sweep.space.parameters, key=lambda each: -analysis.importances.get(each.path, 0.0))
+    chosen = [parameter for parameter in ranked if parameter.kind != "choice"][:2]
+    if len(chosen) < 2:
+        return None
+    across, up = chosen
+    trials = [each for each in analysis.trials if each.score is not None and {across.path, up.path} <= set(each.values)]
+    x, y = ([_place(parameter, trial) for trial in trials] for parameter in (across, up))
+    if len(trials) < 4 or not _span_a_plane(x, y):
+        return None
+    figure = empty_figure(_WIDTH, 3.6)
+    axes = figure.add_subplot()
+    filled = axes.tricontourf(x, y, [float(trial.score or 0.0) for trial in trials], levels=12, cmap=SHADES)
+    axes.plot(x, y, "o", color="white", markeredgecolor="#333333", markersize=4)
+    stopped = [each for each in analysis.trials if each.outcome in ("pruned", "diverged") and up.path in each.values]
+    stopped = [each for each in stopped if across.path in each.values]
+    axes.plot([_place(across, each) for each in stopped], [_place(up, each) for each in stopped], "x", color="#333333")
+    figure.colorbar(filled, ax=axes, label=analysis.sweep.spec.metric)
+    _label_x(axes, across)
+    axes.set_ylabel(_name(up))
+    return figure
+
+
+def _parallel(analysis: SweepAnalysis) -> Figure | None:
+    """One line per complete trial through one axis per setting and the score."""
+    trials = [trial for trial in analysis.trials if trial.score is not None]
+    if len(trials) < 2:
+        return None
+    parameters = analysis.sweep.space.parameters
+    figure = empty_figure(_WIDTH, 3.0, left=0.3, right=0.3, bottom=0.75)
+    axes = figure.add_subplot()
+    scores = np.array([trial.score for trial in trials], dtype=float)
+    low, high = float(scores.min()), float(scores.max())
+    heights = (scores - low) / (high - low) if high > low else np.full(len(scores), 0.5)
+    colours = shades(heights)
+    order = np.argsort(scores if analysis.sweep.maximize else -scores, kind="stable")
+    for index in order:
+        ups = [_share(parameter, trials[index]) for parameter in parameters]
+        axes.plot([*range(len(parameters) + 1)], [*ups, heights[index]], color=colours[index], linewidth=1.0)
+    for place in range(len(parameters) + 1):
+        axes.axvline(place, color="#999999", linewidth=0.6, zorder=0)
+    ends = [f"{_name(each)}\n{_end(each, 0)} to {_end(each, 1)}" for each in parameters]
+    ends.append(f"{analysis.sweep.spec.metric}\n{low:.4f} to {high:.4f}")
+    axes.set_xticks(range(len(ends)), ends)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def _curves(analysis: SweepAnalysis) -> Figure | None:
+    """What each trial had reached at each step; the stopped ones end in a cross, the best one is drawn on top."""
+    if not any(trial.curve for trial in analysis.trials):
+        return None
+    figure = empty_figure(_WIDTH, 2.8)
+    axes = figure.add_subplot()
+    for trial in analysis.trials:
+        if trial.curve and trial is not analysis.best:
+            stopped = trial.outcome in ("pruned", "diverged")
+            axes.plot(*_xy(trial), color=_GREY if stopped else _BLUE, alpha=0.6, linewidth=0.8)
+            if stopped:
+                axes.plot(*[[values[-1]] for values in _xy(trial)], "x", color=_GREY, markersize=4)
+    if analysis.best is not None:
+        axes.plot(*_xy(analysis.best), color=_ORANGE, linewidth=1.6, label=f"trial {analysis.best.number}, the best")
+        axes.legend(loc="best")
+    axes.set_xlabel("Seed" if analysis.sweep.spec.pruner.name == "wilcoxon" else "Epoch")
+    axes.set_ylabel(analysis.sweep.spec.metric)
+    return figure
+
+
+def _budget(analysis: SweepAnalysis) -> Figure | None:
+    """The expected best score against the number of trials."""
+    if len(analysis.expected) < 2:
+        return None
+    figure = empty_figure(_WIDTH, 2.4)
+    axes = figure.add_subplot()
+    axes.plot(range(1, len(analysis.expected) + 1), analysis.expected, color=_BLUE)
+    axes.set_xlabel("Trials")
+    axes.set_ylabel(f"Expected best {analysis.sweep.spec.metric}")
+    return figure
+
+
+def _value(trial: Trial) -> float | None:
+    """The score, or what a stopped trial had reached."""
+    if trial.score is not None:
+        return trial.score
+    return trial.curve[max(trial.curve)] if trial.curve and trial.outcome != "running" else None
+
+
+def _place(parameter: Parameter, trial: Trial) -> float:
+    """Where a trial stands on a parameter's axis: exponents for logarithmic ranges, positions for choices."""
+    value = trial.values[parameter.path]
+    if parameter.kind == "choice":
+        return parameter.labels.index(value)
+    return math.log10(value) if parameter.kind == "log" else float(value)
+
+
+def _share(parameter: Parameter, trial: Trial) -> float:
+    """The place as a share of the axis; not a number, which breaks the line, where the parameter does not exist."""
+    if parameter.path not in trial.values:
+        return math.nan
+    if parameter.kind == "choice":
+        return _place(parameter, trial) / (len(parameter.labels) - 1)
+    low, high = (math.log10(end) if parameter.kind == "log" else end for end in (parameter.low, parameter.high))
+    return (_place(parameter, trial) - low) / (high - low)
+
+
+def _label_x(axes: Axes, parameter: Parameter) -> None:
+    axes.set_xlabel(_name(parameter))
+    if parameter.kind == "choice":
+        axes.set_xticks(range(len(parameter.labels)), [str(label) for label in parameter.labels])
+
+
+def _name(parameter: Parameter) -> str:
+    return f"log10 {parameter.path}" if parameter.kind == "log" else parameter.path
+
+
+def _end(parameter: Parameter, side: int) -> str:
+    if parameter.kind == "choice":
+        return str(parameter.labels[-side])
+    return f"{(parameter.low, parameter.high)[side]:g}"
+
+
+def _xy(trial: Trial) -> tuple[list[int], list[float]]:
+    return list(trial.curve), list(trial.curve.values())
+
+
+def _span_a_plane(x: Sequence[float], y: Sequence[float]) -> bool:
+    """Whether the points do not all lie on one line, over which nothing can be drawn."""
+    points = np.column_stack([x, y])
+    scale = np.ptp(points, axis=0)
+    return bool((scale > 0).all()) and np.linalg.matrix_rank((points - points[0]) / scale, tol=1e-6) == 2

@@ -1,0 +1,55 @@
+"""How is the report of a sweep written? One folder with page, text, tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.runtime import Runtime
+from core.store import write_atomic
+from reports.page import data_uri, rendered
+from reports.sweep_analysis import SweepAnalysis, analyse, saved_text
+from reports.sweep_figures import draw_sweep
+from reports.writers import to_csv
+from sweeps.cli import remake_command
+from sweeps.progress import as_overrides
+from sweeps.study import Study
+
+CAPTIONS = {
+    "history": "Every trial, and the best so far.",
+    "slices": "The score against each setting; crosses were stopped early.",
+    "contour": "The score between the complete trials; crosses were stopped early.",
+    "importances": "How much each setting matters.",
+    "parallel": "One line per complete trial, coloured by its score.",
+    "curves": "What each trial had reached; the grey ones were stopped.",
+    "budget": "What a smaller budget would have found.",
+}
+
+
+def write_sweep_report(study: Study, runtime: Runtime, out: Path) -> list[Path]:
+    """Write the report of a study and return the paths of its pages."""
+    analysis = analyse(study, runtime.store)
+    figures = draw_sweep(analysis)
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    files |= {f"tables/{name}.csv": to_csv(table).encode() for name, table in analysis.tables.items()}
+    files |= {name: text.encode() for name, text in sweep_pages(analysis, figures).items()}
+    for name, content in files.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
+    return [out / "report.html", out / "report.md"]
+
+
+def sweep_pages(analysis: SweepAnalysis, figures: dict[str, bytes]) -> dict[str, str]:
+    """`report.html`, which needs no other file, and `report.md`."""
+    stills = {name: data_uri(figures[f"{name}.svg"], "image/svg+xml") for name in CAPTIONS if f"{name}.svg" in figures}
+    context = {
+        "analysis": analysis,
+        "sweep": analysis.sweep,
+        "tables": analysis.tables,
+        "captions": CAPTIONS,
+        "figures": stills,
+        "saved": saved_text(analysis.effort),
+        "settings": as_overrides(analysis.sweep.space.settings(analysis.best.values)) if analysis.best else [],
+        "command": remake_command(analysis.best) if analysis.best else "",
+    }
+    return {"report.html": rendered("sweep.html", **context), "report.md": rendered("sweep.md", **context)}

@@ -1,0 +1,107 @@
+"""Does the report of a sweep say what the trials say?"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.sweep_analysis import SweepAnalysis, analyse, expected_best, scores
+from reports.sweep_report import write_sweep_report
+from sweeps.session import existing_study
+from sweeps.trial import Trial
+from tests.sweeps.fake import make_fake_sweep, make_runtime, search
+from tests.sweeps.test_resume import CONDITIONAL
+
+
+def make_analysis(folder: Path, **keys: Any) -> SweepAnalysis:
+    sweep = make_fake_sweep(folder, **keys)
+    search(sweep, folder / "results")
+    runtime = make_runtime(folder / "results")
+    with existing_study(sweep, runtime) as study:
+        return analyse(study, runtime.store)
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_the_expected_best_is_that_of_all_draws(maximize: bool) -> None:
+    """For n draws with replacement from N scores, the mean over all N^n sequences, ties included."""
+    found = [0.3, 0.9, 0.9, 0.1]
+    choose = max if maximize else min
+    for n, value in enumerate(expected_best(found, maximize), start=1):
+        assert value == pytest.approx(np.mean([choose(draw) for draw in itertools.product(found, repeat=n)]))
+    assert expected_best([]) == ()
+
+
+def test_stopped_and_diverged_trials_count_in_the_budget() -> None:
+    """A pruned trial counts by its last value, a diverged one by the worst, a failed one not at all."""
+    trials = [
+        Trial(number=0, outcome="complete", values={}, score=0.9),
+        Trial(number=1, outcome="pruned", values={}, curve={1: 0.6, 2: 0.5}),
+        Trial(number=2, outcome="diverged", values={}, curve={1: 0.7}),
+        Trial(number=3, outcome="failed", values={}),
+    ]
+    assert scores(trials, maximize=True) == [0.9, 0.5, 0.5]
+
+
+def test_what_pruning_saved_is_counted_by_hand(tmp_path: Path) -> None:
+    """Four epochs per trial, less those that the folders hold; the stand-in takes one second per epoch."""
+    analysis = make_analysis(tmp_path, sampler="random", trials=20)
+    runs = (tmp_path / "results" / "runs").iterdir()
+    trained = sum(len((run / "ledger.jsonl").read_text().splitlines()) for run in runs)
+    assert analysis.effort.trained_epochs == trained
+    assert analysis.effort.saved_epochs == 20 * 4 - trained > 0
+    assert analysis.effort.saved_seconds == pytest.approx(20 * 4 - trained)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"space": CONDITIONAL, "trials": 12},
+        {"trials": 1},
+        {"space": {"batch_size": {"choice": [16, 32]}}, "trials": 4},
+        {"seeds": 3, "pruner": "wilcoxon", "trials": 4},
+    ],
+)
+def test_every_kind_of_sweep_has_a_report(tmp_path: Path, keys: dict[str, Any]) -> None:
+    """Page, text, tables and figures come out of any space and any number of trials; twice gives the same bytes."""
+    sweep = make_fake_sweep(tmp_path, **keys)
+    search(sweep, tmp_path / "results")
+    runtime = make_runtime(tmp_path / "results")
+    written = []
+    for name in ("one", "two"):
+        with existing_study(sweep, runtime) as study:
+            write_sweep_report(study, runtime, tmp_path / name)
+        files = [path for path in sorted((tmp_path / name).rglob("*")) if path.is_file()]
+        written.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
+    assert written[0] == written[1]
+    names = {str(path) for path in written[0]}
+    assert {"report.html", "report.md", "tables/trials.csv", "figures/history.svg"} <= names
+    rows = list(csv.DictReader((tmp_path / "one" / "tables" / "trials.csv").read_text().splitlines()))
+    assert len(rows) == sweep.spec.trials
+    assert b"http" not in written[0][Path("report.html")].split(b"</style>")[1].split(b"data:")[0]
+
+
+def test_names_are_text_on_the_page(tmp_path: Path) -> None:
+    """A question that is a script stays a question."""
+    sweep = make_fake_sweep(tmp_path, question="<script>alert(1)</script>", trials=2)
+    search(sweep, tmp_path / "results")
+    runtime = make_runtime(tmp_path / "results")
+    with existing_study(sweep, runtime) as study:
+        html, _ = write_sweep_report(study, runtime, tmp_path / "out")
+    assert "<script>" not in html.read_text()
+    assert "&lt;script&gt;alert(1)" in html.read_text()
+
+
+def test_the_answer_names_the_best_trial(tmp_path: Path) -> None:
+    """Its number, its score and the base's own score stand in the first sentence."""
+    analysis = make_analysis(tmp_path)
+    assert analysis.best is not None
+    assert analysis.answer.startswith(
+        f"Trial {analysis.best.number} reaches val/accuracy {analysis.best.score:.4f} with"
+    )
+    assert analysis.answer.endswith("the base's own values reach 0.7527.")
