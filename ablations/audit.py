@@ -77,13 +77,20 @@ def _factors(
     """The leaves that differ, under the factor that they belong to."""
     leaves = list(differences(config, baseline))
     for factor in delta:
-        changed = [f"{path} {old} -> {new}" for path, old, new in leaves if f"{path}.".startswith(f"{factor}.")]
+        changed = [f"{path} {old} -> {new}" for path, old, new in leaves if _below(path, factor)]
         if changed:
             yield "factor", "changes " + ", ".join(changed), "confound" if several else "factor"
+    others = [f"{p} {old} -> {new}" for p, old, new in leaves if not any(_below(p, factor) for factor in delta)]
+    if others:
+        yield "factor", "was tuned by itself: " + ", ".join(others), "moved"
     if several:
-        num = sum(any(f"{path}.".startswith(f"{factor}.") for path, _, _ in leaves) for factor in delta)
+        num = sum(any(_below(path, factor) for path, _, _ in leaves) for factor in delta)
         if num > 1:
             yield "factor", f"{num} factors changed at once: no difference can be given to one of them", "confound"
+
+
+def _below(path: str, factor: str) -> bool:
+    return f"{path}.".startswith(f"{factor}.")
 
 
 def _cost(config: RunConfig, records: list[dict[str, Any]], num_classes: int) -> dict[str, float]:

@@ -40,12 +40,12 @@ def forecast(plans: Sequence[Plan], runtime: Runtime) -> dict[str, Any]:
 
     As many processes as the grid would have measure at the same time, so that they slow each other as runs do.
     """
-    groups = _distinct(_missing(plans, runtime))
+    groups = distinct(_missing(plans, runtime))
     num_runs = sum(len(cells) for cells in groups)
     if not num_runs:
         return {"text": "nothing to forecast: every run is finished", "seconds": 0.0, "workers": 0, "arms": []}
     workers = min(num_runs, num_jobs(runtime))
-    start_up, measured = _measure([cells[0].config for cells in groups], workers, runtime)
+    start_up, measured = measure([cells[0].config for cells in groups], workers, runtime)
     arms = [
         Arm(
             name=cells[0].arm,
@@ -86,14 +86,7 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
     return max(ends)
 
 
-def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
-    """The cells to train, in the order of the grid, each run once."""
-    cells = {cell.run_id: cell for plan in plans for cell in reversed(plan.cells)}
-    order = dict.fromkeys(cell.run_id for plan in plans for cell in plan.cells)
-    return [cells[name] for name in order if not folder(cells[name], runtime.store).record_path.exists()]
-
-
-def _distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
+def distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
     """The cells of each config, whatever their seed."""
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -101,9 +94,10 @@ def _distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
     return list(groups.values())
 
 
-def _measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
+def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
     """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
-    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": [each.model_dump(mode="json") for each in configs]})
+    data = [each.model_dump(mode="json") for each in configs]
+    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": data})
     threads = str(runtime.threads)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     begun = time.time()
@@ -124,6 +118,20 @@ def _measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[
     return start_up, [{key: statistics.median(each[key] for each in group) for key in group[0]} for group in timings]
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever is read most easily."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
+    """The cells to train, in the order of the grid, each run once."""
+    cells = {cell.run_id: cell for plan in plans for cell in reversed(plan.cells)}
+    order = dict.fromkeys(cell.run_id for plan in plans for cell in plan.cells)
+    return [cells[name] for name in order if not folder(cells[name], runtime.store).record_path.exists()]
+
+
 def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
     output, _ = process.communicate()
     if process.returncode:
@@ -141,10 +149,3 @@ def _text(arms: list[Arm], seconds: float, start_up: float, workers: int, memory
     side = f"{workers} side by side" if workers > 1 else "one after the other"
     total = f"forecast: {duration(seconds)}, {side}, {memory / 2**30:.1f} GiB together (start-up {start_up:.0f} s)"
     return "\n".join([*lines, total])
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever is read most easily."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

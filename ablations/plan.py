@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.resolve import resolve
-from ablations.spec import Ablation, Seeds, find_specs
+from ablations.resolve import Arms, resolve
+from ablations.spec import Ablation, Seeds, find_specs, tuned_path
 from core.config import RunConfig
 from core.fingerprint import RECIPE, run_id
 from core.menu import build
@@ -46,7 +46,7 @@ def make_plans(names: Iterable[str], runtime: Runtime, overrides: tuple[str, ...
     resolved, faults = [], []
     for path in find_specs(names):
         try:
-            resolved.append(resolve(path, overrides))
+            resolved += _variants(path, overrides)
         except SchemaError as error:
             faults += error.faults
     if faults:
@@ -102,6 +102,16 @@ def jobs(plans: Iterable[Plan]) -> dict[str, dict[str, Any]]:
 def folder(cell: Cell, store: Path) -> RunFolder:
     """The run folder of a cell."""
     return RunFolder(store / cell.run_id)
+
+
+def _variants(path: Path, overrides: tuple[str, ...]) -> list[tuple[Ablation, Arms]]:
+    """The ablation of a spec file; two of them where tuning has found values for its arms."""
+    ablation, arms = resolve(path, overrides)
+    if not tuned_path(path).exists():
+        return [(ablation, arms)]
+    from ablations.tune import tuned_variants
+
+    return tuned_variants(path, ablation, arms)
 
 
 def _cell(arm: str, seed: int, config: RunConfig, data_fingerprint: str) -> Cell:

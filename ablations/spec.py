@@ -16,6 +16,7 @@ from core.menu import Frozen
 from core.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
+TUNED_SUFFIX = ".tuned.yaml"
 
 
 class Seeds(Frozen):
@@ -101,6 +102,11 @@ def find_specs(names: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def tuned_path(spec: Path) -> Path:
+    """The file beside a spec that holds what tuning found for its arms."""
+    return spec.with_suffix(TUNED_SUFFIX)
+
+
 def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Document]:
     """An ablation and the document of its baseline's RunConfig (base, then shared, then overrides).
 
@@ -136,11 +142,11 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
 
 def _find(name: str) -> Iterator[Path]:
     if name == "all":
-        yield from sorted(SHIPPED.glob("*.yaml"))
+        yield from _specs_in(SHIPPED)
         return
     for place in (Path(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
-        if place.is_dir() and any(place.glob("*.yaml")):
-            yield from sorted(place.glob("*.yaml"))
+        if place.is_dir() and (specs := _specs_in(place)):
+            yield from specs
             return
         if place.is_file():
             yield place
@@ -148,6 +154,10 @@ def _find(name: str) -> Iterator[Path]:
     shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
     message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"
     raise SchemaError([Fault(name, "", message)])
+
+
+def _specs_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(TUNED_SUFFIX))
 
 
 def _name(path: Path) -> str:

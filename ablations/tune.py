@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from ablations.resolve import Arms, resolve
-from ablations.spec import Ablation, find_specs
+from ablations.spec import Ablation, find_specs, tuned_path
 from core import options, schema
 from core.config import RunConfig
 from core.execute import make_executor
@@ -120,11 +120,6 @@ def make_searches(
     return ablation, arms, sweeps
 
 
-def tuned_path(spec: Path) -> Path:
-    """The file beside a spec that holds what tuning found for its arms."""
-    return spec.with_suffix(".tuned.yaml")
-
-
 def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
     """What tuning found for the arms of a spec.
 
@@ -162,6 +157,28 @@ def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"
             document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
         found[arm] = schema.validate(RunConfig, document)
     return found
+
+
+def tuned_variants(path: Path, ablation: Ablation, arms: Arms) -> list[tuple[Ablation, Arms]]:
+    """A tuned spec as two ablations: every arm under the baseline's found values, and every arm under its own."""
+    tuned = read_tuned(path, ablation, arms)
+    variants = []
+    kinds: tuple[tuple[Literal["own", "baseline"], str], ...] = (
+        ("baseline", "every arm under the values found for the baseline"),
+        ("own", "every arm under the values found for itself"),
+    )
+    for values_of, words in kinds:
+        values = {arm: tuned.arms[arm if values_of == "own" else ablation.baseline].values for arm in arms}
+        notes = {arm: f"tuned: {' '.join(as_overrides(found))}" for arm, found in values.items()}
+        renamed = ablation.model_copy(
+            update={
+                "ablation": f"{ablation.ablation}-{values_of}-values",
+                "question": f"{ablation.question} ({words})",
+                "arms": tuple(arm.model_copy(update={"note": notes[arm.name]}) for arm in ablation.arms),
+            }
+        )
+        variants.append((renamed, tuned_arms(arms, tuned, values_of=values_of)))
+    return variants
 
 
 def _unfair(ablation: Ablation, trials: int | None, space: Document, source: str) -> Iterator[Fault]:

@@ -193,6 +193,8 @@ def _print_plan(plan: Plan, store: Path) -> None:
     for arm in ablation.arms:
         marks = "compound: " if arm.compound and not ablation.grid else ""
         click.echo(f"  {arm.name:{width}}  {marks}{describe(arm) or 'baseline'}")
+        if arm.note:
+            click.echo(f"  {'':{width}}  {arm.note}")
         for cell in plan.of_arm(arm.name):
             click.echo(f"  {'':{width}}    seed {cell.seed}  {cell.run_id}  {folder(cell, store).status()}")
     click.echo()

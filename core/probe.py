@@ -21,9 +21,10 @@ import torch
 from core import checkpoint, streams
 from core.config import RunConfig
 from core.data.dataset import Dataset
-from core.device import peak_memory_bytes, pick_device, prepare, reset_peak_memory
+from core.device import AUTOCAST, peak_memory_bytes, pick_device, prepare, reset_peak_memory
 from core.evaluate import predict_logits
 from core.feed import make_feed
+from core.measure import network_cost
 from core.menu import build
 from core.parts import assemble
 from core.runtime import Runtime
@@ -42,6 +43,8 @@ class Timing:
     """Training steps of an epoch."""
     step: float
     """One training step: the median."""
+    load: float
+    """The part of a step in which its images are gathered and augmented."""
     begin: float
     """Building the network, and what the first steps take beyond others: compilation."""
     evaluate: float
@@ -51,6 +54,8 @@ class Timing:
     save: float
     """One checkpoint, synced and verified."""
     memory: int
+    flops_per_image: int
+    """FLOPs of the network's forward pass."""
 
 
 def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: float = 1.0) -> Timing:
@@ -80,6 +85,10 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
         for images, rows in feed.batches(views[at % num_steps : at % num_steps + 1]):
             step(config, parts, images, draws[rows], labels[rows], mixing, torch.zeros(3, device=device))
 
+    def load_one() -> None:
+        for images, rows in feed.batches(views[:1]):
+            parts.augment(images, draws[rows])
+
     for _ in range(2):
         _timed(one_step, device)
     warm = time.perf_counter()
@@ -87,6 +96,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
     while len(taken) < LEAST_STEPS or sum(taken) < seconds:
         taken.append(_timed(partial(one_step, len(taken)), device))
     usual = statistics.median(taken)
+    load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))
     num_images = min(len(val), EVALUATED_BATCHES * config.batch_size)
     val_feed = make_feed(val.images, device)
 
@@ -97,15 +107,25 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
     return Timing(
         num_steps=num_steps,
         step=usual,
+        load=load,
         begin=max(0.0, warm - begin - 2 * usual),
         evaluate=per_image * len(val),
         test=per_image * len(test) if test is not None else 0.0,
         save=_save_seconds(parts.state_dict(), Path(runtime.results)),
         memory=peak_memory_bytes(device),
+        flops_per_image=network_cost(config, len(dataset.classes))["flops_per_image"],
     )
 
 
-def _timed(work: Callable[[], None], device: torch.device) -> float:
+def product_rate(precision: str, device: torch.device) -> float:
+    """FLOP/s of products of large square matrices, on all threads of the process: the best of five."""
+    size = 8192 if device.type == "cuda" else 1024
+    left = torch.rand(size, size, device=device, dtype=AUTOCAST.get(precision, torch.float32))
+    least = min(_timed(lambda: torch.mm(left, left), device) for _ in range(5))
+    return 2.0 * size**3 / least
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
     begin = time.perf_counter()
     work()
     if device.type == "cuda":

@@ -115,9 +115,11 @@ def effort(sweep: Sweep, trials: Sequence[Trial], store: Path) -> Effort:
         history = RunFolder(store / name).ledger.history()
         epochs[name] = len(history)
         seconds += sum(row["seconds"] for row in history)
-    saved = sum(
-        sweep.config.epochs - epochs[run] for trial in trials if trial.outcome == "pruned" for run in trial.runs
-    )
+    saved = 0
+    for trial in trials:
+        if trial.outcome == "pruned":
+            planned = sweep.run_config(trial.values, sweep.seeds[0]).epochs
+            saved += sum(planned - epochs[run] for run in trial.runs)
     return Effort(trained_epochs=sum(epochs.values()), saved_epochs=saved, trained_seconds=seconds)
 
 

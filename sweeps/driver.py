@@ -54,6 +54,12 @@ class _Active:
     def run_id(self) -> str:
         return self.jobs[len(self.scores)]["run_id"]
 
+    def can_save(self, by_seeds: bool) -> bool:
+        """Whether stopping at the last step would spare anything: later epochs, or later seeds."""
+        if by_seeds:
+            return self.last_step < len(self.jobs)
+        return self.last_step < self.jobs[0]["config"]["epochs"] or len(self.jobs) > 1
+
 
 def drive(sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, reporter: Reporter) -> list[Trial]:
     """Bring the study to its number of trials and return those that this call ended.
@@ -70,6 +76,7 @@ class _Driver:
         self.sweep, self.study, self.runtime = sweep, study, runtime
         self.executor, self.reporter = executor, reporter
         self.deadline = time.monotonic() + 3600.0 * sweep.spec.hours if sweep.spec.hours else None
+        self.by_seeds = sweep.spec.pruner.name == "wilcoxon"
         self.active: list[_Active] = []
         self.running: dict[str, int | None] = {}
         """Run id -> None while the executor trains it, then its exit status until that was looked at."""
@@ -100,9 +107,10 @@ class _Driver:
             return False
         jobs = [self._job(trial, seed) for seed in self.sweep.seeds]
         self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
-        self.active.append(_Active(trial=trial, jobs=jobs, last_step=max(trial.curve, default=0)))
-        if self.study.should_stop(trial.number):
-            self._end(self.active[-1], "pruned")
+        active = _Active(trial=trial, jobs=jobs, last_step=max(trial.curve, default=0))
+        self.active.append(active)
+        if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
+            self._end(active, "pruned")
         return True
 
     def _job(self, trial: Trial, seed: int) -> dict[str, Any]:
@@ -160,25 +168,22 @@ class _Driver:
 
     def _is_hopeless(self, active: _Active, history: list[dict[str, Any]]) -> bool:
         """The pruner's verdict on the epochs of the first seed that it has not seen."""
-        if active.scores or self.sweep.spec.pruner.name == "wilcoxon":
+        if active.scores or self.by_seeds:
             return False
-        for row in history:
-            if row["epoch"] > active.last_step:
-                active.last_step = row["epoch"]
-                if self.study.report(active.trial.number, row["epoch"], row[self.sweep.spec.metric]):
-                    return True
-        return False
+        rows = (row for row in history if row["epoch"] > active.last_step)
+        return any(self._judge(active, row["epoch"], row[self.sweep.spec.metric]) for row in rows)
+
+    def _judge(self, active: _Active, step: int, value: float) -> bool:
+        active.last_step = step
+        return self.study.report(active.trial.number, step, value) and active.can_save(self.by_seeds)
 
     def _scored(self, active: _Active, score: float) -> None:
         active.scores.append(score)
         seed_number = len(active.scores)
         active.tries = 0
-        if self.sweep.spec.pruner.name == "wilcoxon" and seed_number > active.last_step:
-            active.last_step = seed_number
-            if self.study.report(active.trial.number, seed_number, score):
-                self._end(active, "pruned")
-                return
-        if seed_number == len(active.jobs):
+        if self.by_seeds and seed_number > active.last_step and self._judge(active, seed_number, score):
+            self._end(active, "pruned")
+        elif seed_number == len(active.jobs):
             self._end(active, "complete", score=sum(active.scores) / seed_number)
 
     def _stopped(self, active: _Active, folder: RunFolder, status: int | None) -> None:

@@ -21,7 +21,7 @@ on_each_device = pytest.mark.parametrize("device", ["cpu", cuda])
 @on_each_device
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_trains_the_digits(precision, device, make_config, make_folder, runtime, digits, monkeypatch):
-    """Five of six digits are right after three epochs, and the forward pass really has the type that was asked for."""
+    """Four of five digits are right after six epochs, and the forward pass really has the type that was asked for."""
     types = set()
 
     def watched(config, parts, images, *rest, step=loop.step):
@@ -30,11 +30,11 @@ def test_every_precision_trains_the_digits(precision, device, make_config, make_
         handle.remove()
 
     monkeypatch.setattr(loop, "step", watched)
-    folder = make_folder(make_config({"optimizer.lr": 3e-2}, precision=precision, epochs=3))
+    folder = make_folder(make_config({"optimizer.lr": 1e-2}, precision=precision, epochs=6))
     assert work(folder, runtime.model_copy(update={"device": device}), Datasets()) == DONE
     record = folder.record()
     assert types == {PRECISIONS[precision]}
-    assert record["metrics"]["test/accuracy"] > 5 / 6
+    assert record["metrics"]["test/accuracy"] > 0.8
     assert all(np.isfinite(row["train/grad_norm"]) for row in record["history"])
 
 

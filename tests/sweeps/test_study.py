@@ -57,7 +57,7 @@ def test_what_is_stopped_is_what_optunas_own_loop_stops(tmp_path: Path) -> None:
         final = score(sweep.run_config(values, sweep.seeds[0]).model_dump(mode="json"))
         for epoch in range(1, 5):
             trial.report(final * (1.0 - 0.5**epoch), epoch)
-            if trial.should_prune():
+            if epoch < 4 and trial.should_prune():
                 raise optuna.TrialPruned
         return final * (1.0 - 0.5**4)
 
