@@ -109,7 +109,7 @@ def _variants(path: Path, overrides: tuple[str, ...]) -> list[tuple[Ablation, Ar
     ablation, arms = resolve(path, overrides)
     if not tuned_path(path).exists():
         return [(ablation, arms)]
-    from ablations.tune import tuned_variants
+    from ablations.tuned import tuned_variants
 
     return tuned_variants(path, ablation, arms)
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 import click
 
 from ablations.resolve import Arms, resolve
 from ablations.spec import Ablation, find_specs, tuned_path
+from ablations.tuned import Tuned, TunedArm, as_document, config_digest
 from core import options, schema
-from core.config import RunConfig
 from core.execute import make_executor
-from core.fingerprint import digest
-from core.menu import Frozen
 from core.runtime import Runtime
 from core.schema import Document, Fault, SchemaError
 from core.store import write_atomic
@@ -24,31 +21,6 @@ from sweeps.progress import Progress, as_overrides, short_score
 from sweeps.session import existing_study, run_sweep
 from sweeps.spec import Sweep, find_sweep, make_sweep, own_values, read_sweep_spec
 from sweeps.trial import best
-
-
-class TunedArm(Frozen):
-    """What a search found for one arm, and which RunConfig it was found for."""
-
-    study: str
-    config: str
-    """Digest of the arm's RunConfig without the found values."""
-    trial: int
-    score: float
-    values: dict[str, Any]
-    """Dotted path -> setting."""
-
-
-class Tuned(Frozen):
-    """The contents of `<spec>.tuned.yaml`."""
-
-    ablation: str
-    date: str
-    sweep: str
-    trials: int
-    metric: str
-    seeds: tuple[int, ...]
-    """Seeds that the trials were trained with; no comparison may use them."""
-    arms: dict[str, TunedArm]
 
 
 @click.command()
@@ -101,7 +73,7 @@ def make_searches(
         try:
             sweeps[arm] = make_sweep(
                 spec,
-                _document(config),
+                as_document(config),
                 space_document,
                 name=f"{ablation.ablation}--{arm}",
                 source=str(sweep_path),
@@ -118,67 +90,6 @@ def make_searches(
     if faults:
         raise SchemaError(faults)
     return ablation, arms, sweeps
-
-
-def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
-    """What tuning found for the arms of a spec.
-
-    Raises SchemaError where there is no such file, where an arm is missing, where an arm's RunConfig is not the one
-    that was tuned, or where a comparison would use a seed of tuning.
-    """
-    place = tuned_path(path)
-    if not place.exists():
-        raise SchemaError([Fault(str(place), "", f"no such file; `ablate tune {path}` writes it")])
-    document = schema.load(place)
-    tuned = schema.validate(Tuned, document)
-    faults = []
-    for arm, config in arms.items():
-        where = document.where(("arms", arm))
-        if arm not in tuned.arms:
-            faults.append(Fault(where, f"arms.{arm}", f"is missing; `ablate tune {path}` adds it"))
-        elif tuned.arms[arm].config != _digest(config):
-            message = f"is stale: the arm's settings changed since {tuned.date}; run `ablate tune {path}` again"
-            faults.append(Fault(where, f"arms.{arm}", message))
-    for seed in sorted(set(tuned.seeds) & set(ablation.seeds)):
-        faults.append(Fault(str(path), "seeds", f"{seed} is a seed of tuning; no arm is compared on it"))
-    if faults:
-        raise SchemaError(faults)
-    return tuned
-
-
-def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"] = "own") -> Arms:
-    """The RunConfigs with the found values put in: every arm's own, or those of the baseline for all arms."""
-    baseline = next(iter(arms))
-    found: Arms = {}
-    for arm, config in arms.items():
-        values = tuned.arms[arm if values_of == "own" else baseline].values
-        document = _document(config)
-        for path in sorted(values, key=lambda path: path.count(".")):
-            document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
-        found[arm] = schema.validate(RunConfig, document)
-    return found
-
-
-def tuned_variants(path: Path, ablation: Ablation, arms: Arms) -> list[tuple[Ablation, Arms]]:
-    """A tuned spec as two ablations: every arm under the baseline's found values, and every arm under its own."""
-    tuned = read_tuned(path, ablation, arms)
-    variants = []
-    kinds: tuple[tuple[Literal["own", "baseline"], str], ...] = (
-        ("baseline", "every arm under the values found for the baseline"),
-        ("own", "every arm under the values found for itself"),
-    )
-    for values_of, words in kinds:
-        values = {arm: tuned.arms[arm if values_of == "own" else ablation.baseline].values for arm in arms}
-        notes = {arm: f"tuned: {' '.join(as_overrides(found))}" for arm, found in values.items()}
-        renamed = ablation.model_copy(
-            update={
-                "ablation": f"{ablation.ablation}-{values_of}-values",
-                "question": f"{ablation.question} ({words})",
-                "arms": tuple(arm.model_copy(update={"note": notes[arm.name]}) for arm in ablation.arms),
-            }
-        )
-        variants.append((renamed, tuned_arms(arms, tuned, values_of=values_of)))
-    return variants
 
 
 def _unfair(ablation: Ablation, trials: int | None, space: Document, source: str) -> Iterator[Fault]:
@@ -200,7 +111,7 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
         if top is not None and top.score is not None:
             settings = sweep.space.settings(top.values)
             found[arm] = TunedArm(
-                study=sweep.name, config=_digest(arms[arm]), trial=top.number, score=top.score, values=settings
+                study=sweep.name, config=config_digest(arms[arm]), trial=top.number, score=top.score, values=settings
             )
     spec = next(iter(sweeps.values())).spec
     return Tuned(
@@ -221,11 +132,3 @@ def _print(tuned: Tuned, path: Path) -> None:
         words = "  ".join(as_overrides(arm.values))
         click.echo(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
     click.echo(f"written: {path}")
-
-
-def _document(config: RunConfig) -> Document:
-    return Document(data=config.model_dump(mode="json", exclude={"seed"}), source="arm")
-
-
-def _digest(config: RunConfig) -> str:
-    return digest(config.model_dump(mode="json", exclude={"seed"}))

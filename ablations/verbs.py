@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -158,13 +159,15 @@ def show(run: str, as_json: bool, runtime: Runtime) -> None:
             click.echo(f"\n{name}")
             for path, value in leaves(data[name]):
                 click.echo(f"  {path}: {_value(value)}")
-    click.echo(f"\nmake it again: {remake_command(job['labels'])}")
+    click.echo(f"\nmake it again: {remake_command(found.run_id, job['labels'])}")
 
 
-def remake_command(labels: dict[str, Any]) -> str:
-    """The command line that trains a run of these labels."""
-    words = [labels.get("spec", "SPEC"), *labels.get("overrides", [])]
-    return f"ablate run {' '.join(words)} --arm '{labels.get('arm')}' --seed {labels.get('seed')}"
+def remake_command(run_id: str, labels: dict[str, Any]) -> str:
+    """The command line that trains a run again: by its spec, or by its id where it belongs to none."""
+    if "arm" not in labels:
+        return shlex.join(["ablate", "reproduce", run_id])
+    words = [labels["spec"], *labels["overrides"], "--arm", labels["arm"], "--seed", str(labels["seed"])]
+    return shlex.join(["ablate", "run", *words])
 
 
 def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from core import train as loop
 from core.work import DONE, PREEMPTED, Datasets, work
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -227,17 +228,32 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_config, mak
     same(folder, whole(config))
 
 
-def test_the_checkpoint_before_finds_the_best_weights_that_it_relies_on(make_config, make_folder, runtime, whole, same):
-    """The newest is damaged right after an epoch that brought new best weights; those before are still there."""
-    config = make_config(epochs=3)
+def test_the_checkpoint_before_finds_the_best_weights_that_it_relies_on(
+    make_config, make_folder, runtime, whole, same, monkeypatch
+):
+    """Killed after an epoch with new best weights, newest checkpoint damaged: the best before are still there."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill_after_epoch_4(folder, epochs, drop=loop._drop_best_but):
+        drop(folder, epochs)
+        if len(folder.ledger.history()) == 4:
+            raise Killed
+
+    config = make_config(epochs=5)
     folder = make_folder(config)
-    preempted(folder, runtime, 35)  # the first step of epoch 3
-    for path in (folder.path / "checkpoints").glob("3000001*.pt"):
-        path.unlink()
-    newest = max((folder.path / "checkpoints").glob("*.pt"))
-    flip_a_byte(newest)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_drop_best_but", kill_after_epoch_4)
+        with pytest.raises(Killed):
+            work(folder, runtime, Datasets())
+    accuracies = [row["val/accuracy"] for row in folder.ledger.history()]
+    assert accuracies[3] > max(accuracies[:3])
+    assert len(list(folder.path.glob("best-*.pt"))) == 2
+    flip_a_byte(max((folder.path / "checkpoints").glob("*.pt")))
     assert work(folder, runtime, Datasets()) == DONE
-    assert "begun_anew" not in events(folder)
+    resumed = next(row for row in folder.ledger.rows() if row.get("event") == "resumed")
+    assert (resumed["epoch"], resumed["step"]) == (4, 0)
     same(folder, whole(config))
 
 
@@ -296,7 +312,6 @@ def test_a_torn_tail_of_the_ledger_is_cut_off_and_told(make_config, make_folder,
 
 def test_the_seconds_of_an_interrupted_epoch_are_counted_once(make_config, make_folder, runtime, monkeypatch):
     """A resumed epoch is charged for the time before the stop as well: each of 17 steps takes at least 20 ms."""
-    from core import train as loop
 
     def slow(*args, step=loop.step):
         time.sleep(0.02)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.resnet import Bottleneck
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
@@ -157,11 +158,17 @@ def test_the_norm_that_is_told_is_the_gradients_before_clipping(make_config, fir
     assert free[1, 0] != clipped[1, 0] or free[1, 1] != clipped[1, 1]
 
 
-def test_the_moving_average_is_the_formula(make_config, first_steps):
-    """First the weights after step 1, then decay x average + (1 - decay) x weights; batch norm's statistics as well."""
-    decay, states, averages = 0.9, [], []
+def test_the_moving_average_is_the_formula_and_torchs_own(make_config, first_steps):
+    """First the weights after step 1, then decay x average + (1 - decay) x weights; batch norm's statistics as well.
+
+    To the bit it is what torch's `AveragedModel` gives.
+    """
+    decay, states, averages, torchs = 0.9, [], [], []
 
     def watch(parts):
+        if not torchs:
+            torchs.append(AveragedModel(parts.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True))
+        torchs[0].update_parameters(parts.network)
         states.append({name: value.clone() for name, value in parts.network.state_dict().items()})
         averages.append({name: value.clone() for name, value in parts.evaluated.state_dict().items()})
 
@@ -173,6 +180,8 @@ def test_the_moving_average_is_the_formula(make_config, first_steps):
             if value.is_floating_point():
                 torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     assert not torch.equal(averages[-1]["backbone.conv1.weight"], states[-1]["backbone.conv1.weight"])
+    for name, value in torchs[0].module.state_dict().items():
+        assert torch.equal(averages[-1][name], value), name
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "contrastive"])

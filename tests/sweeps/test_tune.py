@@ -10,7 +10,9 @@ import pytest
 
 import ablations.tune
 from ablations.resolve import resolve
-from ablations.tune import make_searches, read_tuned, tune, tuned_arms, tuned_path
+from ablations.spec import tuned_path
+from ablations.tune import make_searches, tune
+from ablations.tuned import read_tuned, tuned_arms
 from core.schema import SchemaError, dump, load
 from sweeps.session import existing_study
 from tests.sweeps.fake import BASE, SPACE, Fake, make_runtime, search, write_spec

@@ -1,0 +1,111 @@
+"""What did tuning find for each arm, and is it still about these arms? Reads `<spec>.tuned.yaml` into a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ablations.resolve import Arms
+from ablations.spec import Ablation, tuned_path
+from core import schema
+from core.config import RunConfig
+from core.fingerprint import digest
+from core.menu import Frozen
+from core.schema import Document, Fault, SchemaError
+from sweeps.progress import as_overrides
+
+
+class TunedArm(Frozen):
+    """What a search found for one arm, and which RunConfig it was found for."""
+
+    study: str
+    config: str
+    """Digest of the arm's RunConfig without the found values."""
+    trial: int
+    score: float
+    values: dict[str, Any]
+    """Dotted path -> setting."""
+
+
+class Tuned(Frozen):
+    """The contents of `<spec>.tuned.yaml`."""
+
+    ablation: str
+    date: str
+    sweep: str
+    trials: int
+    metric: str
+    seeds: tuple[int, ...]
+    """Seeds that the trials were trained with; no comparison may use them."""
+    arms: dict[str, TunedArm]
+
+
+def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
+    """What tuning found for the arms of a spec.
+
+    Raises SchemaError where there is no such file, where an arm is missing, where an arm's RunConfig is not the one
+    that was tuned, or where a comparison would use a seed of tuning.
+    """
+    place = tuned_path(path)
+    if not place.exists():
+        raise SchemaError([Fault(str(place), "", f"no such file; `ablate tune {path}` writes it")])
+    document = schema.load(place)
+    tuned = schema.validate(Tuned, document)
+    faults = []
+    for arm, config in arms.items():
+        where = document.where(("arms", arm))
+        if arm not in tuned.arms:
+            faults.append(Fault(where, f"arms.{arm}", f"is missing; `ablate tune {path}` adds it"))
+        elif tuned.arms[arm].config != config_digest(config):
+            message = f"is stale: the arm's settings changed since {tuned.date}; run `ablate tune {path}` again"
+            faults.append(Fault(where, f"arms.{arm}", message))
+    for seed in sorted(set(tuned.seeds) & set(ablation.seeds)):
+        faults.append(Fault(str(path), "seeds", f"{seed} is a seed of tuning; no arm is compared on it"))
+    if faults:
+        raise SchemaError(faults)
+    return tuned
+
+
+def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"] = "own") -> Arms:
+    """The RunConfigs with the found values put in: every arm's own, or those of the baseline for all arms."""
+    baseline = next(iter(arms))
+    found: Arms = {}
+    for arm, config in arms.items():
+        values = tuned.arms[arm if values_of == "own" else baseline].values
+        document = as_document(config)
+        for path in sorted(values, key=lambda path: path.count(".")):
+            document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
+        found[arm] = schema.validate(RunConfig, document)
+    return found
+
+
+def tuned_variants(path: Path, ablation: Ablation, arms: Arms) -> list[tuple[Ablation, Arms]]:
+    """A tuned spec as two ablations: every arm under the baseline's found values, and every arm under its own."""
+    tuned = read_tuned(path, ablation, arms)
+    variants = []
+    kinds: tuple[tuple[Literal["own", "baseline"], str], ...] = (
+        ("baseline", "every arm under the values found for the baseline"),
+        ("own", "every arm under the values found for itself"),
+    )
+    for values_of, words in kinds:
+        values = {arm: tuned.arms[arm if values_of == "own" else ablation.baseline].values for arm in arms}
+        notes = {arm: f"tuned: {' '.join(as_overrides(found))}" for arm, found in values.items()}
+        renamed = ablation.model_copy(
+            update={
+                "ablation": f"{ablation.ablation}-{values_of}-values",
+                "question": f"{ablation.question} ({words})",
+                "arms": tuple(arm.model_copy(update={"note": notes[arm.name]}) for arm in ablation.arms),
+            }
+        )
+        variants.append((renamed, tuned_arms(arms, tuned, values_of=values_of)))
+    return variants
+
+
+def config_digest(config: RunConfig) -> str:
+    """What a RunConfig is known by in the file, whatever its seed."""
+    return digest(config.model_dump(mode="json", exclude={"seed"}))
+
+
+def as_document(config: RunConfig) -> Document:
+    """A RunConfig as the document of a base, which has no seed."""
+    return Document(data=config.model_dump(mode="json", exclude={"seed"}), source="arm")
