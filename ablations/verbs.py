@@ -12,6 +12,7 @@ import click
 
 from ablations.audit import ASSUMED_NUM_CLASSES, as_text, finished_records
 from ablations.audit import audit as make_audit
+from ablations.effect import Effects, try_effects
 from ablations.plan import Plan, folder, make_plan, make_plans
 from ablations.resolve import describe, differences, resolve
 from ablations.spec import Ablation, find_specs
@@ -27,23 +28,37 @@ words = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=
 
 @click.command()
 @words
+@click.option("--quick", is_flag=True, help="Read the specs only; take no step of any arm.")
 @options.as_json
-def check(words: tuple[str, ...], as_json: bool) -> int:
-    """Check specs and list all their faults; exit status 2 if there are any."""
+@options.folders
+def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) -> int:
+    """Check specs and list all their faults; exit status 2 if there are any.
+
+    Specs that read well are tried: one step of every arm on a few images, beside the baseline. An arm whose factor has
+    no effect is a fault, and what moved outside a factor is told.
+    """
     specs, overrides = options.split_words(words)
     faults: list[Fault] = []
     good = []
     for path in find_specs(specs):
         try:
             ablation, arms = resolve(path, overrides)
-            good.append({"spec": str(path), "ablation": ablation.ablation, "arms": list(arms)})
+            effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
+            for arm in effects.without:
+                faults.append(
+                    Fault(str(path), f"arms.{arm}", "the factor has no effect: its first step is the baseline's")
+                )
+            good.append({"spec": str(path), "ablation": ablation.ablation, "arms": list(arms), **asdict(effects)})
         except SchemaError as error:
             faults += error.faults
     if as_json:
         click.echo(json.dumps({"good": good, "faults": [fault._asdict() for fault in faults]}, indent=1))
     else:
         for each in good:
-            click.echo(f"{each['spec']}: good, {len(each['arms'])} arms")
+            tried = f"not tried: {each['untried']}" if each["untried"] else "one step of each tried"
+            click.echo(f"{each['spec']}: reads well, {len(each['arms'])} arms; {tried}")
+            for arm, moved in each["moved"].items():
+                click.echo(f"  {arm}: moved outside its factor: {', '.join(moved)}")
         for fault in faults:
             click.echo(str(fault), err=True)
     return 2 if faults else 0

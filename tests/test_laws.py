@@ -71,7 +71,7 @@ def test_menus_import_no_torch():
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["plan", "quickstart"], ["check", "quickstart"], ["menu"], ["run", "--help"]],
+    [["--help"], ["plan", "quickstart"], ["check", "quickstart", "--quick"], ["menu"], ["run", "--help"]],
     ids=" ".join,
 )
 def test_looking_verbs_load_no_heavy_package(words, tmp_path):

@@ -1,0 +1,66 @@
+"""Does every factor have an effect, and only where it should? One step of each arm beside one of the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ablations.spec import Ablation
+from core.config import RunConfig
+from core.data.dataset import DataError
+from core.menu import build
+from core.runtime import Runtime
+
+LATER_FACTORS = ("epochs", "schedule", "selection", "ema_decay", "clip_norm", "batch_size", "accumulate")
+"""Settings that a first step on a few images need not show."""
+
+
+@dataclass(kw_only=True)
+class Effects:
+    """What the first steps said."""
+
+    without: list[str] = field(default_factory=list)
+    """Arms whose factor changed nothing."""
+    moved: dict[str, list[str]] = field(default_factory=dict)
+    """Arm -> what it should share with the baseline and does not."""
+    untried: str = ""
+    """Why nothing could be tried, if so."""
+
+
+def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runtime) -> Effects:
+    """Take one step of the baseline and of every arm, at one seed, on the same few images.
+
+    Where the data or the weights are not on this machine, nothing is tried and the reason is given.
+    """
+    from core.first_step import first_step
+    from core.models.weights import WeightsError
+
+    try:
+        steps = {}
+        for name, config in arms.items():
+            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
+            steps[name] = first_step(config, source.load(), runtime)
+    except (DataError, WeightsError) as error:
+        return Effects(untried=str(error).splitlines()[0])
+    found = Effects()
+    baseline = steps[ablation.baseline]
+    for arm in ablation.arms:
+        if not arm.delta:
+            continue
+        if not steps[arm.name].has_effect_against(baseline) and not _acts_later(arm.delta):
+            found.without.append(arm.name)
+        moved = steps[arm.name].moved_against(baseline)
+        if unasked := [each for each in moved if not _is_asked_for(each, arm.delta)]:
+            found.moved[arm.name] = unasked
+    return found
+
+
+def _acts_later(delta: Mapping[str, object]) -> bool:
+    return any(factor.split(".")[0] in LATER_FACTORS for factor in delta)
+
+
+def _is_asked_for(moved: str, delta: Mapping[str, object]) -> bool:
+    """Whether a factor is about the very thing: augmentation about draws, data about the order, weights about values."""
+    subjects = {"order": ("data", "batch_size"), "draws": ("augment", "data"), "initial": ("model.weights",)}
+    return any(factor.startswith(subjects[moved.split()[0]]) for factor in delta)

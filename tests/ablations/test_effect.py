@@ -1,0 +1,63 @@
+"""Is an arm without an effect found before it is trained, and does a clean arm share everything else to the bit?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.effect import Effects, try_effects
+from ablations.resolve import resolve
+from ablations.spec import SHIPPED
+from core.runtime import Runtime
+
+BASE = """data: digits
+model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}, head: {name: linear, dropout: 0.2}}
+"""
+SPEC = "ablation: a\nquestion: q?\nbase: base.yaml\nbaseline: none\n"
+
+
+def effects(folder: Path, rest: str) -> Effects:
+    (folder / "base.yaml").write_text(BASE)
+    (folder / "spec.yaml").write_text(SPEC + rest)
+    return try_effects(*resolve(folder / "spec.yaml"), Runtime(cache=str(folder / "cache")))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "shared: {loss: {name: contrastive, weight: 0}}\narms: {margin: {loss.margin: 0.5}}",
+        "shared: {augment: {name: photo}}\narms: {sharp: {augment.sharpness_probability: 0.9}}",
+    ],
+)
+def test_a_factor_that_nothing_reads_is_found(tmp_path, rest):
+    """The margin of a term of weight zero; the probability of a sharpness that changes nothing."""
+    assert len(effects(tmp_path, rest).without) == 1
+
+
+@pytest.mark.parametrize(
+    "arm",
+    ["model.head.dropout: 0.5", "optimizer.lr: 0.01", "loss: contrastive", "augment: {name: photo, rotation: 9}"],
+)
+def test_a_factor_that_acts_is_let_pass(tmp_path, arm):
+    """Its first step differs, and nothing outside it moved."""
+    found = effects(tmp_path, f"arms: {{one: {{{arm}}}}}")
+    assert found == Effects()
+
+
+def test_a_factor_that_acts_later_is_let_pass(tmp_path):
+    """More epochs show in no first step."""
+    assert effects(tmp_path, "arms: {longer: {epochs: 20}}").without == []
+
+
+@pytest.mark.parametrize("name", ["1-backbone", "2-scaling", "3-contrastive", "4-encoding"])
+def test_the_quickstart_arms_share_all_that_lies_outside_their_factor(tmp_path, name):
+    """Order, draws and the initial values of equal tensors, to the bit."""
+    ablation, arms = resolve(SHIPPED / "quickstart" / f"{name}.yaml")
+    assert try_effects(ablation, arms, Runtime(cache=str(tmp_path))) == Effects()
+
+
+def test_missing_data_is_told_and_nothing_is_tried(tmp_path):
+    """The specs of the report can be read where its photographs are not."""
+    ablation, arms = resolve(SHIPPED / "backbone.yaml")
+    assert "--data-root" in try_effects(ablation, arms, Runtime(cache=str(tmp_path), data_root=str(tmp_path))).untried

@@ -1,0 +1,75 @@
+"""Does the forecast add up as a grid does?"""
+
+from __future__ import annotations
+
+import pytest
+
+from ablations import forecast as module
+from ablations.forecast import duration, forecast, makespan, run_seconds
+from ablations.plan import folder, make_plans
+from core.runtime import Runtime
+
+TIMING = {
+    "num_steps": 10, "step": 0.1, "begin": 2.0, "evaluate": 0.5, "test": 0.25, "save": 0.05,
+    "memory": 3 * 2**30, "load": 0.01, "flops_per_image": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """A runtime of two jobs, and an instrument that reads TIMING for every config and keeps what it was asked."""
+    asked = []
+
+    def measure(configs, workers, runtime):
+        asked.append((len(configs), workers))
+        return 4.0, [TIMING] * len(configs)
+
+    monkeypatch.setattr(module, "measure", measure)
+    return Runtime(device="cpu", jobs=2, results=str(tmp_path)), asked
+
+
+def test_a_run_is_its_steps_validations_checkpoints_and_the_evaluation_at_its_end():
+    """By hand: 0.15 + 2 to begin, 3 x (1 + 0.5 + 1.2 x 0.05) of epochs, 0.5 + 2 x 0.25 at the end."""
+    assert run_seconds(TIMING, epochs=3) == pytest.approx(0.15 + 2.0 + 3 * 1.56 + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "end"),
+    [([3, 1, 1, 1], 2, 3), ([1, 1, 1, 3], 2, 4), ([1, 2, 3], 1, 6), ([1, 2, 3], 5, 3), ([2, 2, 2], 2, 4)],
+)
+def test_each_run_goes_to_the_worker_that_is_free_first(seconds, workers, end):
+    """By hand; the order of the grid is kept, so that a long run at its end leaves a worker idle."""
+    assert makespan(seconds, workers) == end
+
+
+def test_each_config_is_measured_once_however_many_seeds_and_specs_share_it(measured):
+    """Two specs of three seeds share one arm: 3 configs, 9 runs of one length, five rounds on two workers."""
+    runtime, asked = measured
+    found = forecast(make_plans(["quickstart/1-backbone", "quickstart/2-scaling"], runtime), runtime)
+    assert asked == [(3, 2)]
+    assert [arm["num_runs"] for arm in found["arms"]] == [3, 3, 3]
+    assert found["seconds"] == pytest.approx(4.0 + 5 * run_seconds(TIMING, epochs=12))
+    assert found["memory_bytes"] == 2 * 3 * 2**30
+    assert "2 side by side" in found["text"]
+
+
+def test_finished_runs_cost_nothing(measured):
+    """One of six runs is left, on one worker; then none, and nothing is measured."""
+    runtime, asked = measured
+    plans = make_plans(["quickstart/1-backbone"], runtime)
+    *others, last = plans[0].cells
+    for cell in others:
+        folder(cell, runtime.store).path.mkdir(parents=True)
+        folder(cell, runtime.store).record_path.write_text("{}")
+    assert forecast(plans, runtime)["seconds"] == pytest.approx(4.0 + run_seconds(TIMING, epochs=12))
+    assert asked == [(1, 1)]
+    folder(last, runtime.store).path.mkdir()
+    folder(last, runtime.store).record_path.write_text("{}")
+    assert forecast(plans, runtime)["seconds"] == 0.0
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(90, "90 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_a_duration_is_told_in_the_unit_that_reads_most_easily(seconds, text):
+    """Seconds up to two minutes, minutes up to two hours."""
+    assert duration(seconds) == text
