@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ablations.plan import Plan, folder
 from ablations.resolve import describe, differences
-from ablations.spec import Ablation
+from ablations.spec import Ablation, Arm
 from core.config import RunConfig
 
 Records = Mapping[str, list[dict[str, Any]]]
@@ -35,7 +35,7 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
     """All findings, arm by arm; costs come from finished runs, else from the configs, so that no run needs to exist."""
     costs = {arm: _cost(config, records.get(arm, []), num_classes) for arm, config in arms.items()}
     findings: list[Finding] = []
-    for arm in ablation.arms[1:]:
+    for arm in _changed(ablation):
         config, baseline = arms[arm.name], arms[ablation.baseline]
         several = arm.compound and not ablation.grid
         found = [
@@ -61,11 +61,16 @@ def finished_records(plan: Plan, store: Path) -> dict[str, list[dict[str, Any]]]
 def as_text(ablation: Ablation, findings: list[Finding]) -> Iterator[str]:
     """The findings as lines for a terminal."""
     yield f"{ablation.ablation}: {ablation.question}"
-    for arm in ablation.arms[1:]:
+    for arm in _changed(ablation):
         yield f"  {arm.name} against {ablation.baseline}"
         for each in findings:
             if each.arm == arm.name:
                 yield f"    {each.severity:8}  {each.text}"
+
+
+def _changed(ablation: Ablation) -> list[Arm]:
+    """The arms that change something: neither the baseline nor a control."""
+    return [arm for arm in ablation.arms[1:] if not arm.control]
 
 
 Found = tuple[str, str, Literal["factor", "moved", "confound"]]

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ablations.resolve import Arms, resolve
-from ablations.spec import Ablation, Seeds, find_specs, tuned_path
+from ablations.spec import CONTROL, Ablation, Seeds, find_specs, tuned_path
 from core.config import RunConfig
 from core.fingerprint import RECIPE, run_id
 from core.menu import build
 from core.runtime import Runtime
 from core.schema import SchemaError
 from core.store import RunFolder
+
+CONTROL_SEED_OFFSET = 500_000
+"""A control's run that is paired with the baseline's seed s has seed s + this, which no spec is likely to list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Cell:
 
     arm: str
     seed: int
+    """The seed that pairs it with the baseline; a control's run has its own, `config.seed`."""
     run_id: str
     config: RunConfig
     data_fingerprint: str
@@ -115,7 +119,7 @@ def _variants(path: Path, overrides: tuple[str, ...]) -> list[tuple[Ablation, Ar
 
 
 def _cell(arm: str, seed: int, config: RunConfig, data_fingerprint: str) -> Cell:
-    seeded = config.model_copy(update={"seed": seed})
+    seeded = config.model_copy(update={"seed": seed + CONTROL_SEED_OFFSET if arm == CONTROL else seed})
     identity = run_id(seeded, data_fingerprint)
     return Cell(arm=arm, seed=seed, run_id=identity, config=seeded, data_fingerprint=data_fingerprint)
 
@@ -144,7 +148,9 @@ def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
 def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
     """What people call a run; core passes it on to the tracker unread."""
     factors = ablation.arm(cell.arm).delta
-    tags = [f"{factor}={level}" for factor, level in factors.items()] or ["baseline"]
+    tags = [f"{factor}={level}" for factor, level in factors.items()] or [
+        "control" if cell.arm == CONTROL else "baseline"
+    ]
     return {
         "project": ablation.project,
         "group": ablation.ablation,

@@ -91,10 +91,12 @@ def _group(model: type[Frozen] | None, step: str) -> type[Frozen] | None:
 
 
 def _twin_faults(ablation: Ablation, arms: Arms, spec: Document) -> list[Fault]:
-    """Two arms that come to the same RunConfig compare nothing."""
+    """Two arms that come to the same RunConfig compare nothing; a control is the baseline on purpose."""
     first: dict[str, str] = {}
     faults = []
     for arm in ablation.arms:
+        if arm.control:
+            continue
         text = arms[arm.name].model_dump_json()
         if text in first:
             where = spec.where(("arms", arm.name))

@@ -107,8 +107,9 @@ def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     """The plan without the cells that were not asked for; SchemaError names an arm or a seed that it does not have."""
     for arm in arms:
         plan.ablation.arm(arm)
-    for seed in set(seeds) - set(plan.ablation.seeds):
-        known = ", ".join(map(str, plan.ablation.seeds))
+    planned = sorted({cell.seed for cell in plan.cells})
+    for seed in set(seeds) - set(planned):
+        known = ", ".join(map(str, planned))
         message = f"{seed} is none of the spec's seeds ({known}); set seeds="
         raise SchemaError([Fault("command line", "--seed", message)])
     cells = tuple(cell for cell in plan.cells if (not arms or cell.arm in arms) and (not seeds or cell.seed in seeds))

@@ -17,6 +17,8 @@ from core.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
 TUNED_SUFFIX = ".tuned.yaml"
+CONTROL = "control (A/A)"
+"""Name of the arm that `control: true` adds; no arm of a spec can have it, since names there hold no slash."""
 
 
 class Seeds(Frozen):
@@ -55,6 +57,8 @@ class Spec(Frozen):
     """Factor -> levels: a full factorial, whose first levels are the baseline."""
     margin: float | None = Field(None, gt=0.0)
     """Differences smaller than this, in percentage points, count as equivalent."""
+    control: bool = False
+    """Whether the baseline is also compared with itself on other seeds, which should find no difference."""
     project: str = "ablation-suite"
     """W&B project."""
 
@@ -66,6 +70,8 @@ class Arm(Frozen):
     delta: dict[str, Any] = {}
     compound: bool = False
     note: str = ""
+    control: bool = False
+    """Whether this is the baseline again, on other seeds (A/A)."""
 
 
 class Ablation(Frozen):
@@ -123,6 +129,8 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
     spec = schema.validate(Spec, document)
     arms = [Arm(name=spec.baseline), *_arms(spec, document), *_factorial(spec)]
     _check(spec, document, arms)
+    if spec.control:
+        arms.append(Arm(name=CONTROL, control=True))
     base = schema.load(Path(path).parent / spec.base)
     for target in spec.shared:
         base = with_setting(base, target, document.part(("shared", target)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ablations.resolve import Arms, resolve
-from ablations.spec import Ablation, find_specs, tuned_path
+from ablations.spec import CONTROL, Ablation, find_specs, tuned_path
 from ablations.tuned import Tuned, TunedArm, as_document, config_digest
 from core import options, schema
 from core.execute import make_executor
@@ -64,6 +64,7 @@ def make_searches(
 ) -> tuple[Ablation, Arms, dict[str, Sweep]]:
     """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike."""
     ablation, arms = resolve(path, tuple(overrides))
+    arms = {arm: config for arm, config in arms.items() if arm != CONTROL}  # it takes the baseline's values
     spec, document, _ = read_sweep_spec(sweep_path)
     space_document = document.part(("space",))
     faults = list(_unfair(ablation, spec.trials, space_document, str(path)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablations.resolve import Arms
-from ablations.spec import Ablation, tuned_path
+from ablations.spec import CONTROL, Ablation, tuned_path
 from core import schema
 from core.config import RunConfig
 from core.fingerprint import digest
@@ -54,6 +54,8 @@ def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
     faults = []
     for arm, config in arms.items():
         where = document.where(("arms", arm))
+        if arm == CONTROL:
+            continue
         if arm not in tuned.arms:
             faults.append(Fault(where, f"arms.{arm}", f"is missing; `ablate tune {path}` adds it"))
         elif tuned.arms[arm].config != config_digest(config):
@@ -71,7 +73,7 @@ def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"
     baseline = next(iter(arms))
     found: Arms = {}
     for arm, config in arms.items():
-        values = tuned.arms[arm if values_of == "own" else baseline].values
+        values = _values(tuned, arm, baseline, values_of)
         document = as_document(config)
         for path in sorted(values, key=lambda path: path.count(".")):
             document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
@@ -88,7 +90,7 @@ def tuned_variants(path: Path, ablation: Ablation, arms: Arms) -> list[tuple[Abl
         ("own", "every arm under the values found for itself"),
     )
     for values_of, words in kinds:
-        values = {arm: tuned.arms[arm if values_of == "own" else ablation.baseline].values for arm in arms}
+        values = {arm: _values(tuned, arm, ablation.baseline, values_of) for arm in arms}
         notes = {arm: f"tuned: {' '.join(as_overrides(found))}" for arm, found in values.items()}
         renamed = ablation.model_copy(
             update={
@@ -99,6 +101,11 @@ def tuned_variants(path: Path, ablation: Ablation, arms: Arms) -> list[tuple[Abl
         )
         variants.append((renamed, tuned_arms(arms, tuned, values_of=values_of)))
     return variants
+
+
+def _values(tuned: Tuned, arm: str, baseline: str, values_of: Literal["own", "baseline"]) -> dict[str, Any]:
+    """The found values that an arm takes; a control is the baseline in all but its seeds."""
+    return tuned.arms[arm if values_of == "own" and arm != CONTROL else baseline].values
 
 
 def config_digest(config: RunConfig) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from core.config import RunConfig
@@ -23,5 +25,18 @@ def digest(value: Any, length: int = 12) -> str:
 
 
 def run_id(config: RunConfig, data_fingerprint: str) -> str:
-    """12 hexadecimal digits from the whole config, defaults included, the data's content and RECIPE."""
-    return digest({"config": config.model_dump(mode="json"), "data": data_fingerprint, "recipe": RECIPE})
+    """12 hexadecimal digits from the whole config, defaults included, the data's content and RECIPE.
+
+    Weights that come from a file count with its content too: another file under the same name makes another run.
+    """
+    content = {"config": config.model_dump(mode="json"), "data": data_fingerprint, "recipe": RECIPE}
+    weights = config.model.weights_file
+    if weights is not None and weights.exists():
+        content["weights"] = _file_digest(weights, weights.stat().st_mtime_ns)
+    return digest(content)
+
+
+@cache
+def _file_digest(path: Path, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

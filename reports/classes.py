@@ -95,7 +95,7 @@ def confusions_table(results: Results) -> Table | None:
 def disagreements_table(results: Results) -> Table | None:
     """The images on which the arms differ most: the share of an arm's seeds that were right, highest against lowest."""
     arms = {arm.name: results.outputs(arm.name) for arm in results.design.arms if results.comparable(arm.name)}
-    arms = {arm: outputs for arm, outputs in arms.items() if outputs}
+    arms = {arm: outputs for arm, outputs in arms.items() if outputs and arm != results.design.control}
     reference, classes = results.reference, _class_names(results)
     if len(arms) < 2 or reference is None:
         return None

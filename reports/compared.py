@@ -19,13 +19,18 @@ def comparisons(results: Results) -> dict[str, Comparison]:
     """Arm -> its comparison with the baseline on the answering split, in the order of the plan.
 
     Where seeds were added until there was an answer, the intervals allow for having looked that often. Arms whose runs
-    saw other images than the baseline are compared with nothing; their mean and spread stand.
+    saw other images than the baseline are compared with nothing; their mean and spread stand. A control is no member of
+    the family that p values are adjusted for, and no margin makes it equivalent: either it raises an alarm or it does not.
     """
     design = results.design
     scores = {arm.name: correctness(results, arm.name) for arm in design.arms}
     together = {arm: rows for arm, rows in scores.items() if results.comparable(arm) or not rows}
     margin = design.margin / 100 if design.margin is not None else None
-    found = {row.arm: row for row in compare(together, design.baseline, margin=margin, interval=_interval(results))}
+    family = {arm: rows for arm, rows in together.items() if arm != design.control}
+    found = {row.arm: row for row in compare(family, design.baseline, margin=margin, interval=_interval(results))}
+    for arm in together.keys() - family.keys():
+        pair = {name: scores[name] for name in (design.baseline, arm)}
+        found[arm] = compare(pair, design.baseline, interval=_interval(results))[1]
     for arm in scores.keys() - together.keys():
         found[arm] = compare({arm: scores[arm]}, arm)[0]
     return {arm.name: found[arm.name] for arm in design.arms}

@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DesignArm:
-    """One arm: what it changes in words, whether that is several things at once, and its levels in a grid."""
+    """One arm: what it changes in words, whether that is several things at once, and its levels in a grid.
+
+    `factor` is the dotted path of what it changes, empty where that is not one thing. `control`: the baseline again.
+    """
 
     name: str
     changes: str
     compound: bool
     note: str
     levels: tuple[str, ...]
+    factor: str = ""
+    control: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,16 @@ class Design:
     cells: tuple[tuple[str, int, str], ...]
     spec: str
     overrides: tuple[str, ...]
+
+    @property
+    def control(self) -> str | None:
+        """The arm that is the baseline on other seeds, where there is one."""
+        return next((arm.name for arm in self.arms if arm.control), None)
+
+    @property
+    def contenders(self) -> list[DesignArm]:
+        """The arms that change something: neither the baseline nor its control."""
+        return [arm for arm in self.arms if arm.name != self.baseline and not arm.control]
 
     def to_json(self) -> dict[str, Any]:
         """The design as JSON data; `from_json` gives it back."""
@@ -94,12 +109,14 @@ def _design_arm(arm: Arm, ablation: Ablation, factors: Mapping[str, tuple[str, .
     delta = {factor: level for factor, level in arm.delta.items() if factor not in first or level != first[factor]}
     return DesignArm(
         name=arm.name,
-        changes=describe(arm.model_copy(update={"delta": delta})),
+        changes="nothing, on other seeds" if arm.control else describe(arm.model_copy(update={"delta": delta})),
         compound=len(delta) > 1 if factors else arm.compound,
         note=arm.note,
         levels=tuple(
             factors[factor][ablation.grid[factor].index(arm.delta.get(factor, first[factor]))] for factor in factors
         ),
+        factor=next(iter(delta)) if len(delta) == 1 else "",
+        control=arm.control,
     )
 
 

@@ -40,6 +40,11 @@ class Interval:
         return (self.high - self.low) / 2
 
     @property
+    def excludes_zero(self) -> bool:
+        """Whether no difference at all is outside the interval."""
+        return self.low > 0 or self.high < 0
+
+    @property
     def standard_error(self) -> float:
         return self.half_width / self.critical
 

@@ -17,5 +17,10 @@ def seeds_wanted(plan: Plan, store: Path) -> dict[str, int]:
     rule = stopping_rule(results.design)
     if rule is None:
         return {}
-    scores = {arm.name: correctness(results, arm.name) for arm in results.design.arms}
-    return next_seeds(scores, results.design.baseline, rule)
+    design = results.design
+    scores = {arm.name: correctness(results, arm.name) for arm in design.arms}
+    wanted = next_seeds({arm: rows for arm, rows in scores.items() if arm != design.control}, design.baseline, rule)
+    num_seeds = max(wanted.get(design.baseline, 0), len(scores[design.baseline]))
+    if design.control and len(scores[design.control]) < num_seeds:  # it decides nothing and keeps the baseline company
+        wanted[design.control] = num_seeds
+    return wanted

@@ -22,12 +22,13 @@ def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence
     design = results.design
     if not results.of_arm(design.baseline):
         return f"The baseline {_quoted(design.baseline)} has no finished run, so there is nothing to compare with yet."
-    rows = [(arm, compared[arm.name]) for arm in design.arms if arm.name != design.baseline]
+    rows = [(arm, compared[arm.name]) for arm in design.contenders]
     speaking = [(arm, row) for arm, row in rows if row.interval]
     if not speaking:
         return "No arm has a finished run that can be paired with the baseline yet."
     told = _each(speaking, design) if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary(speaking, design)
-    return " ".join([*told, _basis(results, speaking), *_caveats(results, rows, audit)])
+    control = _control(compared[design.control]) if design.control else ()
+    return " ".join([*told, _basis(results, speaking), *control, *_caveats(results, rows, audit)])
 
 
 def _each(rows: Rows, design: Design) -> Iterator[str]:
@@ -96,6 +97,20 @@ def _basis(results: Results, rows: Rows) -> str:
     return f"This rests on {seeds}, paired, and {images}."
 
 
+def _control(row: Comparison) -> Iterator[str]:
+    """What the baseline against itself says about how far these intervals can be trusted."""
+    if row.interval is None:
+        return
+    told = f"The control, the baseline on other seeds, differs from it by {_signed(row)} pp ({_interval(row)})"
+    if row.interval.excludes_zero:
+        yield (
+            f"{told}: a false alarm, as chance gives to 1 control in 20; before that is believed, "
+            "the other intervals may be too narrow as well."
+        )
+    else:
+        yield f"{told}: zero is inside, as it should be."
+
+
 def _caveats(results: Results, rows: Rows, audit: Sequence[Mapping[str, str]]) -> Iterator[str]:
     compound = [arm.name for arm, _ in rows if arm.compound and not results.design.factors]
     if compound:
@@ -126,7 +141,7 @@ def _of_verdict(rows: Rows, verdict: str) -> Rows:
 
 
 def _excludes_zero(row: Comparison) -> bool:
-    return row.interval is not None and (row.interval.low > 0 or row.interval.high < 0)
+    return row.interval is not None and row.interval.excludes_zero
 
 
 def _is(items: Sequence[object]) -> str:

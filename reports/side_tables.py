@@ -84,9 +84,10 @@ def _cost_row(results: Results, arm: str) -> Row:
 def effects_table(results: Results) -> Table | None:
     """Main effects and two-way interactions of a grid; None without a grid or where a cell of it has no run."""
     design = results.design
-    if not design.factors or not all(results.comparable(arm.name) for arm in design.arms):
+    arms = [arm for arm in design.arms if not arm.control]
+    if not design.factors or not all(results.comparable(arm.name) for arm in arms):
         return None
-    scores = {arm.levels: correctness(results, arm.name) for arm in design.arms}
+    scores = {arm.levels: correctness(results, arm.name) for arm in arms}
     try:
         effects = factorial_effects(scores, design.factors)
     except ValueError:  # the grid is not full yet; the table of runs names what is missing

@@ -174,8 +174,7 @@ def verdict(interval: Interval, p_adjusted: float, margin: float | None = None) 
     """
     if margin is not None and -margin < interval.low and interval.high < margin:
         return "equivalent"
-    excludes_zero = interval.low > 0 or interval.high < 0
-    if excludes_zero and p_adjusted < round(1 - interval.level, 12):
+    if interval.excludes_zero and p_adjusted < round(1 - interval.level, 12):
         return "higher" if interval.estimate > 0 else "lower"
     return "undecided"
 

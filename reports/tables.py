@@ -198,6 +198,12 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
         parts.append("Seeds were added until there was an answer; intervals and p allow for having looked that often.")
     parts.append("“Could have shown”: the smallest true difference that these seeds and images find with 80 % power.")
     parts.append("FLOPs, images seen and time are relative to the baseline.")
+    if results.design.control:
+        parts.append(
+            f"“{results.design.control}” is the baseline on other seeds, outside the family of the adjusted p: nothing was "
+            "changed, so its interval should hold zero. Where it does not, that is a false alarm, which chance gives to "
+            "1 control in 20; several of them mean that the intervals are too narrow for this task."
+        )
     apart = [arm.name for arm in results.design.arms if results.of_arm(arm.name) and not results.comparable(arm.name)]
     if apart:
         parts.append(f"Not compared, because their images or labels are not the baseline's: {', '.join(apart)}.")
@@ -209,6 +215,8 @@ def _verdict(results: Results, row: Comparison) -> str:
         return "baseline"
     if row.n and not results.comparable(row.arm):
         return "not comparable"
+    if row.interval and row.arm == results.design.control:
+        return "false alarm" if row.interval.excludes_zero else "no alarm"
     return row.verdict if row.interval and row.verdict else "no pairs"
 
 

@@ -36,6 +36,8 @@ def main() -> int:
     if len(sys.argv) > 1:
         status = 0
         for name in sys.argv[1:]:
+            if stopping.is_set():
+                break
             status = work(RunFolder(Path(name)), runtime, datasets, stop=stopping.is_set) or status
         return status
     signal.signal(signal.SIGINT, signal.SIG_IGN)

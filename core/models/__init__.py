@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -92,3 +93,9 @@ class Model(Frozen):
     """What is done to the pooled features before the head."""
     head: tagged(LinearHead) = LinearHead()  # type: ignore[valid-type]
     """What turns features into logits."""
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that `weights` names, or None for `none` and for names of torchvision."""
+        is_file = "/" in self.weights or self.weights.endswith((".pth", ".pt", ".safetensors"))
+        return Path(self.weights) if is_file else None

@@ -58,7 +58,7 @@ def read_weights(model: Model) -> Values:
     path = locate(model)
     if not path.exists():
         _download(model, path)
-    elif not _is_path(model.weights):
+    elif not model.weights_file is not None:
         _require_hash(path)
     try:
         if path.suffix == ".safetensors":
@@ -79,7 +79,7 @@ def read_weights(model: Model) -> Values:
 
 def locate(model: Model) -> Path:
     """The file that `model.weights` stands for: a path as given; of a torchvision name, its place in torch's cache."""
-    if _is_path(model.weights):
+    if model.weights_file is not None:
         path = Path(model.weights).expanduser()
         if not path.is_file():
             raise WeightsError(f"model.weights: no such file {path}")
@@ -87,10 +87,6 @@ def locate(model: Model) -> Path:
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(model).url).path).name
-
-
-def _is_path(weights: str) -> bool:
-    return "/" in weights or weights.endswith((".pth", ".pt", ".safetensors"))
 
 
 def _entry(model: Model) -> Any:

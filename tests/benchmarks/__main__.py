@@ -89,7 +89,8 @@ def measure_rows(names: list[str], num_rounds: int) -> list[Line]:
         try:
             lines += ROWS[name](num_rounds)
         except Exception as error:  # the rows that follow are still worth measuring
-            lines.append(Line(what=name, ours=f"failed: {type(error).__name__}: {error}".replace("\n", " "), met=False))
+            text = f"failed: {type(error).__name__}: {error}".replace("\n", " ")
+            lines.append(Line(what=name, ours=text, met=False))
     return lines
 
 
@@ -102,7 +103,7 @@ def main() -> None:
     """Print the rows that were asked for; without any, measure all and write RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="row", help=", ".join(ROWS))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if unknown := set(given.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; the rows are {', '.join(ROWS)}")
@@ -116,22 +117,21 @@ def main() -> None:
 
 def _page(table: str, num_rounds: int, load: float, seconds: float) -> str:
     """RESULTS.md: the machine, the versions, the table."""
+    from importlib import metadata
+
     from core.provenance import provenance
     from core.runtime import Runtime
 
     facts = provenance(Runtime(), _device())
     model = facts["device"].get("model", "no CUDA device")
-    from importlib import metadata
-
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     return (
         "# Benchmarks\n\n"
-        f"{facts['cpus']} cores of {facts['cpu']}, {model}; {platform.system()}, Python {platform.python_version()}, "
-        f"{versions}.\n"
-        f"Measured on {time.strftime('%Y-%m-%d')} by `python -m tests.benchmarks --rounds {num_rounds}` in {seconds:.0f} "
-        f"s; load average before it {load:.1f}.\n\n"
-        "Figures are medians over rounds (lowest to highest). Reference and suite take turns in each round, and a ratio "
-        "is the median of the\nrounds' ratios. The reference is the plain script, `tests/benchmarks/reference.py`.\n\n"
+        f"{facts['cpus']} cores of {facts['cpu']}, {model}; Python {platform.python_version()}, {versions}.\n"
+        f"Measured on {time.strftime('%Y-%m-%d')} by `python -m tests.benchmarks --rounds {num_rounds}`, in "
+        f"{seconds:.0f} s, at a load of {load:.1f} before it began.\n\n"
+        "Figures are medians over rounds (lowest to highest). Reference and suite take turns in each round, and a\n"
+        "ratio is the median of the rounds' ratios. The reference is the plain script, `reference.py`.\n\n"
         f"{table}"
     )
 

@@ -62,8 +62,8 @@ def lines(num_rounds: int) -> list[Line]:
         ),
         seconds_line(
             "an added seed of a tiny run, beyond its steps, W&B offline", added, 0.5,
-            "all quickstart runs but each worker's first, from claim to record; twelve validations and the checkpoints of "
-            "twelve epochs count",
+            "all quickstart runs but each worker's first, from claim to record, less their training steps; twelve "
+            "validations and the checkpoints of twelve epochs count",
         ),
         seconds_line("`ablate plan` of 6 arms x 8 seeds", planned, 0.5),
         seconds_line("a grid with nothing to do", idle, 1.0),

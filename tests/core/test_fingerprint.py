@@ -87,6 +87,17 @@ def test_the_content_of_the_data_changes_the_id():
     assert run_id(rich(), "one") != run_id(rich(), "two")
 
 
+def test_the_content_of_a_weights_file_changes_the_id(tmp_path):
+    """Another file under the same name makes another run."""
+    path = tmp_path / "weights.pth"
+    config = with_leaf(rich(), "model.weights", str(path))
+    ids = []
+    for content in (b"one", b"two and more"):
+        path.write_bytes(content)
+        ids.append(run_id(config, "d"))
+    assert len(set(ids)) == 2
+
+
 def test_no_field_of_the_runtime_is_a_field_of_the_config():
     """Where and how is never hashed."""
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from core.config import RunConfig
+from core.data import parallel
 from core.models.network import Network
 from core.predict import PredictError, predict
 from core.schema import Document, validate
@@ -37,8 +38,9 @@ def photos(tmp_path_factory, digits):
 
 
 @pytest.fixture
-def ask(finished, tmp_path):
-    """Run the verb on the finished runs, and read its table."""
+def ask(finished, tmp_path, monkeypatch):
+    """Run the verb on the finished runs, on one core, and read its table."""
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
     output = tmp_path / "prediction.csv"
 
     def call(*words):
