@@ -8,8 +8,10 @@ from typing import Any
 
 from reports import classes, side_tables, tables
 from reports.compared import comparisons
+from reports.contributions import contributions_table
 from reports.design import Design
 from reports.making import making, unlike
+from reports.pairing import pairing_table
 from reports.results import Results, Split
 from reports.sentences import answer
 from reports.series import Series, training_series
@@ -63,7 +65,9 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
     compared = comparisons(results)
     found = [
         tables.answer_table(results, compared),
+        contributions_table(results, compared),
         side_tables.effects_table(results),
+        pairing_table(results),
         side_tables.metrics_table(results),
         side_tables.cost_table(results),
         classes.classes_table(results),

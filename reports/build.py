@@ -24,11 +24,12 @@ def build_report(
     out: Path,
     *,
     audits: Mapping[str, Sequence[Any]] | None = None,
-    images: Images | None = None,
+    images: Mapping[str, Images] | None = None,
 ) -> list[Path]:
     """Write the report of every plan below `out`, and an index of several; returns the pages, the index first.
 
     store: the folder of the run folders. audits: ablation -> findings with `arm`, `kind`, `text`, `severity`.
+    images: ablation -> what gives the images of its data as files.
     The same inputs give the same bytes.
     """
     reader = Reader(store)
@@ -36,7 +37,8 @@ def build_report(
     for plan in plans:
         findings = (audits or {}).get(plan.ablation.ablation, ())
         analysis = analyse(reader.results(design_of(plan)), [_plain(finding) for finding in findings])
-        pages.append(_write_report(analysis, store, out / plan.ablation.ablation, images))
+        name = plan.ablation.ablation
+        pages.append(_write_report(analysis, store, out / name, (images or {}).get(name)))
         analyses.append(analysis)
     if len(analyses) > 1:
         _write(out / "index.md", index_markdown(analyses))

@@ -17,6 +17,9 @@ from core.tracking import log_report
 from reports.build import build_report
 from reports.check import check_reports
 from reports.compare import compare_runs, comparison_json, comparison_text
+from reports.results import answer_split
+from reports.seal import record_read, sentence, write_summary
+from reports.thumbnails import thumbnails
 
 
 @click.command()
@@ -53,6 +56,8 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
     if len(runs) < 2:
         raise click.UsageError("name two runs or more, by the beginnings of their ids")
     split, found = compare_runs([find_run(runtime.store, run) for run in runs])
+    if split == "test":
+        _tell_read(runtime, "compare", "", len(found))
     if as_json:
         click.echo(json.dumps(comparison_json(split, found), indent=1))
     else:
@@ -61,13 +66,28 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
 
 def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Path]:
     """The pages of all plans with their audits, the index first."""
-    audits = {}
+    audits, images, looks = {}, {}, []
     for plan in plans:
         arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
         records = finished_records(plan, runtime.store)
         num_classes = next((len(each["classes"]) for group in records.values() for each in group), 0)
-        audits[plan.ablation.ablation] = audit(plan.ablation, arms, records, num_classes or 100)
-    return build_report(plans, runtime.store, out, audits=audits)
+        name = plan.ablation.ablation
+        audits[name] = audit(plan.ablation, arms, records, num_classes or 100)
+        images[name] = thumbnails(arms[plan.ablation.baseline].data, runtime)
+        finished = [record for group in records.values() for record in group]
+        if answer_split(finished) == "test":
+            looks.append((name, len(finished)))
+    pages = build_report(plans, runtime.store, out, audits=audits, images=images)
+    for name, num_runs in looks:
+        _tell_read(runtime, "report", name, num_runs)
+    if looks:
+        write_summary(Path(runtime.results), out)
+    return pages
+
+
+def _tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:
+    before = record_read(Path(runtime.results), command, ablation, num_runs)
+    click.echo(sentence(ablation or "comparisons of runs", before), err=True)
 
 
 def _check(folder: Path) -> int:

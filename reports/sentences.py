@@ -104,8 +104,8 @@ def _control(row: Comparison) -> Iterator[str]:
     told = f"The control, the baseline on other seeds, differs from it by {_signed(row)} pp ({_interval(row)})"
     if row.interval.excludes_zero:
         yield (
-            f"{told}: a false alarm, as chance gives to 1 control in 20; before that is believed, "
-            "the other intervals may be too narrow as well."
+            f"{told}: a false alarm. Chance gives one to 1 control in 20; where it is not chance, "
+            "the intervals of the arms are too narrow as well."
         )
     else:
         yield f"{told}: zero is inside, as it should be."

@@ -98,4 +98,4 @@ class Model(Frozen):
     def weights_file(self) -> Path | None:
         """The file that `weights` names, or None for `none` and for names of torchvision."""
         is_file = "/" in self.weights or self.weights.endswith((".pth", ".pt", ".safetensors"))
-        return Path(self.weights) if is_file else None
+        return Path(self.weights).expanduser() if is_file else None

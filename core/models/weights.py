@@ -58,7 +58,7 @@ def read_weights(model: Model) -> Values:
     path = locate(model)
     if not path.exists():
         _download(model, path)
-    elif not model.weights_file is not None:
+    elif model.weights_file is None:
         _require_hash(path)
     try:
         if path.suffix == ".safetensors":
@@ -79,8 +79,8 @@ def read_weights(model: Model) -> Values:
 
 def locate(model: Model) -> Path:
     """The file that `model.weights` stands for: a path as given; of a torchvision name, its place in torch's cache."""
-    if model.weights_file is not None:
-        path = Path(model.weights).expanduser()
+    path = model.weights_file
+    if path is not None:
         if not path.is_file():
             raise WeightsError(f"model.weights: no such file {path}")
         return path

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ablations.plan import Cell, Plan
+from ablations.plan import CONTROL_SEED_OFFSET, Cell, Plan
 from ablations.spec import Ablation, Arm
 from core.config import RunConfig
 
@@ -28,6 +28,7 @@ class Truth:
     size: float = 1.0
     compound: bool = False
     note: str = ""
+    control: bool = False
 
 
 TRUTHS: dict[str, Truth] = {
@@ -65,7 +66,8 @@ def make_store(
         for seed in range(seeds):
             run_id = hashlib.sha256(f"{ablation} {arm} {seed}".encode()).hexdigest()[:16]
             rng = np.random.default_rng([index, seed])
-            write_run(store / run_id, truth, images, seed, rng, epochs=epochs, classes=classes, with_test=with_test,
+            own_seed = seed + CONTROL_SEED_OFFSET if truth.control else seed
+            write_run(store / run_id, truth, images, own_seed, rng, epochs=epochs, classes=classes, with_test=with_test,
                       seed_noise=seed_noise, arm=arm)  # fmt: skip
             cells.append(Cell(arm=arm, seed=seed, run_id=run_id, config=config, data_fingerprint="d1"))
     return Plan(ablation=make_ablation(truths, ablation, question, seeds, **fields), cells=tuple(cells))
@@ -74,7 +76,8 @@ def make_store(
 def make_ablation(truths: Mapping[str, Truth], name: str, question: str, seeds: int, **fields: Any) -> Ablation:
     """The ablation of these truths."""
     arms = tuple(
-        Arm(name=arm, delta=dict(each.delta), compound=each.compound, note=each.note) for arm, each in truths.items()
+        Arm(name=arm, delta=dict(each.delta), **{key: getattr(each, key) for key in ("compound", "note", "control")})
+        for arm, each in truths.items()
     )
     defaults: dict[str, Any] = {
         "metric": "val/accuracy",
