@@ -61,6 +61,6 @@ def _acts_later(delta: Mapping[str, object]) -> bool:
 
 
 def _is_asked_for(moved: str, delta: Mapping[str, object]) -> bool:
-    """Whether a factor is about the very thing: augmentation about draws, data about the order, weights about values."""
+    """Whether a factor is about the very thing: augmentation about draws, data about order, weights about values."""
     subjects = {"order": ("data", "batch_size"), "draws": ("augment", "data"), "initial": ("model.weights",)}
     return any(factor.startswith(subjects[moved.split()[0]]) for factor in delta)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.config import RunConfig
+from core.models import Model
 from core.models.network import Network
 
 
@@ -14,10 +17,16 @@ def network_cost(config: RunConfig, num_classes: int) -> dict[str, int]:
 
     FLOPs are torch's own count of products (convolutions and matrices); torchvision publishes half of it, as "GFLOPS".
     """
+    return dict(_count(config.model, config.data.size, num_classes))
+
+
+@functools.cache
+def _count(model: Model, size: int, num_classes: int) -> dict[str, int]:
+    """Counted once per network of a warm worker."""
     with torch.device("meta"):
-        network = Network(config.model, num_classes).eval()
+        network = Network(model, num_classes).eval()
         with FlopCounterMode(display=False) as counter:
-            network(torch.zeros(1, 3, config.data.size, config.data.size))
+            network(torch.zeros(1, 3, size, size))
     return {
         "parameters": sum(each.numel() for each in network.parameters()),
         "head_parameters": sum(each.numel() for each in network.head.parameters()),

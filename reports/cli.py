@@ -86,8 +86,11 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
 
 
 def _tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:
-    before = record_read(Path(runtime.results), command, ablation, num_runs)
-    click.echo(sentence(ablation or "comparisons of runs", before), err=True)
+    what = ablation or "comparisons of runs"
+    try:
+        click.echo(sentence(what, record_read(Path(runtime.results), command, ablation, num_runs)), err=True)
+    except OSError as error:  # somebody else's results
+        click.echo(f"{what}: this reading of the test split could not be recorded ({error})", err=True)
 
 
 def _check(folder: Path) -> int:

@@ -20,7 +20,7 @@ def comparisons(results: Results) -> dict[str, Comparison]:
 
     Where seeds were added until there was an answer, the intervals allow for having looked that often. Arms whose runs
     saw other images than the baseline are compared with nothing; their mean and spread stand. A control is no member of
-    the family that p values are adjusted for, and no margin makes it equivalent: either it raises an alarm or it does not.
+    the family that p values are adjusted for, and no margin makes it equivalent: it raises an alarm or it does not.
     """
     design = results.design
     scores = {arm.name: correctness(results, arm.name) for arm in design.arms}

@@ -201,7 +201,7 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if results.design.control:
         parts.append(
             f"“{results.design.control}” is the baseline on other seeds, outside the family of the adjusted p: nothing "
-            "was changed, so its interval should hold zero. Where it does not, that is a false alarm, which chance gives "
+            "was changed, so its interval should hold zero. Where it does not, that is a false alarm; chance gives one "
             "to 1 control in 20; several of them mean that the intervals are too narrow for this task."
         )
     apart = [arm.name for arm in results.design.arms if results.of_arm(arm.name) and not results.comparable(arm.name)]

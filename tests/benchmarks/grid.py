@@ -12,13 +12,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from ablations.forecast import measure
-from ablations.plan import make_plans
+from ablations.plan import jobs, make_plans
 from core.execute.process import num_jobs
 from core.runtime import Runtime
-from core.store import read_json, run_folders
+from core.store import RunFolder, read_json, run_folders
+from core.work import DONE, Datasets, work
 from tests.benchmarks.lines import Line, ratio_line, seconds_line
 
 CORES = len(os.sched_getaffinity(0))
@@ -40,19 +40,21 @@ def lines(num_rounds: int) -> list[Line]:
         before = json.loads(_ablate("plan", "quickstart", "--probe", "--json", results=results))["forecast"]["seconds"]
         wall = _timed("run", "quickstart", "--tracker", "offline", results=results)
         after = _forecast_again(results)
-        runs = [_seconds(folder.path) for folder in run_folders(Runtime(results=str(results)).store)]
+        store = Runtime(results=str(results)).store
+        train = sum(read_json(each.record_path)["cost"]["train_seconds"] for each in run_folders(store))
+        num_runs = len(run_folders(store))
+        added = _added_seeds(Path(folder) / "added")
         idle = [_timed("run", "quickstart", results=results) for _ in range(num_rounds)]
         spec = Path(folder) / "wide.yaml"
         base = Path(__file__).parents[2] / "ablations/bases/quickstart.yaml"
         spec.write_text(SPEC.format(base=base))
         planned = [_timed("plan", str(spec), results=results) for _ in range(num_rounds)]
     workers = num_jobs(Runtime())
-    ratio = wall / (sum(run["train"] for run in runs) / workers)
-    added = [run["wall"] - run["train"] for run in sorted(runs, key=lambda run: run["begin"])[workers:]]
+    ratio = wall / (train / workers)
     error = before / wall - 1.0
     return [
         Line(
-            what=f"quickstart grid: wall time over its training steps' time, {len(runs)} runs on {workers} workers",
+            what=f"quickstart grid: wall time over its training steps' time, {num_runs} runs on {workers} workers",
             ours=f"{wall:.1f} s", figure=f"{ratio:.2f}", bar="1.25", met=ratio <= 1.25,
         ),
         Line(
@@ -62,8 +64,8 @@ def lines(num_rounds: int) -> list[Line]:
         ),
         seconds_line(
             "an added seed of a tiny run, beyond its steps, W&B offline", added, 0.5,
-            "all quickstart runs but each worker's first, from claim to record, less their training steps; twelve "
-            "validations and the checkpoints of twelve epochs count",
+            "quickstart-backbone's baseline in a warm process, from its claim to its record, less its training steps: "
+            "twelve validations, twelve checkpoints and the last evaluation are in it",
         ),
         seconds_line("`ablate plan` of 6 arms x 8 seeds", planned, 0.5),
         seconds_line("a grid with nothing to do", idle, 1.0),
@@ -92,12 +94,26 @@ def _forecast_again(results: Path) -> float:
     return json.loads(text)["forecast"]["seconds"]
 
 
-def _seconds(folder: Path) -> dict[str, float]:
-    """When a run was claimed, how long it took from there to its record, and how much of it were training steps."""
-    begin = read_json(folder / "attempts" / "1" / "claim.json")["time"]
-    record: dict[str, Any] = read_json(folder / "record.json")
-    wall = (folder / "record.json").stat().st_mtime - begin
-    return {"begin": begin, "wall": wall, "train": record["cost"]["train_seconds"]}
+def _added_seeds(results: Path) -> list[float]:
+    """Seconds beyond the training steps of seeds that a warm process trains after its first."""
+    code = "from tests.benchmarks.grid import *; train_seeds(Path(sys.argv[1]))"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, str(results)]
+    return json.loads(subprocess.check_output(command, text=True, env=environment).splitlines()[-1])
+
+
+def train_seeds(results: Path) -> None:
+    """Train five seeds of a small run in this process; print the seconds that all but the first took beside steps."""
+    runtime = Runtime(device="cpu", tracker="offline", results=str(results))
+    plan = make_plans(["quickstart/1-backbone"], runtime, ("seeds=5",))[0]
+    datasets, beyond = Datasets(), []
+    for name, job in list(jobs([plan]).items())[:5]:
+        folder = RunFolder(runtime.store / name)
+        folder.create(job)
+        begin = time.perf_counter()
+        assert work(folder, runtime, datasets) == DONE
+        beyond.append(time.perf_counter() - begin - read_json(folder.record_path)["cost"]["train_seconds"])
+    print(json.dumps(beyond[1:]))
 
 
 def _timed(*words: str, results: Path) -> float:

@@ -38,9 +38,9 @@ CORES = len(os.sched_getaffinity(0))
 def lines(num_rounds: int) -> list[Line]:
     """The rows that this machine can measure."""
     if not torch.cuda.is_available():
-        wall, cpu = _compare("cpu", "resnet50", 8, num_rounds)
+        wall, cpu = _compare("cpu", "resnet50", 16, num_rounds)
         ratio = statistics.median(their / our for their, our in zip(*cpu, strict=True))
-        note = f"batch 8, float32, {CORES} threads; {ratio:.2f}x in CPU time, which other processes disturb less"
+        note = f"batch 16, float32, {CORES} threads; {ratio:.2f}x in CPU time, which other processes disturb less"
         return [
             ratio_line(f"training step, resnet50, {SIZE} px, CPU", *wall, 1.4, note),
             *(Line(what=f"training step, {model}, CUDA", ours="no CUDA device at hand", bar="5x") for model in MODELS),

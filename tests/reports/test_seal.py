@@ -1,0 +1,103 @@
+"""Is every reading of the test split written down, counted, and kept out of the report itself?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablations.spec import CONTROL
+from reports.seal import READS, reads, record_read, sentence, write_summary
+
+BASE = """data: digits
+model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}
+optimizer: {name: adam, lr: 3e-3}
+epochs: 1
+"""
+SPEC = """ablation: tiny
+question: Does dropout help?
+base: base.yaml
+seeds: 2
+baseline: none
+control: true
+arms:
+  some: {model.head.dropout: 0.3}
+"""
+
+
+def ablate(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A verb in a process of its own, which says at its end whether torch was loaded."""
+    code = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
+        "from ablations.cli import main\nmain()"
+    )
+    env = {**os.environ, "ABLATE_CACHE": str(cwd / "cache")}
+    command = [sys.executable, "-c", code, *map(str, words)]
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with the six runs of a spec with a control, whose one run was asked for by name."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "base.yaml").write_text(BASE)
+    (folder / "tiny.yaml").write_text(SPEC)
+    options = ("--tracker", "off", "--executor", "inline")
+    ablate("run", "tiny.yaml", "--arm", CONTROL, "--seed", 1, *options, cwd=folder)
+    [record] = folder.glob("results/runs/*/record.json")
+    assert json.loads(record.read_text())["config"]["seed"] == 500_001
+    ablate("run", "tiny.yaml", *options, cwd=folder)
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_report_of_test_results_is_counted_and_changes_no_byte_of_it(trained):
+    """The first reading and the second are told; the summary beside the reports is all that differs."""
+    first = ablate("report", "tiny.yaml", cwd=trained)
+    before = files(trained / "results/report")
+    second = ablate("report", "tiny.yaml", cwd=trained)
+    after = files(trained / "results/report")
+    assert "tiny: test split not read before" in first.stderr
+    assert "tiny: test split read once before" in second.stderr
+    assert {name for name in after if before.get(name) != after[name]} == {"test-reads.md"}
+    assert [read["runs"] for read in reads(trained / "results")] == [6, 6]
+    assert second.stderr.splitlines()[-1] == "False"  # torch was not loaded
+    page = (trained / "results/report/tiny/report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "test split" not in page
+
+
+def test_a_comparison_of_runs_is_counted_on_its_own(trained):
+    """It has no ablation; what it prints as JSON stays JSON."""
+    runs = [path.parent.name for path in sorted(trained.glob("results/runs/*/record.json"))[:2]]
+    result = ablate("compare", *runs, "--json", cwd=trained)
+    assert "comparisons of runs: test split not read before" in result.stderr
+    json.loads(result.stdout)
+    assert (reads(trained / "results")[-1]["command"], reads(trained / "results")[-1]["runs"]) == ("compare", 2)
+
+
+def test_readings_are_counted_by_ablation_and_a_torn_line_for_nothing(tmp_path):
+    """Two of one, one of another, half a line."""
+    assert [record_read(tmp_path, "report", name, 4) for name in ("a", "b", "a")] == [0, 0, 1]
+    with open(tmp_path / READS, "a") as file:
+        file.write('{"time": "2026')
+    assert len(reads(tmp_path)) == 3
+    assert [sentence("a", count) for count in (0, 1, 2)] == [
+        "a: test split not read before", "a: test split read once before", "a: test split read 2 times before",
+    ]  # fmt: skip
+
+
+def test_the_summary_escapes_names(tmp_path):
+    """A name from a spec opens no tag and no column."""
+    record_read(tmp_path, "report", "<b>|x", 1)
+    assert "<b>|" not in write_summary(tmp_path, tmp_path / "report").read_text()
