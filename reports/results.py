@@ -106,10 +106,13 @@ class Reader:
         self._records: dict[str, tuple[str, str, dict[str, Any] | None]] = {}
         self._outputs: dict[tuple[str, Split], Outputs] = {}
 
-    def results(self, design: Design) -> Results:
-        """What the store holds for a design; nothing is raised for runs that are missing, failed or damaged."""
+    def results(self, design: Design, split: Split | None = None) -> Results:
+        """What the store holds for a design on a split, by default the one that answers.
+
+        Nothing is raised for runs that are missing, failed or damaged.
+        """
         found = {run_id: self._record(run_id) for _, _, run_id in design.cells}
-        split = answer_split(record for _, _, record in found.values() if record)
+        split = split or answer_split(record for _, _, record in found.values() if record)
         runs = (self._run(arm, seed, run_id, split) for arm, seed, run_id in design.cells)
         return Results(design=design, split=split, runs=tuple(runs))
 

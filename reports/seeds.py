@@ -12,8 +12,11 @@ from reports.sequential import next_seeds
 
 
 def seeds_wanted(plan: Plan, store: Path) -> dict[str, int]:
-    """Arm -> number of finished seeds that it should have at the next look; empty where the rule is satisfied."""
-    results = Reader(store).results(design_of(plan))
+    """Arm -> number of finished seeds that it should have at the next look; empty where the rule is satisfied.
+
+    Decided on validation images alone: the test split is sealed until the runs are done.
+    """
+    results = Reader(store).results(design_of(plan), split="val")
     rule = stopping_rule(results.design)
     if rule is None:
         return {}
