@@ -27,7 +27,7 @@ def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runti
     """Time the training steps of every arm of SPEC (quickstart) on this machine and its data.
 
     `input` is the share of a step in which images are gathered and augmented; `of products` compares the arithmetic
-    with what the device reaches in products of large matrices.
+    with what the same workers reach in products of large matrices.
     """
     specs, overrides = options.split_words(words)
     if reference and not _has_benchmarks():
@@ -36,11 +36,7 @@ def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runti
     groups = distinct(cell for plan in plans for cell in plan.cells)
     workers = num_jobs(runtime)
     _, timings = measure([cells[0].config for cells in groups], workers, runtime)
-    rates = {each: _product_rate(each, runtime) for each in {cells[0].config.precision for cells in groups}}
-    rows = [
-        _row(cells[0].arm, cells[0].config, timing, workers, rates[cells[0].config.precision])
-        for cells, timing in zip(groups, timings, strict=True)
-    ]
+    rows = [_row(cells[0].arm, cells[0].config, timing, workers) for cells, timing in zip(groups, timings, strict=True)]
     if as_json:
         click.echo(json.dumps({"workers": workers, "arms": rows}, indent=1))
     else:
@@ -56,7 +52,7 @@ def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runti
         import_module("tests.benchmarks.__main__").print_rows(["step", "input"], num_rounds=2)
 
 
-def _row(arm: str, config: RunConfig, timing: dict[str, Any], workers: int, product_rate: float) -> dict[str, Any]:
+def _row(arm: str, config: RunConfig, timing: dict[str, Any], workers: int) -> dict[str, Any]:
     """The numbers of an arm; FLOPs of forward and backward pass, which is three times the forward's."""
     from core.menu import build
 
@@ -68,17 +64,9 @@ def _row(arm: str, config: RunConfig, timing: dict[str, Any], workers: int, prod
         "step_seconds": timing["step"],
         "input_share": timing["load"] / timing["step"],
         "flops_per_second": flops,
-        "share_of_products": flops / product_rate,
+        "share_of_products": flops / (workers * timing["product_rate"]),
         "memory_bytes": int(timing["memory"]),
     }
-
-
-def _product_rate(precision: str, runtime: Runtime) -> float:
-    """What the whole device reaches in products of large matrices in a precision, in FLOP/s."""
-    from core.device import pick_device
-    from core.probe import product_rate
-
-    return product_rate(precision, pick_device(runtime))
 
 
 def _has_benchmarks() -> bool:

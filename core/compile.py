@@ -53,7 +53,7 @@ def compile_backbone(backbone: nn.Module, num_images: int, runtime: Runtime) -> 
     Compiled code is kept below `runtime.cache` for other processes, and a backbone of the same shapes that is built
     later in this process takes it as it is.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((Path(runtime.cache) / "inductor").absolute()))
+    _keep_compiled_code(Path(runtime.cache) / "inductor")
     dynamo: Any = torch._dynamo
     dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, 64)  # networks of one class, in one warm worker
     eager = backbone.forward
@@ -63,3 +63,14 @@ def compile_backbone(backbone: nn.Module, num_images: int, runtime: Runtime) -> 
         return (compiled if backbone.training and len(images) == num_images else eager)(images)
 
     backbone.forward = forward  # type: ignore[method-assign]
+
+
+def _keep_compiled_code(folder: Path) -> None:
+    """Have torch keep compiled code in a folder, unless the user's TORCHINDUCTOR_CACHE_DIR names another.
+
+    Importing torch's compiler sets that variable to a folder of the temporary files, which do not last.
+    """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) == default_cache_dir():
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())

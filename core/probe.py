@@ -56,6 +56,8 @@ class Timing:
     memory: int
     flops_per_image: int
     """FLOPs of the network's forward pass."""
+    product_rate: float
+    """FLOP/s of products of large matrices in the run's precision."""
 
 
 def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: float = 1.0) -> Timing:
@@ -114,6 +116,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
         save=_save_seconds(parts.state_dict(), Path(runtime.results)),
         memory=peak_memory_bytes(device),
         flops_per_image=network_cost(config, len(dataset.classes))["flops_per_image"],
+        product_rate=product_rate(config.precision, device),
     )
 
 

@@ -11,7 +11,7 @@ from core.runtime import Runtime
 
 TIMING = {
     "num_steps": 10, "step": 0.1, "begin": 2.0, "evaluate": 0.5, "test": 0.25, "save": 0.05,
-    "memory": 3 * 2**30, "load": 0.01, "flops_per_image": 1,
+    "memory": 3 * 2**30, "load": 0.01, "flops_per_image": 1, "product_rate": 1.0,
 }  # fmt: skip
 
 
