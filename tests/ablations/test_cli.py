@@ -52,11 +52,10 @@ def records(folder: Path) -> dict[str, float]:
     return {path.parent.name: path.stat().st_mtime for path in folder.glob("results/runs/*/record.json")}
 
 
-def test_a_second_run_trains_nothing_within_two_seconds(trained):
-    """Including the start of Python."""
-    before, begin = records(trained), time.perf_counter()
+def test_a_second_run_trains_nothing(trained):
+    """Its time is a row of the benchmarks."""
+    before = records(trained)
     result = ablate("run", "tiny.yaml", cwd=trained)
-    assert time.perf_counter() - begin < 2.0
     assert "4 runs: 0 trained, 4 finished before" in result.stdout
     assert records(trained) == before
 
@@ -194,9 +193,7 @@ def test_an_interruption_stops_keeps_finished_runs_and_says_how_to_go_on(tmp_pat
     while not list(tmp_path.glob("results/runs/*/checkpoints/*.sha256")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(number)
-    begin = time.monotonic()
     _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - begin < 12
     assert process.returncode == status
     assert "goes on from here" in errors
     rows = json.loads(ablate("status", "--json", cwd=tmp_path).stdout)
