@@ -33,6 +33,7 @@ VERBS = {
 LATER = {
     "write_reports": "reports.cli:write_reports",
     "seeds_wanted": "reports.seeds:seeds_wanted",
+    "write_sweep_report": "reports.sweep_report:write_sweep_report",
 }
 """What verbs of lower rooms need of higher ones: only this front door names all rooms."""
 
@@ -85,7 +86,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.exit(ablate(standalone_mode=False) or 0)
+        sys.exit(ablate(standalone_mode=False, obj=later) or 0)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

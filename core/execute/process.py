@@ -115,11 +115,9 @@ class _Worker:
         self.send({"folder": str(folder)})
 
     def send(self, message: dict[str, str]) -> None:
-        try:
+        with suppress(BrokenPipeError):  # the end of a worker shows at the next poll
             self.input.write(json.dumps(message).encode() + b"\n")
             self.input.flush()
-        except BrokenPipeError:
-            pass  # its end shows at the next poll
 
     def read(self) -> list[bytes] | None:
         """Whole lines that have arrived, or None at the end of the worker."""
