@@ -7,25 +7,30 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from core.provenance import scrub
 from core.runtime import Runtime
 from core.store import RunFolder
 from core.tracker_choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
 from core.tracker_projection import Shown, predictions, shown
 from core.tracker_publisher import Publisher, Sink, project
+from core.tracker_report import Page, can_save_reports, save_report
 
 __all__ = ["TrackerError", "check_tracker", "log_artifacts", "log_report", "open_tracker", "publish_run"]
 
 PATIENCE_LIVE, PATIENCE_SYNC, PATIENCE_UPLOAD = 10.0, 20.0, 600.0
-"""Seconds that W&B gets to begin a run, and to finish it: after a training, in a sync, with large files."""
+"""Seconds that W&B gets to finish a run: after a training, in a sync, with large files; to begin one, at most those of
+a sync."""
 LAG_SECONDS = 4
 """How long a server may take to count what it has accepted."""
 SCARCE_BYTES = 1_000_000
 """With less than this left on the disk, W&B loses rows without a word."""
+REPORT_KEY = "report"
+"""Where in the summary of a report's run the URL of its W&B Report stands, for the next call to find."""
 
 
 class Tracker(Protocol):
@@ -78,18 +83,36 @@ def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
     tables = wandb.Artifact(f"predictions-{folder.run_id}", type="predictions")
     for split, (columns, rows) in predictions(folder).items():
         tables.add(wandb.Table(columns=columns, data=rows), split)
-    _upload(runtime, shown(folder), [weights, tables])
+    with _uploading(runtime, shown(folder)) as sink:
+        sink.run.log_artifact(weights)
+        sink.run.log_artifact(tables)
     return [weights.name, tables.name]
 
 
-def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path) -> str:
-    """Give W&B a report's folder of tables and figures, in one run of job_type report per ablation; gives its URL."""
+def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path, page: Page) -> list[str]:
+    """Give W&B a report's folder of tables and figures, and where `wandb-workspaces` is installed a W&B Report.
+
+    Gives the URLs: of the one run of job_type report of this ablation, and of its Report, which a second call replaces.
+    TrackerError where W&B does not take them.
+    """
     run = Shown(
         run_id=f"report-{ablation}", project=project_name, group=ablation, job_type="report", name=f"report-{ablation}"
     )
     artifact = _wandb().Artifact(run.run_id, type="report")
     artifact.add_dir(str(folder))
-    return _upload(runtime, run, [artifact])
+    try:
+        with _uploading(runtime, run) as sink:
+            sink.run.log_artifact(artifact)
+            urls = [sink.where]
+            if can_save_reports():
+                urls.append(save_report(page, sink.run.entity, sink.run.project, sink.run.summary.get(REPORT_KEY)))
+                sink.run.summary[REPORT_KEY] = urls[-1]
+    except TrackerError:
+        raise
+    except Exception as error:  # wandb and wandb-workspaces raise many kinds, bare ones among them
+        reason = scrub(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        raise TrackerError(f"W&B did not take the report of {ablation} ({reason})") from error
+    return urls
 
 
 class WandbSink:
@@ -169,11 +192,8 @@ def _closing(sink: Any) -> Iterator[Any]:
     sink.close(failed=False)
 
 
-def _upload(runtime: Runtime, run: Shown, artifacts: list[Any]) -> str:
-    with _closing(WandbSink("online", Path(runtime.results).absolute(), run, PATIENCE_UPLOAD)) as sink:
-        for artifact in artifacts:
-            sink.run.log_artifact(artifact)
-    return sink.where
+def _uploading(runtime: Runtime, run: Shown) -> AbstractContextManager[WandbSink]:
+    return _closing(WandbSink("online", Path(runtime.results).absolute(), run, PATIENCE_UPLOAD))
 
 
 def _wandb() -> Any:
@@ -195,7 +215,7 @@ def _settings(results: Path, run: Shown, patience: float) -> dict[str, Any]:
         "console": "off",
         "silent": True,
         "disable_git": True,
-        "init_timeout": patience,
+        "init_timeout": min(patience, PATIENCE_SYNC),
         "finish_timeout": patience,
         "finish_timeout_raises": True,
         "x_disable_stats": True,

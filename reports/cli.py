@@ -12,11 +12,14 @@ from ablations.audit import audit, finished_records
 from ablations.plan import Plan, make_plans
 from core import options
 from core.runtime import Runtime
-from core.store import find_run
+from core.store import RunFolder, find_run
+from core.tracker_publisher import notes
+from core.tracker_report import can_save_reports
 from core.tracking import log_report
 from reports.build import build_report
 from reports.check import check_reports
 from reports.compare import compare_runs, comparison_json, comparison_text
+from reports.published import read_page
 from reports.results import answer_split
 from reports.seal import record_read, sentence, write_summary
 from reports.thumbnails import thumbnails
@@ -25,7 +28,7 @@ from reports.thumbnails import thumbnails
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
 @click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
-@click.option("--publish", is_flag=True, help="Log tables and figures to W&B, one run of job type `report` each.")
+@click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
 @click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
 @options.folders
 def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, runtime: Runtime) -> int:
@@ -42,8 +45,8 @@ def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str 
     folder = Path(out) if out else Path(runtime.results) / "report"
     for path in write_reports(plans, runtime, folder):
         click.echo(f"report: {path}")
-    for ablation in [plan.ablation for plan in plans] if publish else []:
-        click.echo(log_report(runtime, ablation.project, ablation.ablation, folder / ablation.ablation))
+    for plan in plans if publish else []:
+        publish_report(plan, folder / plan.ablation.ablation, runtime)
     return 0
 
 
@@ -83,6 +86,19 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
     if looks:
         write_summary(Path(runtime.results), out)
     return pages
+
+
+def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
+    """Give W&B a report that was written to a folder, and say where it is and what it lacks; TrackerError as there."""
+    page, ablation = read_page(folder), plan.ablation
+    for url in log_report(runtime, ablation.project, ablation.ablation, folder, page):
+        click.echo(f"published: {url}")
+    if not can_save_reports():
+        click.echo("no W&B Report was made; for one: pip install wandb-workspaces", err=True)
+    runs = [RunFolder(runtime.store / cell.run_id) for cell in plan.cells]
+    num_missing = sum("where" not in notes(run).get("online", {}) for run in runs)
+    if num_missing:
+        click.echo(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: ablate sync", err=True)
 
 
 def _tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:

@@ -232,8 +232,6 @@ def _number(row: Row, key: str, default: float = float("nan")) -> float:
     return default if value is None else float(value)
 
 
-
-
 def render(drawings: Mapping[str, Callable[[], Figure | None]]) -> dict[str, bytes]:
     """File name -> content of figures that another module draws; they are drawn and saved in the style of the house."""
     with matplotlib.rc_context(_STYLE):

@@ -96,8 +96,6 @@ class Results:
         return reference is not None and all(each.same_images(reference) for each in self.outputs(arm).values())
 
 
-
-
 class Reader:
     """Reads the run folders of one store, each once however many ablations share it."""
 

@@ -15,6 +15,7 @@ ROOMS = ("core", "sweeps", "ablations", "reports")
 SOLE_IMPORTERS = {
     "optuna": {"sweeps/study.py"},
     "wandb": {"core/tracking.py"},
+    "wandb_workspaces": {"core/tracker_report.py"},
     "matplotlib": {"reports/curves.py"},
     "jinja2": {"reports/page.py"},
     "yaml": {"core/schema.py"},

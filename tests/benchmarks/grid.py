@@ -1,6 +1,6 @@
 """What does the suite cost beside the training steps? A whole quickstart grid, its forecast, an added seed, a plan.
 
-    python -m tests.benchmarks grid         two to three minutes on two cores
+python -m tests.benchmarks grid         two to three minutes on two cores
 """
 
 from __future__ import annotations
@@ -128,5 +128,3 @@ def _ablate(*words: str, results: Path) -> str:
     if done.returncode:
         raise RuntimeError(f"ablate {' '.join(words)}: {done.stderr[-500:]}")
     return done.stdout
-
-

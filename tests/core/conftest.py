@@ -217,3 +217,24 @@ def kill_when():
         os.kill(process_id, number)
 
     return wait
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A healthy stand-in for W&B, to which the clients of this process are sent; they give up after a second."""
+    import wandb
+
+    from tests.core.wandb_server import wandb_server
+
+    wandb.teardown()
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
+    monkeypatch.setattr("core.tracking.LAG_SECONDS", 1)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
+    with wandb_server() as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+        wandb.teardown()

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,28 +18,9 @@ from core.store import RunFolder, run_folders
 from core.tracker_choice import TrackerError
 from core.tracker_publisher import unpublished
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
-from tests.core.wandb_server import WandbServer, wandb_server
+from tests.core.wandb_server import WandbServer
 
 ALL = [1, 2, 3, 4, 5]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    """A healthy server, to which the clients of this process are sent; they give up after a second."""
-    import wandb
-
-    wandb.teardown()
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
-    monkeypatch.setattr("core.tracking.LAG_SECONDS", 1)
-    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
-    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
-    with wandb_server() as running:
-        for name, value in running.environment().items():
-            monkeypatch.setenv(name, value)
-        yield running
-        wandb.teardown()
 
 
 @pytest.fixture
@@ -142,35 +122,6 @@ def test_sync_says_when_the_server_holds_something_else(
     server.history[folder.run_id] += [{"_step": 6, "epoch": 6}, {"_step": 7, "epoch": 7}]
     assert sync_runs([folder], runtime, print) == 1
     assert "holds 7 epochs of 5" in capsys.readouterr().out
-
-
-def test_sync_publishes_weights_and_predictions(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
-    """With artifacts the server is offered a model and a table of predictions; the history stays as it was."""
-    import numpy as np
-
-    folder = make_folder(tmp_path)
-    train(folder, runtime, 1, 5)
-    (folder.path / "best-0003.pt").write_bytes(b"weights")
-    outputs = {"val_probabilities": np.eye(2), "val_names": np.array(["a", "b"]), "val_labels": np.array([0, 0])}
-    np.savez(folder.path / "outputs.npz", **outputs)
-    folder.commit({"metrics": {"val/accuracy": 0.5}, "classes": ["zero", "one"], "weights": "best-0003.pt"})
-    assert sync_runs([folder], runtime, print, artifacts=True) == 0
-    offered = {each["artifactTypeName"]: each["artifactCollectionName"] for each in server.artifacts}
-    assert offered == {"model": f"weights-{folder.run_id}", "predictions": f"predictions-{folder.run_id}"}
-    assert server.epochs(folder.run_id) == ALL
-
-
-def test_a_report_becomes_a_run_of_its_own(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
-    """The folder of a report is an artifact of a run of job_type report in the group of its ablation."""
-    from core.tracking import log_report
-
-    report = tmp_path / "report"
-    report.mkdir()
-    (report / "report.md").write_text("# Contrastive\n")
-    log_report(runtime, "digits", "contrastive", report)
-    (run,) = server.runs.values()
-    assert (run["jobType"], run["groupName"]) == ("report", "contrastive")
-    assert [each["artifactTypeName"] for each in server.artifacts] == ["report"]
 
 
 @pytest.mark.parametrize("health", ["error", "hang"])

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.core.wandb_content import Artifacts, Reports
+
 KEY = "0123456789abcdef0123456789abcdef01234567"
 """The one API key that the server accepts."""
 
@@ -37,7 +39,8 @@ class WandbServer(ThreadingHTTPServer):
         self.summary: dict[str, dict[str, Any]] = {}
         self.exit_codes: dict[str, int] = {}
         self.uploads: dict[str, bytes] = {}
-        self.artifacts: list[dict[str, Any]] = []
+        self.artifacts = Artifacts(self.url, self.uploads)
+        self.reports = Reports()
         self.operations: list[str] = []
         self.stopped = threading.Event()
 
@@ -70,20 +73,11 @@ class WandbServer(ThreadingHTTPServer):
             return {
                 "viewer": {"id": "me", "username": "me", "email": "", "flags": "{}", "entity": "me", "teams": teams}
             }
-        if operation == "CreateArtifact":
-            self.artifacts.append(given["input"])
-            # Committed means that the server has this content already, so that the client uploads no files.
-            sequence = {"latestArtifact": {"id": "artifact"}}
-            return {
-                "createArtifact": {"artifact": {"id": "artifact", "state": "COMMITTED", "artifactSequence": sequence}}
-            }
-        if operation == "ArtifactType":
-            return {"project": {"artifact": None}}
         if operation == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
         if "project" in given and operation in ("Run", "GetRun", "RunHistoryKeys"):
             return {"project": {"run": self._bucket(name) if name in self.runs else None}}
-        return {}
+        return self.artifacts.answer(operation, given) or self.reports.answer(operation, given) or {}
 
     def _bucket(self, name: str) -> dict[str, Any]:
         run, history = self.runs[name], self.history.get(name, [])
