@@ -1,6 +1,6 @@
 """Does the suite keep its promises of speed on this machine? Measures every row and writes RESULTS.md.
 
-    python -m tests.benchmarks [row ...]        rows: input memory step grid report; without any, all, and RESULTS.md
+    python -m tests.benchmarks [row ...]        rows: input memory step grid tracking report; all, and RESULTS.md, by default
 
 About six minutes on two quiet cores. A row that fails stands in the table with its error, and the others go on.
 """
@@ -62,6 +62,13 @@ def grid_lines(num_rounds: int) -> list[Line]:
     return grid.lines(num_rounds)
 
 
+def tracking_lines(num_rounds: int) -> list[Line]:
+    """What a tracker costs a run."""
+    from tests.benchmarks import tracking
+
+    return tracking.lines(num_rounds)
+
+
 def report_lines(num_rounds: int) -> list[Line]:
     """The report over a thousand runs, from its own benchmark's words."""
     done = subprocess.run([sys.executable, "-m", "tests.benchmarks.report"], capture_output=True, text=True)
@@ -77,6 +84,7 @@ ROWS: dict[str, Callable[[int], list[Line]]] = {
     "memory": memory_lines,
     "step": step_lines,
     "grid": grid_lines,
+    "tracking": tracking_lines,
     "report": report_lines,
 }
 

@@ -1,15 +1,14 @@
 """What does a tracker cost a run? Fixed seconds per run, and the share of a run of a minute, against no tracker.
 
-    python -m tests.benchmarks.tracking [--rounds 3]        about two minutes on one core; prints a table
+    python -m tests.benchmarks tracking         half a minute on one core
 
 Each run is 60 epochs of a fixed amount of work, as a training would do it; three runs follow each other in one warm
-process. `online` talks to the stand-in server of the tests in a process of its own. Bars (issue 6): fixed cost under
+process. `online` talks to the stand-in server of the tests in a process of its own. Bars: fixed cost under
 0.5 s per run, under 2 % of a run of 60 s.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from core.runtime import Runtime
 from core.tracking import open_tracker
+from tests.benchmarks.lines import Line
 from tests.core.tracked_run import append_end, append_epoch, make_folder
 from tests.core.wandb_server import wandb_server
 
@@ -32,6 +32,8 @@ WORK = bytes(10_000_000)
 
 def measure(tracker: str, results: Path) -> list[dict[str, float]]:
     """Wall and CPU seconds (this process and its children) of RUNS runs in this process, and of one `publish`."""
+    import torch  # noqa: F401 (a process that trains has it before its first run)
+
     measured = []
     for number in range(RUNS):
         folder = make_folder(results, f"{tracker}{number}", EPOCHS)
@@ -51,22 +53,27 @@ def measure(tracker: str, results: Path) -> list[dict[str, float]]:
     return measured
 
 
-def main() -> None:
-    """Measure every tracker in fresh processes, in turns, and print what it adds to the least disturbed round."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+def lines(num_rounds: int) -> list[Line]:
+    """Every tracker in fresh processes, in turns, and what it adds to the least disturbed round."""
     measured: dict[str, list[list[dict[str, float]]]] = {tracker: [] for tracker in TRACKERS}
     with wandb_server() as server:
-        for _ in range(parser.parse_args().rounds):
+        for _ in range(num_rounds):
             for tracker in TRACKERS:
                 measured[tracker].append(_in_a_fresh_process(tracker, server.environment()))
-    print("| tracker | first run, wall s (CPU s) | later runs, wall s (CPU s) | publish, ms | of a first run of 60 s |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for tracker in TRACKERS:
-        first, later = [_added(measured, tracker, slice(*runs)) for runs in ((0, 1), (1, RUNS))]
-        publish = min(run["publish"] for runs in measured[tracker] for run in runs)
-        cells = [f"{each['wall']:+.2f} ({each['cpu']:+.2f})" for each in (first, later)]
-        print(f"| {tracker} | {' | '.join(cells)} | {1000 * publish:.3f} | {first['wall'] / 60:+.2%} |")
+    return [_line(tracker, measured) for tracker in TRACKERS[1:]]
+
+
+def _line(tracker: str, measured: dict[str, list[list[dict[str, float]]]]) -> Line:
+    first, later = [_added(measured, tracker, slice(*runs)) for runs in ((0, 1), (1, RUNS))]
+    publish = min(run["publish"] for runs in measured[tracker] for run in runs)
+    return Line(
+        what=f"tracker {tracker}: what a run costs, the first of its process and later ones",
+        ours=f"{first['wall']:.2f} s, then {later['wall']:.2f} s",
+        figure=f"{first['wall'] / 60:.1%} of 60 s",
+        bar="0.5 s, 2 %",
+        met=first["wall"] < min(0.5, 0.02 * 60),
+        note=f"CPU {first['cpu']:.2f} s, then {later['cpu']:.2f} s; the training waits {1e6 * publish:.0f} us an epoch",
+    )
 
 
 def _in_a_fresh_process(tracker: str, variables: dict[str, str]) -> list[dict[str, float]]:
@@ -86,7 +93,3 @@ def _added(measured: dict[str, list[list[dict[str, float]]]], tracker: str, runs
 
 def _cpu_seconds() -> float:
     return sum(os.times()[:4])
-
-
-if __name__ == "__main__":
-    main()
