@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -15,10 +16,15 @@ from core.tracker_projection import Shown
 
 RUN_ID_TAG = "ablate.run_id"
 LONGEST_PARAM = 500
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""MLflow's own are 120 seconds and seven retries: a server that is away would hold a sync for a quarter of an hour."""
 
 
 def open_sink(results: Path, run: Shown) -> MlflowSink:
     """Begin or continue the run at MLFLOW_TRACKING_URI, or else in files under `<results>/mlflow`."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry, beside our warning
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         # MLflow 3 wants to be told that files are meant; a database would need its migrations and SQLAlchemy.

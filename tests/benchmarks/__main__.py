@@ -1,6 +1,6 @@
 """Does the suite keep its promises of speed on this machine? Measures every row and writes RESULTS.md.
 
-    python -m tests.benchmarks [row ...]        rows: input memory step grid tracking report; all, and RESULTS.md, by default
+    python -m tests.benchmarks [row ...]        input memory step grid tracking report; by default all, and RESULTS.md
 
 About six minutes on two quiet cores. A row that fails stands in the table with its error, and the others go on.
 """

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ablations.sync import sync_runs
 from core.runtime import Runtime
+from core.store import RunFolder
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
+from tests.core.wandb_server import wandb_server
 
 ALL = [1, 2, 3, 4, 5]
 
@@ -60,3 +65,42 @@ def test_mlflow_holds_each_epoch_once(tmp_path: Path) -> None:
     assert run.data.params["loss.weight"] == "15.0"
     assert run.data.metrics["final/test/accuracy"] == 0.85
     assert run.data.tags["group"] == "contrastive"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow"])
+def test_a_run_that_was_killed_is_completed(tracker: str, tmp_path: Path) -> None:
+    """SIGKILL in the fourth epoch, a resume in another process, then sync: the tracker counts each epoch once."""
+    pytest.importorskip(tracker)
+    command = [sys.executable, "-m", "tests.core.tracked_run", str(tmp_path), "abcdefabcdef"]
+    killed = subprocess.run([*command, "1", "5", tracker, "4"], capture_output=True, timeout=60)
+    assert killed.returncode == -9
+    subprocess.run([*command, "3", "5", tracker], capture_output=True, timeout=60, check=True)
+    lines: list[str] = []
+    runtime = Runtime(tracker=tracker, results=str(tmp_path))
+    assert sync_runs([RunFolder(runtime.store / "abcdefabcdef")], runtime, lines.append) == 0
+    assert lines[0].startswith("abcdefabcdef  5 epochs")
+
+
+@pytest.mark.parametrize("health", ["error", "hang", "gone"])
+def test_a_sick_mlflow_server_costs_one_warning(
+    health: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500, silence or nobody there: one warning names `ablate sync`, a sync says what is wrong, and nothing is lost."""
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folder, runtime = make_folder(tmp_path), Runtime(tracker="mlflow", results=str(tmp_path))
+    lines: list[str] = []
+    with wandb_server() as server:
+        server.health = health
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url if health != "gone" else "http://127.0.0.1:9")
+        with caplog.at_level(logging.WARNING):
+            train(folder, runtime, 1, 5)
+        assert sync_runs([folder], runtime, lines.append) == 1
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"ablate sync {folder.run_id}" in message
+    assert "\n" not in lines[0]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert sync_runs([folder], runtime, lines.append) == 0
+    assert lines[1].startswith(f"{folder.run_id}  5 epochs")

@@ -21,13 +21,14 @@ def _no_wandb_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("NETRC", os.devnull)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("core.tracker_publisher._failed_at", {})
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A results folder whose `wandb` folder lies on a disk without a free byte."""
-    disk = tmp_path / "results" / "wandb"
+def full_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A results folder in which the tracker's own folder lies on a disk without a free byte."""
+    disk = tmp_path / "results" / request.param
     disk.mkdir(parents=True)
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]).returncode:
         pytest.skip("mounting a small disk needs root")
@@ -39,11 +40,16 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_a_full_disk_under_wandb_costs_one_warning(full_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("full_disk", "tracker"),
+    [("wandb", "offline"), ("tensorboard", "tensorboard"), ("mlflow", "mlflow")],
+    indirect=["full_disk"],
+)
+def test_a_full_disk_costs_one_warning(full_disk: Path, tracker: str, caplog: pytest.LogCaptureFixture) -> None:
     """Training ends as ever with its whole ledger; one warning says what happened and how to sync later."""
     folder = make_folder(full_disk)
     with caplog.at_level(logging.WARNING, "ablate.tracking"):
-        train(folder, Runtime(tracker="offline", results=str(full_disk)), 1, 5)
+        train(folder, Runtime(tracker=tracker, results=str(full_disk)), 1, 5)
     assert [row["epoch"] for row in folder.ledger.history()] == [1, 2, 3, 4, 5]
     (message,) = [record.getMessage() for record in caplog.records if record.name == "ablate.tracking"]
     assert f"ablate sync {folder.run_id}" in message
