@@ -16,13 +16,17 @@ from core.tracker_projection import Shown
 
 RUN_ID_TAG = "ablate.run_id"
 LONGEST_PARAM = 500
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""MLflow's own are 120 seconds and seven retries: a server that is away would hold a sync for a quarter of an hour."""
+MANNERS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""MLflow's own: 120 seconds and seven retries (a server that is away holds a sync for many minutes), and talk."""
 
 
 def open_sink(results: Path, run: Shown) -> MlflowSink:
     """Begin or continue the run at MLFLOW_TRACKING_URI, or else in files under `<results>/mlflow`."""
-    for name, value in PATIENCE.items():
+    for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry, beside our warning
     uri = os.environ.get("MLFLOW_TRACKING_URI")
@@ -44,7 +48,7 @@ class MlflowSink:
         self._id = (found[0] if found else self._create(experiment_id, run)).info.run_id
         self._client.update_run(self._id, status="RUNNING")
         self.held_epoch = max(self._epochs(), default=-1)
-        self.where = f"{uri}#/experiments/{experiment_id}/runs/{self._id}"
+        self.where = f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{self._id}"
         self._summary: dict[str, float] = {}
 
     def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
