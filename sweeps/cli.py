@@ -16,10 +16,10 @@ from core import options, schema
 from core.runtime import Runtime
 from core.schema import Fault, SchemaError
 from core.tracking import check_tracker
+from sweeps.plain import hide_password
 from sweeps.progress import Progress, as_overrides, short_score
 from sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
 from sweeps.spec import Sweep, find_sweep, read_sweep
-from sweeps.storage import hide_password
 from sweeps.trial import Trial, as_row, best, count
 
 LOOKS = ("status", "best", "export", "report")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from core.runtime import Runtime
 from core.store import RunFolder
 from core.work import BAD_CONFIG, BAD_DATA, PREEMPTED
 from sweeps.spec import Sweep
+from sweeps.storage import TrialLost
 from sweeps.study import Study
 from sweeps.trial import Outcome, Trial
 
@@ -52,7 +54,8 @@ class _Active:
 
     @property
     def run_id(self) -> str:
-        return self.jobs[len(self.scores)]["run_id"]
+        """The run of the seed under way, or of the last."""
+        return self.jobs[min(len(self.scores), len(self.jobs) - 1)]["run_id"]
 
     def can_save(self, by_seeds: bool) -> bool:
         """Whether stopping at the last step would spare anything: later epochs, or later seeds."""
@@ -65,7 +68,8 @@ def drive(sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, repo
     """Bring the study to its number of trials and return those that this call ended.
 
     Trials that a dead driver left are gone on with; finished runs are reused, whoever trained them. A trial is judged
-    epoch by epoch in order, wherever its run is by then, so that the verdicts do not depend on timing.
+    epoch by epoch in order, wherever its run is by then, so that the verdicts do not depend on timing. Where the last
+    trials are another driver's, this one stays until they have ended or fall to it.
     """
     reporter.begin(sweep, study.trials(), executor.capacity())
     return _Driver(sweep, study, runtime, executor, reporter).run()
@@ -87,30 +91,37 @@ class _Driver:
         while True:
             while len(self.active) < self.executor.capacity() and self._begin():
                 pass
-            if not self.active and not self.running:
+            if not self.active and not self.running and (self._is_late() or not self.study.has_others()):
                 return self.ended
             for active in self.active:
                 self._submit(active)
             self._wait()
             for active in list(self.active):
-                self._look(active)
+                with self._unless_lost(active):
+                    self._look(active)
             self.running = {name: status for name, status in self.running.items() if status is None}
-            self.study.beat(active.trial.number for active in self.active)
+            lost = self.study.watch()
+            for active in [each for each in self.active if each.trial.number in lost]:
+                self._drop(active)
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
 
     def _begin(self) -> bool:
         """Take one more trial, unless there are enough."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
+        if self._is_late():
             return False
         num_failed_here = sum(each.outcome == "failed" for each in self.ended)
         trial = self.study.next_trial((self.sweep.spec.trials or sys.maxsize) - num_failed_here)
         if trial is None:
             return False
         jobs = [self._job(trial, seed) for seed in self.sweep.seeds]
-        self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
         active = _Active(trial=trial, jobs=jobs, last_step=max(trial.curve, default=0))
         self.active.append(active)
-        if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
-            self._end(active, "pruned")
+        with self._unless_lost(active):
+            self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
+            if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
+                self._end(active, "pruned")
         return True
 
     def _job(self, trial: Trial, seed: int) -> dict[str, Any]:
@@ -158,8 +169,7 @@ class _Driver:
         folder = RunFolder(self.runtime.store / active.run_id)
         record = folder.record()
         if self._is_hopeless(active, record["history"] if record else folder.ledger.history()):
-            if self.running.get(active.run_id, 0) is None:
-                self.executor.cancel(active.run_id)
+            self._cancel(active)
             self._end(active, "pruned")
         elif record is not None:
             self._scored(active, record["metrics"][self.sweep.spec.metric])
@@ -201,11 +211,28 @@ class _Driver:
                 self._end(active, "failed", reason=reason)
 
     def _end(self, active: _Active, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
-        self.active.remove(active)
         self.study.tell(active.trial.number, outcome, score=score, reason=reason)
+        self.active.remove(active)
         trial = self.study.trial(active.trial.number)
         self.ended.append(trial)
         self.reporter.ended(trial)
+
+    @contextmanager
+    def _unless_lost(self, active: _Active) -> Iterator[None]:
+        try:
+            yield
+        except TrialLost:
+            self._drop(active)
+
+    def _drop(self, active: _Active) -> None:
+        """Leave a trial to the driver that took it over; it waits again under another number, so it has not ended."""
+        self._cancel(active)
+        self.active.remove(active)
+        self.reporter.ended(self.study.trial(active.trial.number))
+
+    def _cancel(self, active: _Active) -> None:
+        if self.running.get(active.run_id, 0) is None:
+            self.executor.cancel(active.run_id)
 
 
 def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str]) -> str:

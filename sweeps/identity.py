@@ -35,3 +35,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
     for path in dict.fromkeys([*theirs, *ours]):
         if theirs.get(path) != ours.get(path):
             yield f"{path} was {theirs.get(path)} and is now {ours.get(path)}"
+
+
+def refuse_another(sweep: Sweep, known: Mapping[str, Any], wanted: Mapping[str, Any], direction: str) -> None:
+    """StudyMismatch that names every difference between a study and the sweep that wants to go on with it."""
+    changes = list(differences(known, wanted))
+    ours = "maximize" if sweep.maximize else "minimize"
+    if direction != ours:
+        changes.append(f"it is to {direction} its metric, and the sweep is to {ours} {sweep.spec.metric}")
+    if changes:
+        lines = [f"study '{sweep.name}' belongs to another sweep: {each}" for each in changes]
+        raise StudyMismatch("\n".join([*lines, "give this one another name (sweep=NAME), or remove the old study"]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def grid(entry: Grid, study: Study, number: int, fixed: Values) -> Values:
-    """The first combination that no other trial has, unless the values are fixed."""
+    """The first combination that no other trial has; a failed one comes again with its values fixed."""
     return fixed or _first_free(study.sweep.space.grid(), study, number)
 
 
@@ -44,5 +44,5 @@ def sobol(space: Space, key: int, number: int) -> dict[str, float]:
 
 
 def _first_free(points: list[Values], study: Study, number: int) -> Values:
-    taken = {canonical(each.values) for each in study.trials() if each.outcome != "failed" and each.number != number}
+    taken = {canonical(each.values) for each in study.trials() if each.number != number}
     return next(values for values in points if canonical(values) not in taken)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from core.execute import Executor, make_executor
 from core.runtime import Runtime
+from sweeps.database import turn
 from sweeps.driver import Reporter, data_fingerprint, drive
+from sweeps.plain import plain_errors
 from sweeps.spec import Sweep
-from sweeps.storage import Owner, plain_errors
+from sweeps.storage import Owner
 from sweeps.study import Study, open_storage
 from sweeps.trial import Trial
 
@@ -37,9 +39,12 @@ def run_sweep(
         owner = Owner(sweep_folder(sweep, runtime), alone=url is None)
         pool = executor
         try:
-            study = Study(sweep, open_storage(url, journal), owner, data_fingerprint(sweep.config, runtime, {}))
+            fingerprint = data_fingerprint(sweep.config, runtime, {})
+            with turn(url) if url else nullcontext():
+                study = Study(sweep, open_storage(url, journal), owner, fingerprint)
             pool = pool or make_executor(runtime)
-            ended = drive(sweep, study, runtime, pool, reporter)
+            with study.beating():
+                ended = drive(sweep, study, runtime, pool, reporter)
             owner.forget()
             return ended
         finally:

@@ -14,7 +14,7 @@ from core import schema
 from core.config import RunConfig
 from core.menu import Frozen
 from core.schema import Document, Fault, SchemaError
-from sweeps.menu import EXHAUSTIVE, TPE, MedianPruner, Pruner, Sampler
+from sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
 from sweeps.space import Space, Values, label, read_space
 
 SHIPPED = Path(__file__).parent
@@ -54,7 +54,7 @@ class SweepSpec(Frozen):
     """What is improved, on validation images only."""
     sampler: Sampler = TPE()  # type: ignore[valid-type]
     """Who proposes the next values."""
-    pruner: Pruner = MedianPruner()  # type: ignore[valid-type]
+    pruner: Pruner = HalvingPruner()  # type: ignore[valid-type]
     """Who stops a trial early."""
     project: str = "ablation-suite"
     """W&B project."""

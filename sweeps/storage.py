@@ -1,17 +1,13 @@
-"""What goes wrong with a study's storage, and who may use it? Locks that die with their process, and plain words."""
+"""Who may use a study's storage? Locks that die with their process, and what is raised where somebody may not."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, quote_plus
 
 
 class StorageError(ValueError):
@@ -22,11 +18,15 @@ class SweepBusy(ValueError):
     """Another driver owns the study."""
 
 
-class JournalLock:
-    """Optuna's lock of a journal file, held by the kernel: a killed holder leaves nothing to wait for."""
+class TrialLost(Exception):
+    """Another driver has freed a trial of this one, which had been silent for too long."""
 
-    def __init__(self, journal: Path):
-        self.path = journal.with_name(journal.name + ".flock")
+
+class FileLock:
+    """The lock of a journal or a database file, held by the kernel: a killed holder leaves nothing to wait for."""
+
+    def __init__(self, path: Path):
+        self.path = path.with_name(path.name + ".flock")
         self.file: IO[str] | None = None
 
     def acquire(self) -> bool:
@@ -42,7 +42,7 @@ class JournalLock:
 
 def repair_journal(journal: Path) -> int:
     """Cut a torn last line off, which would make the journal unreadable for ever; the number of bytes cut."""
-    lock = JournalLock(journal)
+    lock = FileLock(journal)
     lock.acquire()
     try:
         if not journal.exists():
@@ -101,60 +101,6 @@ class Owner:
             return False
         self.locks[name] = file
         return True
-
-
-@contextmanager
-def plain_errors(url: str | None, place: Path) -> Iterator[None]:
-    """Turn what Optuna, SQLAlchemy and the disk say about a storage into one StorageError without the password."""
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-
-    shown = hide_password(url) if url else str(place)
-    try:
-        yield
-    except NoSuchModuleError:
-        raise StorageError(f"storage {shown}: no such kind of database") from None
-    except ArgumentError:
-        raise StorageError("storage: what was given is no database URL such as sqlite:///study.db") from None
-    except ImportError as error:
-        raise StorageError(f"storage {shown}: its driver is not installed: {scrub(_cause(error), url)}") from None
-    except (SQLAlchemyError, _internal_error()) as error:
-        raise StorageError(f"storage {shown}: {scrub(_cause(error), url)}") from None
-    except OSError as error:
-        if error.filename is None or Path(str(error.filename)).parent != place.parent:
-            raise
-        raise StorageError(f"storage {shown}: {error.strerror}") from None
-
-
-def hide_password(url: str) -> str:
-    """A URL with `***` for its password."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
-
-
-def scrub(text: str, url: str | None) -> str:
-    """A text without the password of a URL, in any of its spellings."""
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        password = make_url(url).password if url else None
-    except ArgumentError:
-        password = None
-    for spelling in {str(password), quote(str(password)), quote_plus(str(password))} if password else ():
-        text = text.replace(spelling, "***")
-    return " ".join(text.split())
-
-
-def _internal_error() -> type[Exception]:
-    from sweeps.study import StorageInternalError
-
-    return StorageInternalError
-
-
-def _cause(error: BaseException) -> str:
-    """The first line of what the database itself said."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 def _end_of_last_line(file: IO[bytes], size: int) -> int:

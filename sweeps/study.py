@@ -7,22 +7,28 @@ import hashlib
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from core.fingerprint import canonical
 from core.menu import build
-from sweeps.identity import StudyMismatch, differences, identity
+from sweeps.budget import is_full, to_retry
+from sweeps.database import engine_options, turn
+from sweeps.frozen import as_trial
+from sweeps.heart import beating
+from sweeps.identity import StudyMismatch, identity, refuse_another
 from sweeps.space import Parameter, Values
-from sweeps.storage import JournalLock, Owner, StorageError, repair_journal
-from sweeps.trial import DONE, Outcome, Trial
+from sweeps.storage import FileLock, Owner, StorageError, TrialLost, repair_journal
+from sweeps.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     from sweeps import menu
@@ -33,19 +39,23 @@ __all__ = ["StorageInternalError", "Study", "open_storage"]
 HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 90
 """A trial of another machine that was silent for so long is tried again by someone else."""
+MAX_REASON_CHARACTERS = 2000
+"""MySQL takes 64 KiB of JSON, where a character may need twelve bytes."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
 
 
 def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> BaseStorage:
     """The storage of a URL, or the journal file, repaired first where it is to be written."""
     if url is not None:
         return RDBStorage(
-            url,
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
+            engine_kwargs=engine_options(url),
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            heartbeat_stale_trial_callback=lambda study, frozen: _enqueue_again(study, as_trial(frozen)),
         )
     if to_write:
         journal.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +63,7 @@ def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> Ba
     elif not journal.exists():
         raise StorageError(f"{journal}: no such study yet; `ablate sweep SPEC` begins it")
     try:
-        return JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalLock(journal)))  # type: ignore[arg-type]
+        return JournalStorage(JournalFileBackend(str(journal), lock_obj=FileLock(journal)))  # type: ignore[arg-type]
     except ValueError as error:
         raise StorageError(f"{journal}: the journal is damaged: {error}") from None
 
@@ -67,45 +77,36 @@ class Study:
         Without an owner the study is only looked at.
         """
         self.sweep, self.storage, self.owner = sweep, storage, owner
-        direction: Literal["maximize", "minimize"] = "maximize" if sweep.maximize else "minimize"
+        self.is_shared = isinstance(storage, RDBStorage)
+        self.turn = partial(turn, storage.url) if isinstance(storage, RDBStorage) else nullcontext
         try:
-            self.study = optuna.load_study(
-                study_name=sweep.name, storage=storage, sampler=optuna.samplers.RandomSampler(), pruner=_NO_PRUNER
-            )
+            storage.get_study_id_from_name(sweep.name)
         except KeyError:
             if owner is None:
                 raise StorageError(f"study '{sweep.name}': no such study yet; `ablate sweep SPEC` begins it") from None
+            direction: Literal["maximize", "minimize"] = "maximize" if sweep.maximize else "minimize"
             optuna.create_study(study_name=sweep.name, storage=storage, direction=direction, load_if_exists=True)
-            self.study = optuna.load_study(study_name=sweep.name, storage=storage, pruner=_NO_PRUNER)
-        self._check(direction, identity(sweep, data_fingerprint))
+        self.study = optuna.load_study(
+            study_name=sweep.name, storage=storage, sampler=optuna.samplers.RandomSampler(), pruner=_NO_PRUNER
+        )
+        self._identify(identity(sweep, data_fingerprint))
         self.pruner = build(sweep.spec.pruner, sweep)
-        self.last_beat = 0.0
+        self.ours: dict[int, int] = {}
+        """Number -> Optuna's id of each trial that this driver works on."""
+        self.last_watch = 0.0
         if owner is not None:
             self._enqueue()
 
     def next_trial(self, limit: int) -> Trial | None:
         """A trial to work on, its values stored: one that a dead driver left, one that waits, or a new one.
 
-        None where `limit` trials are done or under way, or where a grid has no combination left.
+        None where `limit` trials are done or under way, or where a grid has no combination left. From the count to the
+        stored values it is one driver's turn, so that together they neither overshoot nor propose the same.
         """
-        frozen = self._orphan()
-        if frozen is None:
-            num_taken = sum(each.outcome in (*DONE, "running") for each in self.trials())
-            if num_taken >= limit or self._is_exhausted():
-                return None
-            asked = self.study.ask()
-            frozen = self.storage.get_trial(asked._trial_id)
-        assert self.owner is not None
-        self.storage.set_trial_user_attr(frozen._trial_id, "driver", self.owner.name)
-        self._beat(frozen._trial_id)
-        fixed = frozen.system_attrs.get("fixed_params", {})
-        values = build(self.sweep.spec.sampler, self, frozen.number, fixed)
-        for parameter in self.sweep.space.parameters:
-            if parameter.path in values and parameter.path not in frozen.params:
-                distribution = _distribution(parameter)
-                internal = distribution.to_internal_repr(values[parameter.path])
-                self.storage.set_trial_param(frozen._trial_id, parameter.path, internal, distribution)
-        return _trial(self.storage.get_trial(frozen._trial_id))
+        if self._has_nothing(limit):
+            return None
+        with self.turn():
+            return None if self._has_nothing(limit) else self._take()
 
     def sample(self, sampler: optuna.samplers.BaseSampler, number: int, fixed: Values) -> Values:
         """What an Optuna sampler proposes for a trial, whatever an interrupted driver had already stored of it."""
@@ -131,14 +132,15 @@ class Study:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
     def begin_runs(self, number: int, runs: list[str]) -> None:
-        """Note the run ids of a trial, one per seed."""
-        self.storage.set_trial_user_attr(self._id(number), "runs", runs)
+        """Note the run ids of a trial, one per seed; TrialLost as in `tell`."""
+        with self._unless_lost(number) as trial_id:
+            self.storage.set_trial_user_attr(trial_id, "runs", runs)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Store what a trial had reached at a step, and say whether it should stop there."""
-        trial_id = self._id(number)
-        self.storage.set_trial_intermediate_value(trial_id, step, value)
-        return self.pruner.prune(self.study, self.storage.get_trial(trial_id))
+        """Store what a trial had reached at a step, and say whether it should stop there; TrialLost as in `tell`."""
+        with self._unless_lost(number) as trial_id:
+            self.storage.set_trial_intermediate_value(trial_id, step, value)
+        return self.should_stop(number)
 
     def should_stop(self, number: int) -> bool:
         """The pruner's verdict on the last reported step, for a trial that a dead driver left."""
@@ -146,29 +148,47 @@ class Study:
         return bool(frozen.intermediate_values) and self.pruner.prune(self.study, frozen)
 
     def tell(self, number: int, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
-        """End a trial; a diverged one is pruned in Optuna's eyes, so that samplers learn from it."""
-        if reason or outcome == "diverged":
-            self.storage.set_trial_user_attr(self._id(number), "reason", reason)
-            self.storage.set_trial_user_attr(self._id(number), "outcome", outcome)
+        """End a trial; a diverged one is pruned in Optuna's eyes, so that samplers learn from it.
+
+        TrialLost where this driver was silent for so long that another one has ended the trial.
+        """
         state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(outcome, TrialState.PRUNED)
-        self.study.tell(number, score, state=state, skip_if_finished=True)
+        with self._unless_lost(number) as trial_id:
+            if reason or outcome == "diverged":
+                self.storage.set_trial_user_attr(trial_id, "reason", reason[:MAX_REASON_CHARACTERS])
+                self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
+            if self.study.tell(number, score, state=state, skip_if_finished=True).state != state:
+                raise UpdateFinishedTrialError
+        del self.ours[number]
 
     def trials(self) -> list[Trial]:
         """Every trial in the order of the numbers."""
-        return [_trial(each) for each in self.study.get_trials(deepcopy=False)]
+        return [as_trial(each) for each in self.study.get_trials(deepcopy=False)]
 
     def trial(self, number: int) -> Trial:
         """One trial as it stands."""
-        return _trial(self._frozen(number))
+        return as_trial(self._frozen(number))
 
-    def beat(self, numbers: Iterator[int]) -> None:
-        """Tell other drivers that these trials are alive, and free those of drivers that fell silent."""
-        if not isinstance(self.storage, RDBStorage) or time.monotonic() - self.last_beat < HEARTBEAT_SECONDS:
-            return
-        self.last_beat = time.monotonic()
-        for number in numbers:
-            self._beat(self._id(number))
-        optuna.storages.fail_stale_trials(self.study)
+    def beating(self) -> AbstractContextManager[None]:
+        """Keep telling other drivers that our trials are alive, whatever this one waits for."""
+        return beating(self._beat, HEARTBEAT_SECONDS) if self.is_shared else nullcontext()
+
+    def watch(self) -> list[int]:
+        """Free the trials of drivers that fell silent, now and then, and name those of ours that another one freed."""
+        if not self.is_shared or time.monotonic() - self.last_watch < HEARTBEAT_SECONDS:
+            return []
+        self.last_watch = time.monotonic()
+        self._beat()
+        with self.turn():
+            optuna.storages.fail_stale_trials(self.study)
+        gone = [number for number in self.ours if self._frozen(number).state != TrialState.RUNNING]
+        for number in gone:
+            del self.ours[number]
+        return gone
+
+    def has_others(self) -> bool:
+        """Whether another driver's trial is under way, which may yet fall to this one."""
+        return any(each.outcome == "running" and each.number not in self.ours for each in self.trials())
 
     def importances(self) -> dict[str, float]:
         """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few."""
@@ -178,63 +198,68 @@ class Study:
         always = sorted(set.intersection(*complete))
         return optuna.importance.get_param_importances(self.study, params=always) if always else {}
 
-    def _check(self, direction: str, wanted: dict[str, Any]) -> None:
-        ours = self.study.direction.name.lower()
+    def _identify(self, wanted: dict[str, Any]) -> None:
         known = self.study.user_attrs.get("identity")
-        if known is None:
-            if self.study.get_trials(deepcopy=False):
-                raise StudyMismatch(f"study '{self.sweep.name}' exists in this storage, and no sweep of ours made it")
-            if ours == direction and self.owner is not None:
-                self.study.set_user_attr("identity", wanted)
-                self.study.set_user_attr("optuna", optuna.__version__)
-            known = wanted
-        changes = list(differences(known, wanted))
-        if ours != direction:
-            changes.append(f"it is to {ours} its metric, and the sweep is to {direction} {self.sweep.spec.metric}")
-        if changes:
-            hint = "give this one another name (sweep=NAME), or remove the old study"
-            lines = [f"study '{self.sweep.name}' belongs to another sweep: {each}" for each in changes]
-            raise StudyMismatch("\n".join([*lines, hint]))
+        if known is None and self.study.get_trials(deepcopy=False):
+            raise StudyMismatch(f"study '{self.sweep.name}' exists in this storage, and no sweep of ours made it")
+        refuse_another(self.sweep, known or wanted, wanted, self.study.direction.name.lower())
+        if known is None and self.owner is not None:
+            self.study.set_user_attr("identity", wanted)
+            self.study.set_user_attr("optuna", optuna.__version__)
 
     def _enqueue(self) -> None:
         """The base's own values before all else, and failed trials again."""
         trials = self.trials()
         if not trials and self.sweep.first and not self.sweep.is_exhaustive:
             self.study.enqueue_trial(self.sweep.first, skip_if_exists=True)
-        retried = {each.retry_of for each in trials}
-        for each in trials:
-            if each.outcome == "failed" and each.number not in retried:
-                self.study.enqueue_trial(each.values, user_attrs={"retry_of": each.number})
+        for each in to_retry(trials):
+            _enqueue_again(self.study, each)
+
+    def _has_nothing(self, limit: int) -> bool:
+        return is_full(self.sweep, self.trials(), limit) and self._orphan() is None
+
+    def _take(self) -> Trial:
+        frozen = self._orphan() or self.storage.get_trial(self.study.ask()._trial_id)
+        assert self.owner is not None
+        # In this order: a trial without a heartbeat would never be found stale, one without a driver is an orphan.
+        self.ours[frozen.number] = frozen._trial_id
+        self._beat()
+        self.storage.set_trial_user_attr(frozen._trial_id, "driver", self.owner.name)
+        fixed = frozen.system_attrs.get("fixed_params", {})
+        values = build(self.sweep.spec.sampler, self, frozen.number, fixed)
+        for parameter in self.sweep.space.parameters:
+            if parameter.path in values and parameter.path not in frozen.params:
+                distribution = _distribution(parameter)
+                internal = distribution.to_internal_repr(values[parameter.path])
+                self.storage.set_trial_param(frozen._trial_id, parameter.path, internal, distribution)
+        return as_trial(self.storage.get_trial(frozen._trial_id))
 
     def _orphan(self) -> FrozenTrial | None:
         """A running trial whose driver is gone."""
         assert self.owner is not None
-        alone = not isinstance(self.storage, RDBStorage)
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             driver = frozen.user_attrs.get("driver")
-            if driver == self.owner.name:
-                continue
-            if alone or (self.owner.inherits(driver) if driver else _seconds_since(frozen) > GRACE_SECONDS):
+            if driver != self.owner.name and (not self.is_shared or driver is None or self.owner.inherits(driver)):
                 return frozen
         return None
 
-    def _is_exhausted(self) -> bool:
-        if not self.sweep.is_exhaustive:
-            return False
-        trials = self.trials()
-        taken = {canonical(each.values) for each in trials if each.outcome in (*DONE, "running")}
-        waits = any(each.outcome == "waiting" for each in trials)
-        return not waits and len(taken) >= len(self.sweep.space.grid())
+    @contextmanager
+    def _unless_lost(self, number: int) -> Iterator[int]:
+        """The id of one of our trials, to write to it; TrialLost where another driver has ended it."""
+        try:
+            yield self.ours[number]
+        except UpdateFinishedTrialError:
+            del self.ours[number]
+            raise TrialLost from None
 
-    def _beat(self, trial_id: int) -> None:
+    def _beat(self) -> None:
         if isinstance(self.storage, RDBStorage):
-            self.storage.record_heartbeat(trial_id)
-
-    def _id(self, number: int) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+            for trial_id in list(self.ours.values()):
+                self.storage.record_heartbeat(trial_id)
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self.storage.get_trial(self._id(number))
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        return self.storage.get_trial(trial_id)
 
 
 def tpe(entry: menu.TPE, study: Study, number: int, fixed: Values) -> Values:
@@ -254,6 +279,10 @@ def gp(entry: menu.GP, study: Study, number: int, fixed: Values) -> Values:
 
 def random(entry: menu.Random, study: Study, number: int, fixed: Values) -> Values:
     return study.sample(optuna.samplers.RandomSampler(seed=study.key(entry.seed, number)), number, fixed)
+
+
+def halving(entry: menu.HalvingPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=entry.min_epochs, reduction_factor=entry.reduction)
 
 
 def median(entry: menu.MedianPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
@@ -285,34 +314,6 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(parameter.low, parameter.high, log=parameter.kind == "log")
 
 
-_OUTCOMES: dict[TrialState, Outcome] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
-
-
-def _trial(frozen: FrozenTrial) -> Trial:
-    outcome = _OUTCOMES[frozen.state]
-    if outcome == "pruned" and frozen.user_attrs.get("outcome") == "diverged":
-        outcome = "diverged"
-    begin, end = frozen.datetime_start, frozen.datetime_complete
-    retries = RetryHeartbeatStaleTrialCallback.retry_history(frozen)
-    return Trial(
-        number=frozen.number,
-        outcome=outcome,
-        values=dict(frozen.params or frozen.system_attrs.get("fixed_params", {})),
-        score=frozen.value if outcome == "complete" else None,
-        curve=dict(sorted(frozen.intermediate_values.items())),
-        runs=tuple(frozen.user_attrs.get("runs", ())),
-        reason=frozen.user_attrs.get("reason", ""),
-        begin=begin.timestamp() if begin else None,
-        seconds=(end - begin).total_seconds() if begin and end else None,
-        retry_of=retries[-1] if retries else frozen.user_attrs.get("retry_of"),
-    )
-
-
-def _seconds_since(frozen: FrozenTrial) -> float:
-    return time.time() - frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0
+def _enqueue_again(study: optuna.Study, failed: Trial) -> None:
+    if failed.values:
+        study.enqueue_trial(failed.values, user_attrs={"retry_of": failed.number})

@@ -8,45 +8,33 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-import sweeps.session
-from ablations import cli
-from tests.sweeps.fake import Fake, write_spec
+from tests.sweeps.conftest import Ablate
+from tests.sweeps.fake import write_spec
 
-Ablate = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def ablate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ablate:
-    """The front door on a fake executor: exit status, output, errors."""
-
-    def run(*words: str, before_poll: Callable[[], None] = lambda: None, **fake: Any) -> tuple[int, str, str]:
-        def make(runtime: Any) -> Fake:
-            return Fake(runtime.store, before_poll=before_poll, **fake)
-
-        monkeypatch.setattr(sweeps.session, "make_executor", make)
-        options = ["--results", str(tmp_path / "results")]
-        monkeypatch.setattr(sys, "argv", ["ablate", "sweep", *words, *options])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capfd.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
+HOUSE = Path(__file__).parents[2]
 
 
 def test_a_sweep_tells_how_it_goes_and_what_it_found(tmp_path: Path, ablate: Ablate) -> None:
-    """One line per trial, then the counts, the best settings, how to make them again, and how to look closer."""
+    """One line per trial, then what Optuna itself counts and finds best, how to make it again, and to look closer."""
     status, out, err = ablate(str(write_spec(tmp_path)))
     assert status == 0
     assert sum(line.startswith("trial ") for line in err.splitlines()) == 15
     assert "[15/15 done" in err
-    assert out.startswith("fake: 13 complete, 2 pruned\nbest: trial 13, val/accuracy 0.9190\n")
+    journal = JournalStorage(JournalFileBackend(str(tmp_path / "results" / "sweeps" / "fake" / "journal.log")))
+    study = optuna.load_study(study_name="fake", storage=journal)
+    states = Counter(each.state.name.lower() for each in study.trials)
+    assert set(states) == {"complete", "pruned"}
+    top = study.best_trial
+    counts = f"fake: {states['complete']} complete, {states['pruned']} pruned"
+    assert out.splitlines()[:2] == [counts, f"best: trial {top.number}, val/accuracy {top.value:.4f}"]
     assert "make it again: ablate reproduce " in out
     assert "optuna-dashboard" in out
     status, again, err = ablate(str(write_spec(tmp_path)))
@@ -103,6 +91,8 @@ def test_when_all_trials_fail_the_reasons_are_counted(tmp_path: Path, ablate: Ab
         (["--storage", "nonsense"], "no database URL"),
         (["--storage", "sqlite:////nonexistent/folder/study.db"], "unable to open database file"),
         (["--storage", "oracle2://a:b@c/d"], "no such kind of database"),
+        (["--storage", "postgresql+pg8000://a:b@c/d"], "pip install 'psycopg[binary]', for postgresql+psycopg://"),
+        (["--storage", "mysql://a:b@c/d"], "pip install 'PyMySQL[rsa]', for mysql+pymysql://"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, ablate: Ablate, words: list[str], message: str) -> None:
@@ -117,11 +107,26 @@ def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, ablate: Ablate, wo
 def test_a_password_is_never_printed(tmp_path: Path, ablate: Ablate) -> None:
     """Whatever is wrong with the URL, its password stands in no message."""
     spec = str(write_spec(tmp_path))
-    for kind in ("postgresql://me", "mysql+pymysql://me", "oracle2://me", "x"):
-        status, out, err = ablate(spec, "--storage", f"{kind}:s3cr%40t@localhost:1/db")
+    places = [f"me:{password}@localhost:1/db" for password in ("s3cr%40t", "{s3cr}")]
+    places.append("localhost:1/db?user=me&password=s3cr%40t")
+    for url in [f"{kind}://{place}" for kind in ("postgresql", "mysql+pymysql", "oracle2", "x") for place in places]:
+        status, out, err = ablate(spec, "--storage", url)
         assert status == 2
         assert len(err.splitlines()) == 1
         assert "s3cr" not in out + err
+
+
+def test_a_database_makes_no_noise(tmp_path: Path) -> None:
+    """Optuna's warnings about heartbeats are not for users."""
+    write_spec(tmp_path, trials=2)
+    code = f"""
+from pathlib import Path
+from sweeps.spec import read_sweep
+from tests.sweeps.fake import search
+search(read_sweep(Path({str(tmp_path / "sweep.yaml")!r})), Path({str(tmp_path)!r}), "sqlite:///{tmp_path}/study.db")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, check=True, capture_output=True, text=True)
+    assert result.stdout + result.stderr == ""
 
 
 def test_a_locked_database_is_one_line(tmp_path: Path, ablate: Ablate) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from sweeps.session import existing_study, journal_path
 from sweeps.spec import Sweep
@@ -172,11 +174,15 @@ def database_trials(sweep: Sweep, results: Path, url: str) -> list[Trial]:
         return study.trials()
 
 
-def test_a_second_driver_joins_through_a_database(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keys", "num_trials"),
+    [({"sampler": "random", "trials": 10}, 10), ({"sampler": "grid", "space": GRID, "trials": None}, 12)],
+    ids=["random", "grid"],
+)
+def test_a_second_driver_joins_through_a_database(tmp_path: Path, keys: dict[str, Any], num_trials: int) -> None:
     """Two processes on one SQLite study share its trials: each is done once, and they are as many as asked for."""
-    sweep = make_fake_sweep(tmp_path, sampler="random", trials=10)
+    sweep = make_fake_sweep(tmp_path, **keys)
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    search(make_fake_sweep(tmp_path, sampler="random", trials=1), tmp_path / "results", url=url)
     children = [SPAWN.Process(target=drive_child, args=(sweep, tmp_path / "results", url)) for _ in range(2)]
     for child in children:
         child.start()
@@ -184,7 +190,7 @@ def test_a_second_driver_joins_through_a_database(tmp_path: Path) -> None:
         child.join(60)
         assert child.exitcode == 0
     trials = database_trials(sweep, tmp_path / "results", url)
-    assert 10 <= len(trials) <= 11
+    assert len(trials) == num_trials
     assert {trial.outcome for trial in trials} <= {"complete", "pruned"}
     assert len({str(trial.values) for trial in trials}) == len(trials)
 
@@ -203,3 +209,37 @@ def test_a_dead_drivers_trial_is_inherited_under_its_number(tmp_path: Path) -> N
     ours = [(each.number, each.outcome, each.values) for each in database_trials(sweep, tmp_path / "results", url)]
     assert ours == [(number, outcome, values) for number, outcome, values, _, _ in facts(sweep, tmp_path / "whole")]
     assert list((tmp_path / "results" / "sweeps" / "fake" / "drivers").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("poll", "num_trained"), [(1, 4), (5, 5), (7, 6)], ids=["at a report", "between the seeds", "at its end"]
+)
+def test_a_trial_that_was_taken_away_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poll: int, num_trained: int
+) -> None:
+    """Whenever the driver finds out, it writes nothing more to the trial and does another in its place."""
+    monkeypatch.setattr("sweeps.study.HEARTBEAT_SECONDS", 0.01)
+    sweep, url = make_fake_sweep(tmp_path, pruner="none", trials=2, seeds=2), f"sqlite:///{tmp_path / 'study.db'}"
+    polls = iter(range(100))
+
+    def rob() -> None:
+        if next(polls) == poll:
+            optuna.load_study(study_name="fake", storage=url).tell(0, state=TrialState.FAIL)
+
+    ended, fake = search(sweep, tmp_path / "results", url=url, before_poll=rob)
+    robbed, *others = optuna.load_study(study_name="fake", storage=url).trials
+    assert (robbed.state, robbed.values, len(robbed.intermediate_values)) == (TrialState.FAIL, None, min(poll, 4))
+    assert [each.state for each in others] == [TrialState.COMPLETE] * 2
+    assert [trial.number for trial in ended] == [1, 2]
+    assert len(fake.trained) == num_trained
+
+
+def test_a_driver_that_died_in_taking_a_trial_leaves_it_to_the_next(tmp_path: Path) -> None:
+    """A trial without a driver and without values, begun on no one knows which machine, is gone on with at once."""
+    sweep, url = make_fake_sweep(tmp_path, trials=2), f"sqlite:///{tmp_path / 'study.db'}"
+    search(sweep, tmp_path / "one", url=url)
+    optuna.load_study(study_name="fake", storage=url).ask()
+    ended, _ = search(make_fake_sweep(tmp_path, trials=4), tmp_path / "another", url=url)
+    assert [trial.number for trial in ended] == [2, 3]
+    search(make_fake_sweep(tmp_path, trials=4), tmp_path / "whole")
+    assert database_trials(sweep, tmp_path / "one", url)[2].values == facts(sweep, tmp_path / "whole")[2][2]

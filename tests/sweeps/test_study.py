@@ -45,11 +45,19 @@ def test_proposals_are_those_of_optunas_sampler(tmp_path: Path, name: str) -> No
             assert reference.ask(DISTRIBUTIONS).params == trial.values
 
 
-def test_what_is_stopped_is_what_optunas_own_loop_stops(tmp_path: Path) -> None:
-    """The median rule stops the same trials at the same epochs as `study.optimize` over the same curves."""
-    sweep = make_fake_sweep(tmp_path, sampler="random", trials=25)
+@pytest.mark.parametrize(
+    ("name", "pruner"),
+    [
+        ("halving", optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3)),
+        ("median", optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)),
+    ],
+)
+def test_what_is_stopped_is_what_optunas_own_loop_stops(
+    name: str, pruner: optuna.pruners.BasePruner, tmp_path: Path
+) -> None:
+    """Halving and the median rule stop the same trials at the same epochs as `study.optimize` over the same curves."""
+    sweep = make_fake_sweep(tmp_path, sampler="random", trials=25, pruner=name)
     trials, fake = search(sweep, tmp_path / "results")
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
     reference = optuna.create_study(direction="maximize", pruner=pruner)
 
     def objective(trial: optuna.Trial) -> float:
@@ -126,7 +134,7 @@ def test_wilcoxon_stops_a_trial_between_its_seeds(tmp_path: Path) -> None:
     assert len(fake.trained) == 8 * (6 - len(pruned)) + sum(max(trial.curve) for trial in pruned)
 
 
-@pytest.mark.parametrize("pruner", ["hyperband", "median"])
+@pytest.mark.parametrize("pruner", ["halving", "hyperband", "median"])
 def test_a_pruned_run_is_cancelled_and_keeps_what_it_did(tmp_path: Path, pruner: str) -> None:
     """A stopped run stays as an unfinished folder with its epochs, and nothing else of it is trained."""
     sweep = make_fake_sweep(tmp_path, sampler="random", trials=20, pruner=pruner)
@@ -167,6 +175,23 @@ def test_a_failed_trial_is_tried_again_and_never_counted_as_done(tmp_path: Path)
     assert [trial.retry_of for trial in repaired] == [trial.number for trial in broken]
     with existing_study(sweep, make_runtime(tmp_path / "results")) as study:
         assert count(study.trials()) == {"complete": 6}
+
+
+@pytest.mark.parametrize("sampler", ["grid", "brute_force"])
+def test_a_combination_that_fails_does_not_keep_a_grid_from_its_end(tmp_path: Path, sampler: str) -> None:
+    """Each of the four is tried once per call, whatever fails; the next call tries only the failed ones again."""
+    space = {LR: {"choice": [1e-4, 1e-2]}, DROPOUT: {"choice": [0.1, 0.5]}}
+    sweep = make_fake_sweep(tmp_path, sampler=sampler, space=space, trials=None, pruner="none")
+
+    def fails(config: dict[str, Any]) -> str | None:
+        return "bad configuration" if config["optimizer"]["lr"] == 1e-2 else None
+
+    trials, _ = search(sweep, tmp_path / "results", fails=fails)
+    assert sorted(trial.outcome for trial in trials) == ["complete", "complete", "failed", "failed"]
+    again, _ = search(sweep, tmp_path / "results")
+    assert [trial.outcome for trial in again] == ["complete", "complete"]
+    assert all(trial.values[LR] == 1e-2 for trial in again)
+    assert search(sweep, tmp_path / "results")[0] == []
 
 
 def test_a_study_belongs_to_its_sweep(tmp_path: Path) -> None:

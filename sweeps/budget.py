@@ -1,0 +1,25 @@
+"""Is there another trial to do? The number asked for, the combinations of a grid, and failures to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.fingerprint import canonical
+from sweeps.spec import Sweep
+from sweeps.trial import DONE, Trial
+
+
+def is_full(sweep: Sweep, trials: Sequence[Trial], limit: int) -> bool:
+    """Whether `limit` trials are done or under way, or every combination of a grid was tried and none waits again."""
+    taken = [each for each in trials if each.outcome in (*DONE, "running")]
+    if len(taken) >= limit:
+        return True
+    if not sweep.is_exhaustive or any(each.outcome == "waiting" for each in trials):
+        return False
+    return len({canonical(each.values) for each in trials}) >= len(sweep.space.grid())
+
+
+def to_retry(trials: Sequence[Trial]) -> list[Trial]:
+    """Failed trials that no other one tries again; one that had no values yet left nothing to try."""
+    retried = {each.retry_of for each in trials}
+    return [each for each in trials if each.outcome == "failed" and each.values and each.number not in retried]

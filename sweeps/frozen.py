@@ -1,0 +1,38 @@
+"""What does Optuna's own record of a trial say? The same in our words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweeps.trial import Outcome, Trial
+
+SILENT = "its driver fell silent"
+
+_OUTCOMES: dict[str, Outcome] = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
+
+def as_trial(frozen: Any) -> Trial:
+    """The trial of an `optuna.trial.FrozenTrial`; a failed one without a reason was freed for its driver's silence."""
+    outcome = _OUTCOMES[frozen.state.name]
+    attributes = frozen.user_attrs
+    if outcome == "pruned" and attributes.get("outcome") == "diverged":
+        outcome = "diverged"
+    begin, end = frozen.datetime_start, frozen.datetime_complete
+    return Trial(
+        number=frozen.number,
+        outcome=outcome,
+        values={**frozen.system_attrs.get("fixed_params", {}), **frozen.params},
+        score=frozen.value if outcome == "complete" else None,
+        curve=dict(sorted(frozen.intermediate_values.items())),
+        runs=tuple(attributes.get("runs", ())),
+        reason=attributes.get("reason", SILENT if outcome == "failed" else ""),
+        begin=begin.timestamp() if begin else None,
+        seconds=(end - begin).total_seconds() if begin and end else None,
+        retry_of=attributes.get("retry_of"),
+    )
