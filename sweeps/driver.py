@@ -38,6 +38,8 @@ class Reporter(Protocol):
 
     def ended(self, trial: Trial) -> None: ...
 
+    def waits(self) -> None: ...
+
 
 @dataclass(kw_only=True)
 class _Active:
@@ -91,8 +93,10 @@ class _Driver:
         while True:
             while len(self.active) < self.executor.capacity() and self._begin():
                 pass
-            if not self.active and not self.running and (self._is_late() or not self.study.has_others()):
-                return self.ended
+            if not self.active and not self.running:
+                if self._is_late() or not self.study.has_others():
+                    return self.ended
+                self.reporter.waits()
             for active in self.active:
                 self._submit(active)
             self._wait()

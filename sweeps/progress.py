@@ -20,6 +20,7 @@ class Progress:
         self.out = out or sys.stderr
         self.live = self.out.isatty()
         self.begun = time.monotonic()
+        self.has_told_of_waiting = False
 
     def begin(self, sweep: Sweep, trials: list[Trial], num_workers: int) -> None:
         self.sweep = sweep
@@ -46,6 +47,11 @@ class Progress:
         values = "  ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in trial.values.items())
         told = short_score(trial.score) if trial.score is not None else self._why(trial)
         self._line(f"trial {trial.number:3d}  {told:24.60s} {values}  [{self._counts()}]  {self._time_left()}")
+
+    def waits(self) -> None:
+        if not self.has_told_of_waiting:
+            self._line("nothing left to begin; waiting for the last trials of other drivers")
+        self.has_told_of_waiting = True
 
     def _why(self, trial: Trial) -> str:
         if trial.outcome != "pruned":

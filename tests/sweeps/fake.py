@@ -105,6 +105,8 @@ class Silent:
     def ended(self, trial: Trial) -> None:
         self.trials.append(trial)
 
+    def waits(self) -> None: ...
+
 
 def write_spec(folder: Path, **keys: Any) -> Path:
     """A sweep file over the fake base, with some keys of its own."""

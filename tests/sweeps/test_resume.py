@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import random
@@ -14,11 +15,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.session import existing_study, journal_path
+from sweeps.progress import Progress
+from sweeps.session import existing_study, journal_path, run_sweep
 from sweeps.spec import Sweep
 from sweeps.storage import StorageError, repair_journal
 from sweeps.trial import Trial, count
-from tests.sweeps.fake import make_fake_sweep, make_runtime, search
+from tests.sweeps.fake import Fake, make_fake_sweep, make_runtime, search
 
 SPAWN = multiprocessing.get_context("fork")
 GRID = {
@@ -243,3 +245,27 @@ def test_a_driver_that_died_in_taking_a_trial_leaves_it_to_the_next(tmp_path: Pa
     assert [trial.number for trial in ended] == [2, 3]
     search(make_fake_sweep(tmp_path, trials=4), tmp_path / "whole")
     assert database_trials(sweep, tmp_path / "one", url)[2].values == facts(sweep, tmp_path / "whole")[2][2]
+
+
+def test_a_driver_with_nothing_left_to_begin_says_that_it_waits(tmp_path: Path) -> None:
+    """The last trial is another machine's: one line says so, once, and the driver ends when that trial has ended."""
+    url, runtime = f"sqlite:///{tmp_path / 'study.db'}", make_runtime(tmp_path / "one")
+    search(make_fake_sweep(tmp_path, trials=2), tmp_path / "one", url=url)
+    study = optuna.load_study(study_name="fake", storage=url)
+    theirs = study.ask()
+    theirs.set_user_attr("driver", "elsewhere")
+
+    class Waiting(Progress):
+        looks = 0
+
+        def waits(self) -> None:
+            super().waits()
+            self.looks += 1
+            if self.looks == 3:
+                study.tell(theirs, 0.5)
+
+    out = io.StringIO()
+    sweep, executor = make_fake_sweep(tmp_path, trials=3), Fake(runtime.store)
+    assert run_sweep(sweep, runtime, Waiting(out), url=url, executor=executor) == []
+    assert out.getvalue().count("waiting for the last trials of other drivers") == 1
+    assert [each.state for each in study.trials] == [TrialState.COMPLETE] * 3
