@@ -76,7 +76,9 @@ def test_a_report_becomes_a_wandb_report(server: WandbServer, runtime: Runtime, 
     assert (saved.title, above.text, below.text) == (PAGE.title, PAGE.above, PAGE.below)
     assert [run_set.name for run_set in grid.runsets] == ["none", "contrastive"]
     assert grid.runsets[0].filters == """Metric("ID") in ['aaaaaaaaaaaa', 'bbbbbbbbbbbb']"""
-    assert grid.runsets[0].groupby == ["config.arm.value"]  # as W&B spells a key of the config
+    (number,) = server.reports.views
+    (stored,) = [block for block in server.reports.blocks(number) if block["type"] == "panel-grid"]
+    assert stored["metadata"]["runSets"][0]["grouping"] == [{"section": "config", "name": "arm.value"}]
     assert {panel.x.name for panel in grid.panels} == {"epoch"}
     assert [metric.name for panel in grid.panels for metric in panel.y] == ["val/accuracy", "val/loss", "train/loss"]
     assert {(panel.groupby_aggfunc, panel.groupby_rangefunc) for panel in grid.panels} == {("mean", "stddev")}
