@@ -11,6 +11,7 @@ import numpy as np
 
 from core.store import RunFolder
 from reports import digits
+from reports.sweep_rivals import Rivals, find_rivals
 from reports.tables import Column, Row, Table
 from sweeps.progress import as_overrides, short, short_score
 from sweeps.spec import Sweep
@@ -44,6 +45,8 @@ class SweepAnalysis:
     sweep: Sweep
     trials: tuple[Trial, ...]
     best: Trial | None
+    rivals: Rivals | None
+    """None where the metric is no accuracy, or where nothing can be compared."""
     importances: dict[str, float]
     expected: tuple[float, ...]
     """The expected best validation score of 1, 2, ... trials."""
@@ -52,14 +55,15 @@ class SweepAnalysis:
 
     @property
     def answer(self) -> str:
-        """The best settings in one sentence."""
+        """The best settings in one sentence, and what they are worth in another."""
         if self.best is None or self.best.score is None:
             return "No trial is complete yet."
         settings = ", ".join(as_overrides(self.sweep.space.settings(self.best.values)))
         own = next((trial.score for trial in self.trials if trial.values == self.sweep.first), None)
         metric, score = self.sweep.spec.metric, short_score(self.best.score)
         compared = f"; the base's own values reach {short_score(own)}" if own is not None and self.best.number else ""
-        return f"Trial {self.best.number} reaches {metric} {score} with {settings}{compared}."
+        first = f"Trial {self.best.number} reaches {metric} {score} with {settings}{compared}."
+        return f"{first} {self.rivals.sentence}" if self.rivals else first
 
     @property
     def counts(self) -> str:
@@ -72,10 +76,12 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
     sweep, trials = study.sweep, study.trials()
     importances = study.importances()
     expected = expected_best(scores(trials, sweep.maximize), sweep.maximize)
+    top = best(trials, sweep.maximize)
     return SweepAnalysis(
         sweep=sweep,
         trials=tuple(trials),
-        best=best(trials, sweep.maximize),
+        best=top,
+        rivals=find_rivals(top, trials, store) if sweep.spec.metric == "val/accuracy" else None,
         importances=importances,
         expected=expected,
         effort=effort(sweep, trials, store),

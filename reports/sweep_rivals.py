@@ -1,0 +1,61 @@
+"""Which trials did about as well as the best one? The best of many is lucky, and its rivals say how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.intervals import difference_interval
+from reports.results import OUTPUT_ERRORS, Outputs, read_outputs
+from sweeps.trial import Trial
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """How many of the other complete trials the validation images cannot tell apart from the best."""
+
+    num_rivals: int
+    num_others: int
+    num_images: int
+
+    @property
+    def sentence(self) -> str:
+        """The finding for readers, with what follows from it."""
+        images = f"The {self.num_images} validation images"
+        if not self.num_rivals:
+            return f"{images} tell it apart from each of the {self.num_others} other complete trials."
+        return (
+            f"{images} cannot tell it apart from {self.num_rivals} of the {self.num_others} other complete trials; as "
+            "the best of many it is a lucky one, so expect less of it on fresh seeds."
+        )
+
+
+def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Rivals | None:
+    """Compare every complete trial with the best, paired by seed and image; None where nothing can be compared.
+
+    With one seed per trial only the images speak (exact McNemar), so that there are at least so many rivals.
+    """
+    if top is None:
+        return None
+    best, others = _outputs(top, store), []
+    for trial in trials:
+        if trial.outcome == "complete" and trial.number != top.number:
+            found = _outputs(trial, store)
+            if best and len(found) == len(best) and all(map(Outputs.same_images, found, best)):
+                others.append(found)
+    if not others:
+        return None
+    intervals = [difference_interval([e.correct for e in best], [e.correct for e in each]) for each in others]
+    num_rivals = sum(interval.p >= LEVEL for interval in intervals)
+    return Rivals(num_rivals=num_rivals, num_others=len(others), num_images=len(best[0].correct))
+
+
+def _outputs(trial: Trial, store: Path) -> list[Outputs]:
+    """What the runs of a trial said about the validation images, seed by seed; empty where a file cannot be read."""
+    try:
+        return [read_outputs(store / run / "outputs.npz", "val") for run in trial.runs]
+    except OUTPUT_ERRORS:
+        return []
