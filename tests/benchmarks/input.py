@@ -72,7 +72,7 @@ def from_the_cache(folder: Path, num_rounds: int) -> Row:
             f"training input, {SIZE} px, report augmentation, {CORES} CPU cores, from the cache",
             num_rounds,
             lambda: _warm_rate(iter(loader)),
-            lambda: _rate(lambda: [_drain(_epoch(images, epoch)) for epoch in range(5)]),
+            lambda: _rate(lambda: [_drain(_epoch(images, epoch)) for epoch in range(15)]),
             bar=8.0,
         )
 
