@@ -60,7 +60,7 @@ def overhead_lines() -> list[Line]:
         ours=spread(clock.seconds, "s"),
         bar="0.3 s",
         met=statistics.median(clock.seconds) < 0.3,
-        note="TPE and successive halving on a journal file; the runs train nothing, so that all of the time is overhead",
+        note="TPE and halving on a journal file; the runs train nothing, so that all of the time is overhead",
     )
     return [line]
 
