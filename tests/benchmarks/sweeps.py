@@ -241,16 +241,17 @@ def main() -> None:
         table = as_markdown(ROWS[name]())
         seconds = time.monotonic() - begin
         print(table)
-        _write_section(name, f"{_facts()}, in {seconds:.0f} s, at a load of {load:.1f} before it began.\n\n{table}")
+        write_section(name, f"{facts()}, in {seconds:.0f} s, at a load of {load:.1f} before it began.\n\n{table}")
 
 
-def _facts() -> str:
+def facts() -> str:
+    """The day, the machine and the versions."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "torch", "wandb"))
     day = time.strftime("%Y-%m-%d")
     return f"{day}, {CORES} CPU cores, Python {platform.python_version()}, {versions}"
 
 
-def _write_section(name: str, text: str) -> None:
+def write_section(name: str, text: str) -> None:
     """Put a section in place of the one of its name; what people wrote above the sections stays."""
     head, *sections = RESULTS.read_text().split("\n## ")
     texts = {each.partition("\n")[0]: each.partition("\n")[2].strip() for each in sections} | {name: text.strip()}
