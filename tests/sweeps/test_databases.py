@@ -29,6 +29,7 @@ from tests.sweeps.database_servers import PASSWORD, SERVERS, Server, running
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search, write_spec
 from tests.sweeps.test_resume import CONDITIONAL, GRID
 
+pytestmark = pytest.mark.slow
 CONTEXT = multiprocessing.get_context("fork")
 WEIGHTS = ["none", "/Gewichte/Straße 重み 😀.pt", f"/{'é' * 200}.pt", "/quote'\"\\%s{}.pt"]
 
