@@ -13,7 +13,7 @@ from core.store import RunFolder
 from reports import digits
 from reports.sweep_rivals import Rivals, find_rivals
 from reports.tables import Column, Row, Table
-from sweeps.progress import as_overrides, short, short_score
+from sweeps.progress import short, short_score
 from sweeps.spec import Sweep
 from sweeps.study import Study
 from sweeps.trial import DONE, Trial, best, count
@@ -58,7 +58,7 @@ class SweepAnalysis:
         """The best settings in one sentence, and what they are worth in another."""
         if self.best is None or self.best.score is None:
             return "No trial is complete yet."
-        settings = ", ".join(as_overrides(self.sweep.space.settings(self.best.values)))
+        settings = ", ".join(f"{path} {short(value)}" for path, value in self.best.values.items())
         own = next((trial.score for trial in self.trials if trial.values == self.sweep.first), None)
         metric, score = self.sweep.spec.metric, short_score(self.best.score)
         compared = f"; the base's own values reach {short_score(own)}" if own is not None and self.best.number else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -37,12 +38,12 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
     points = [(trial, value) for trial in analysis.trials if (value := _value(trial)) is not None]
     if not points:
         return None
-    figure = empty_figure(_WIDTH, 2.6)
+    figure = empty_figure(_WIDTH, 2.6, left=0.8)
     axes = figure.add_subplot()
-    for outcome, (colour, marker) in _OUTCOMES.items():
+    edge = edge_of([value for _, value in points], analysis.sweep.maximize)
+    for outcome in _OUTCOMES:
         chosen = [(trial.number, value) for trial, value in points if trial.outcome == outcome]
-        if chosen:
-            axes.plot(*zip(*chosen, strict=True), marker, color=colour, markersize=4, label=outcome, zorder=3)
+        _plot_trials(axes, chosen, outcome, edge, analysis.sweep.maximize)
     complete = [(trial.number, trial.score) for trial in analysis.trials if trial.score is not None]
     if complete:
         numbers, scores = zip(*complete, strict=True)
@@ -50,7 +51,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
         axes.step(numbers, best, where="post", color="#333333", linewidth=1, label="best so far")
     axes.set_xlabel("Trial")
     axes.set_ylabel(analysis.sweep.spec.metric)
-    axes.legend(loc="best")
+    _legend_above(axes)
     return figure
 
 
@@ -72,13 +73,14 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
     if not complete:
         return None
     num_rows = math.ceil(len(parameters) / 3)
-    figure = empty_figure(_WIDTH, 0.4 + 2.1 * num_rows)
+    figure = empty_figure(_WIDTH, 0.4 + 2.1 * num_rows, left=0.8)
     grid = figure.subplots(num_rows, min(3, len(parameters)), sharey=True, squeeze=False)
+    edge = edge_of([value for trial in complete if (value := _value(trial)) is not None], analysis.sweep.maximize)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
-        for outcome, (colour, marker) in _OUTCOMES.items():
+        for outcome in _OUTCOMES:
             chosen = [each for each in complete if each.outcome == outcome and parameter.path in each.values]
-            places = [_place(parameter, each) for each in chosen]
-            axes.plot(places, [_value(each) for each in chosen], marker, color=colour, markersize=4)
+            points = [(_place(parameter, each), float(_value(each) or 0.0)) for each in chosen]
+            _plot_trials(axes, points, outcome, edge, analysis.sweep.maximize)
         _label_x(axes, parameter)
     for axes in grid.flat[len(parameters) :]:
         axes.set_visible(False)
@@ -100,7 +102,11 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
         return None
     figure = empty_figure(_WIDTH, 3.6)
     axes = figure.add_subplot()
-    filled = axes.tricontourf(x, y, [float(trial.score or 0.0) for trial in trials], levels=12, cmap=SHADES)
+    scores = [float(trial.score or 0.0) for trial in trials]
+    maximize = analysis.sweep.maximize
+    low, high = sorted([edge_of(scores, maximize), (max if maximize else min)(scores)])
+    levels: Any = np.linspace(low, high, 11) if high > low else 2
+    filled = axes.tricontourf(x, y, scores, levels=levels, cmap=SHADES, extend="min" if maximize else "max")
     axes.plot(x, y, "o", color="white", markeredgecolor="#333333", markersize=4)
     stopped = [each for each in analysis.trials if each.outcome in ("pruned", "diverged") and up.path in each.values]
     stopped = [each for each in stopped if across.path in each.values]
@@ -141,7 +147,7 @@ def _curves(analysis: SweepAnalysis) -> Figure | None:
     """What each trial had reached at each step; the stopped ones end in a cross, the best one is drawn on top."""
     if not any(trial.curve for trial in analysis.trials):
         return None
-    figure = empty_figure(_WIDTH, 2.8)
+    figure = empty_figure(_WIDTH, 2.8, left=0.8)
     axes = figure.add_subplot()
     for trial in analysis.trials:
         if trial.curve and trial is not analysis.best:
@@ -151,7 +157,7 @@ def _curves(analysis: SweepAnalysis) -> Figure | None:
                 axes.plot(*[[values[-1]] for values in _xy(trial)], "x", color=_GREY, markersize=4)
     if analysis.best is not None:
         axes.plot(*_xy(analysis.best), color=_ORANGE, linewidth=1.6, label=f"trial {analysis.best.number}, the best")
-        axes.legend(loc="best")
+        _legend_above(axes)
     axes.set_xlabel("Seed" if analysis.sweep.spec.pruner.name == "wilcoxon" else "Epoch")
     axes.set_ylabel(analysis.sweep.spec.metric)
     return figure
@@ -161,12 +167,37 @@ def _budget(analysis: SweepAnalysis) -> Figure | None:
     """The expected best score against the number of trials."""
     if len(analysis.expected) < 2:
         return None
-    figure = empty_figure(_WIDTH, 2.4)
+    figure = empty_figure(_WIDTH, 2.4, left=0.8)
     axes = figure.add_subplot()
     axes.plot(range(1, len(analysis.expected) + 1), analysis.expected, color=_BLUE)
     axes.set_xlabel("Trials")
     axes.set_ylabel(f"Expected best {analysis.sweep.spec.metric}")
     return figure
+
+
+def edge_of(values: Sequence[float], maximize: bool) -> float:
+    """Where an axis of scores ends on the bad side, so that a quarter of hopeless trials does not flatten the rest."""
+    best, worst = (max(values), min(values)) if maximize else (min(values), max(values))
+    quartile = float(np.quantile(values, 0.25 if maximize else 0.75))
+    edge = quartile + 0.1 * (quartile - best)
+    return max(edge, worst) if maximize else min(edge, worst)
+
+
+def _plot_trials(axes: Axes, points: Sequence[tuple[float, float]], outcome: str, edge: float, maximize: bool) -> None:
+    """Trials as points (x, score); those beyond the edge stand on it as hollow triangles."""
+    colour, marker = _OUTCOMES[outcome]
+    inside = [(x, value) for x, value in points if (value >= edge if maximize else value <= edge)]
+    beyond = [(x, edge) for x, value in points if (value < edge if maximize else value > edge)]
+    if inside:
+        axes.plot(*zip(*inside, strict=True), marker, color=colour, markersize=4, label=outcome, zorder=3)
+    if beyond:
+        arrow = "v" if maximize else "^"
+        axes.plot(*zip(*beyond, strict=True), arrow, color=colour, markersize=4, markerfacecolor="none", clip_on=False)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Where it hides no trial."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.0)
 
 
 def _value(trial: Trial) -> float | None:

@@ -15,8 +15,8 @@ from sweeps.progress import as_overrides
 from sweeps.study import Study
 
 CAPTIONS = {
-    "history": "Every trial, and the best so far.",
-    "slices": "The score against each setting; crosses were stopped early.",
+    "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
+    "slices": "The score against each setting; crosses were stopped early, triangles at the edge lie beyond it.",
     "contour": "The score between the complete trials; crosses were stopped early.",
     "importances": "How much each setting matters.",
     "parallel": "One line per complete trial, coloured by its score.",

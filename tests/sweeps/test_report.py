@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reports.sweep_analysis import SweepAnalysis, analyse, expected_best, scores
+from reports.sweep_figures import edge_of
 from reports.sweep_report import write_sweep_report
 from sweeps.session import existing_study
 from sweeps.trial import Trial
@@ -108,3 +109,12 @@ def test_the_answer_names_the_best_trial(tmp_path: Path) -> None:
     best = analysis.best
     assert analysis.answer.startswith(f"Trial {best.number} reaches val/accuracy {best.score:.4f} with")
     assert analysis.answer.endswith("the base's own values reach 0.7527.")
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_hopeless_trials_do_not_flatten_the_others(sign: float) -> None:
+    """The axis ends a tenth of the way beyond the worse quartile, or at the worst trial where that is nearer."""
+    assert edge_of([sign * each for each in (0.1, 0.2, 0.8, 0.9, 0.9)], maximize=sign > 0) == pytest.approx(sign * 0.13)
+    assert edge_of([sign * each for each in (0.1, 0.8, 0.9, 0.9, 1.0)], maximize=sign > 0) == pytest.approx(sign * 0.78)
+    assert edge_of([sign * each for each in (0.8, 0.8, 1.0)], maximize=sign > 0) == sign * 0.8
+    assert edge_of([sign * 0.5], maximize=sign > 0) == sign * 0.5
