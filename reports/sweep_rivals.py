@@ -27,9 +27,10 @@ class Rivals:
         images = f"The {self.num_images} validation images"
         if not self.num_rivals:
             return f"{images} tell it apart from each of the {self.num_others} other complete trials."
+        which = "any" if self.num_rivals == self.num_others else self.num_rivals
         return (
-            f"{images} cannot tell it apart from {self.num_rivals} of the {self.num_others} other complete trials; as "
-            "the best of many it is a lucky one, so expect less of it on fresh seeds."
+            f"{images} cannot tell it apart from {which} of the {self.num_others} other complete trials; as the best "
+            "of many it is a lucky one, so expect less of it on fresh seeds."
         )
 
 

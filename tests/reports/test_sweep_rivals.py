@@ -48,6 +48,8 @@ def test_trials_of_several_seeds_are_compared_over_all_of_them(tmp_path):
     trials = [make_trial(tmp_path, number, right) for number, right in enumerate([top, worse, alike])]
     found = find_rivals(trials[0], trials, tmp_path)
     assert (found.num_rivals, found.num_others) == (1, 2)
+    assert "apart from any of the 1 other" in find_rivals(trials[0], [trials[0], trials[2]], tmp_path).sentence
+    assert "apart from each of the 1 other" in find_rivals(trials[0], trials[:2], tmp_path).sentence
 
 
 @pytest.mark.parametrize("damage", ["missing", "other images"])
