@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from core import options
-from core.provenance import scrub
+from core.provenance import error_line
 from core.runtime import Runtime
 from core.store import RunFolder, run_folders
 from core.tracker_choice import EXTRAS, TrackerError, check_tracker, has_credentials
@@ -58,7 +58,7 @@ def sync_runs(
                 text += f", with {' and '.join(log_artifacts(runtime, folder))}"
             failures_in_a_row = 0
         except Exception as error:  # one run's trouble must not keep the others from being published
-            good, text = False, scrub(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            good, text = False, error_line(error)
             failures_in_a_row += 1
         num_bad += not good
         echo(f"{folder.run_id}  {text}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "wandb", "optuna", "pillow", "pydantic")
+LONGEST_ERROR = 300
 
 _SECRET_NAME = (
     r"(?:[\w.\-]*[_.\-])?(?:(?:api|access|private)?key|token|secret|pass(?:word|wd|phrase)?|credentials?|auth)"
@@ -45,6 +46,11 @@ def scrub(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def error_line(error: Exception) -> str:
+    """The kind and the words of an error in one line of bounded length, without secrets."""
+    return scrub(f"{type(error).__name__}: {' '.join(str(error).split())}")[:LONGEST_ERROR]
 
 
 def scrub_command(argv: list[str]) -> list[str]:

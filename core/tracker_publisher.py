@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from core.provenance import scrub
+from core.provenance import error_line
 from core.store import RunFolder, read_json, write_json
 from core.tracker_projection import Shown, scalars, shown, summary
 
@@ -97,7 +97,7 @@ class Publisher:
                 sink.close(self._failed)
             note(self.folder, self.tracker, sink.where)
         except Exception as error:  # a tracker's trouble is never the training's trouble
-            self._give_up(f"{type(error).__name__}: {error}")
+            self._give_up(error_line(error))
 
     def _follow(self, sink: Sink) -> None:
         shown_epoch = sink.held_epoch
@@ -112,7 +112,7 @@ class Publisher:
     def _give_up(self, reason: str) -> None:
         if self.error:
             return
-        self.error = scrub(" ".join(reason.split()))[:300]
+        self.error = reason
         _failed_at[self.tracker] = time.monotonic()
         _note_failure(self.folder, self.tracker, self.error)
         _log.warning(

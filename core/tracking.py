@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.provenance import scrub
+from core.provenance import error_line
 from core.runtime import Runtime
 from core.store import RunFolder
 from core.tracker_choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
@@ -110,8 +110,7 @@ def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path,
     except TrackerError:
         raise
     except Exception as error:  # wandb and wandb-workspaces raise many kinds, bare ones among them
-        reason = scrub(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-        raise TrackerError(f"W&B did not take the report of {ablation} ({reason})") from error
+        raise TrackerError(f"W&B did not take the report of {ablation} ({error_line(error)})") from error
     return urls
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def running(kind: type[Server]) -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-class Server:
+class Server(ABC):
     """A database server over a data folder of its own, which can be stopped and started again."""
 
     scheme: str
@@ -66,13 +67,13 @@ class Server:
         modules = [] if importlib.util.find_spec(module) else [module]
         return [name for name in programs if shutil.which(name) is None] + modules
 
+    @abstractmethod
     def initialise(self) -> None:
         """Fill the data folder."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self) -> list[str]:
         """The server's command line."""
-        raise NotImplementedError
 
     def url(self, database: str, password: str = PASSWORD, port: int | None = None) -> str:
         return f"{self.scheme}://ablate:{quote(password, safe='')}@127.0.0.1:{port or self.port}/{database}"
