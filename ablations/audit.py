@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from ablations.plan import Plan, folder
-from ablations.resolve import describe, differences
-from ablations.spec import Ablation, Arm
-from core.config import RunConfig
+from ablation_suite.ablations.plan import Plan, folder
+from ablation_suite.ablations.resolve import describe, differences
+from ablation_suite.ablations.spec import Ablation, Arm
+from ablation_suite.core.config.run_config import RunConfig
 
 Records = Mapping[str, list[dict[str, Any]]]
 """Arm -> the records of its finished runs."""
@@ -103,7 +103,7 @@ def _cost(config: RunConfig, records: list[dict[str, Any]], num_classes: int) ->
     if records:
         cost = records[0]["cost"]
     else:
-        from core.measure import network_cost
+        from ablation_suite.core.training.cost import network_cost
 
         cost = network_cost(config, num_classes)
     views = 2 if config.loss.name == "contrastive" else 1

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations.spec import Ablation
-from core.config import RunConfig
-from core.data.dataset import DataError
-from core.menu import build
-from core.runtime import Runtime
+from ablation_suite.ablations.spec import Ablation
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.data.dataset import DataError
 
 LATER_FACTORS = ("epochs", "schedule", "selection", "ema_decay", "clip_norm", "batch_size", "accumulate")
 """Settings that a first step on a few images need not show."""
@@ -33,8 +33,8 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """
-    from core.first_step import first_step
-    from core.models.weights import WeightsError
+    from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.training.first_step import first_step
 
     try:
         steps = {}

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablations.plan import Cell, Plan, folder
-from core.config import RunConfig
-from core.execute.process import num_jobs
-from core.runtime import Runtime
+from ablation_suite.ablations.plan import Cell, Plan, folder
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.scheduling.process import num_jobs
 
 RUN_SECONDS = 0.15
 """What a run of a warm worker takes beside all that is timed: claim, record, tracker, folders."""
@@ -103,7 +103,7 @@ def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[f
     begun = time.time()
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "core.probe"],
+            [sys.executable, "-P", "-m", "ablation_suite.core.training.probe"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )
         for _ in range(workers)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.resolve import Arms, resolve
-from ablations.spec import CONTROL, Ablation, Seeds, find_specs, tuned_path
-from core.config import RunConfig
-from core.fingerprint import RECIPE, run_id
-from core.menu import build
-from core.runtime import Runtime
-from core.schema import SchemaError
-from core.store import RunFolder
+from ablation_suite.ablations.resolve import Arms, resolve
+from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds, find_specs, tuned_path
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.store import RunFolder
 
 CONTROL_SEED_OFFSET = 500_000
 """A control's run that is paired with the baseline's seed s has seed s + this, which no spec is likely to list."""
@@ -113,7 +113,7 @@ def _variants(path: Path, overrides: tuple[str, ...]) -> list[tuple[Ablation, Ar
     ablation, arms = resolve(path, overrides)
     if not tuned_path(path).exists():
         return [(ablation, arms)]
-    from ablations.tuned import tuned_variants
+    from ablation_suite.ablations.tuned import tuned_variants
 
     return tuned_variants(path, ablation, arms)
 

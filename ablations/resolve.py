@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ablations.spec import Ablation, Arm, level_name, read_spec
-from core import schema
-from core.config import RunConfig, leaves, with_setting
-from core.menu import Entry, Frozen
-from core.schema import Document, Fault, SchemaError
+from ablation_suite.ablations.spec import Ablation, Arm, level_name, read_spec
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.run_config import RunConfig, leaves, with_setting
+from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 Arms = dict[str, RunConfig]
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core import schema
-from core.config import with_setting
-from core.menu import Frozen
-from core.schema import Document, Fault, SchemaError
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.run_config import with_setting
+from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
 TUNED_SUFFIX = ".tuned.yaml"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from ablations.resolve import Arms
-from ablations.spec import CONTROL, Ablation, tuned_path
-from core import schema
-from core.config import RunConfig
-from core.fingerprint import digest
-from core.menu import Frozen
-from core.schema import Document, Fault, SchemaError
-from sweeps.progress import as_overrides
+from ablation_suite.ablations.resolve import Arms
+from ablation_suite.ablations.spec import CONTROL, Ablation, tuned_path
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.runs.identity import digest
+from ablation_suite.sweeps.progress import as_overrides
 
 
 class TunedArm(Frozen):

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import classes, side_tables, tables
-from reports.compared import comparisons
-from reports.contributions import contributions_table
-from reports.design import Design
-from reports.making import making, unlike
-from reports.pairing import pairing_table
-from reports.results import Results, Split
-from reports.sentences import answer
-from reports.series import Series, training_series
-from reports.tables import Table
+from ablation_suite.reports import classes, side_tables, tables
+from ablation_suite.reports.compared import comparisons
+from ablation_suite.reports.consistency import making, unlike
+from ablation_suite.reports.design import Design
+from ablation_suite.reports.results import Results, Split
+from ablation_suite.reports.series import Series, training_series
+from ablation_suite.reports.statistics.contributions import contributions_table
+from ablation_suite.reports.statistics.pairing import pairing_table
+from ablation_suite.reports.tables import Table
+from ablation_suite.reports.wording import answer
 
 FORMAT = 1
 Audit = Sequence[Mapping[str, str]]

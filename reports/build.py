@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.analysis import Analysis, analyse
-from reports.design import design_of
-from reports.page import Images, index_html, index_markdown, report_html, report_markdown
-from reports.results import Reader
-from reports.writers import to_csv, to_latex
+from ablation_suite.reports.analysis import Analysis, analyse
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.page import Images, index_html, index_markdown, report_html, report_markdown
+from ablation_suite.reports.results import Reader
+from ablation_suite.reports.writers import to_csv, to_latex
 
 if TYPE_CHECKING:
-    from ablations.plan import Plan
+    from ablation_suite.ablations.plan import Plan
 
 
 def build_report(
@@ -55,7 +55,7 @@ def text_files(analysis: Analysis) -> dict[str, str]:
 
 
 def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None) -> Path:
-    from reports.curves import draw_figures  # here, so that checking a report does without matplotlib
+    from ablation_suite.reports.figures import draw_figures  # here, so that checking a report does without matplotlib
 
     figures = draw_figures(analysis)
     for name, content in figures.items():

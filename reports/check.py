@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reports.analysis import FORMAT, Analysis, analyse
-from reports.build import text_files
-from reports.design import Design
-from reports.making import unlike
-from reports.results import Reader, Results
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
+from ablation_suite.reports.build import text_files
+from ablation_suite.reports.consistency import unlike
+from ablation_suite.reports.design import Design
+from ablation_suite.reports.results import Reader, Results
 
 MOST_SHOWN = 20
 
 
-class ReportError(ValueError):
+class ReportError(UserError):
     """A report or a run that cannot be read, with its path."""
 
 

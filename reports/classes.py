@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from reports import digits
-from reports.results import Outputs, Results
-from reports.statistics import difference_interval, pair
-from reports.tables import Column, Row, Table, Value
-from reports.texts import MISSING
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.quantities import MISSING
+from ablation_suite.reports.results import Outputs, Results
+from ablation_suite.reports.statistics.comparison import difference_interval, pair
+from ablation_suite.reports.tables import Column, Row, Table, Value
 
 MAX_IMAGES = 24
 MAX_CONFUSIONS = 12

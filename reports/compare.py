@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.store import RunFolder
-from reports import digits, texts
-from reports.check import ReportError
-from reports.intervals import Interval, difference_interval
-from reports.results import OUTPUT_ERRORS, Outputs, answer_split, read_outputs
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.reports import quantities as texts
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.check import ReportError
+from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, answer_split, read_outputs
+from ablation_suite.reports.statistics.intervals import Interval, difference_interval
 
 
 @dataclass(frozen=True, kw_only=True)

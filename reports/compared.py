@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.design import Design
-from reports.intervals import Interval
-from reports.results import Results
-from reports.sequential import SeedRule, repeated_interval
-from reports.statistics import Comparison, compare, difference_interval
+from ablation_suite.reports.design import Design
+from ablation_suite.reports.results import Results
+from ablation_suite.reports.statistics.comparison import Comparison, compare, difference_interval
+from ablation_suite.reports.statistics.intervals import Interval
+from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
 
 
 def comparisons(results: Results) -> dict[str, Comparison]:

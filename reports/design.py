@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.resolve import describe
-from ablations.spec import SHIPPED, level_name
+from ablation_suite.ablations.resolve import describe
+from ablation_suite.ablations.spec import SHIPPED, level_name
 
 if TYPE_CHECKING:
-    from ablations.plan import Plan
-    from ablations.spec import Ablation, Arm
+    from ablation_suite.ablations.plan import Plan
+    from ablation_suite.ablations.spec import Ablation, Arm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.analysis import Analysis
-from reports.palette import Ink, inks, telling
-from reports.series import MEASURES
-from reports.texts import SPLITS
-from reports.writers import markdown, to_markdown
+from ablation_suite.reports.analysis import Analysis
+from ablation_suite.reports.palette import Ink, inks, telling
+from ablation_suite.reports.quantities import SPLITS
+from ablation_suite.reports.series import MEASURES
+from ablation_suite.reports.writers import markdown, to_markdown
 
 Images = Callable[[str, str], bytes | None]
 """(split, name of the image) -> a small PNG or JPEG file, or None."""

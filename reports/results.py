@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store import RunFolder
-from reports.design import Design
-from reports.metrics import calibration_error, macro_f1, top_5
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.reports.design import Design
+from ablation_suite.reports.metrics import calibration_error, macro_f1, top_5
 
 Split = Literal["val", "test"]
 OUTPUT_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.digits import significant
-from reports.results import Results
+from ablation_suite.reports.results import Results
+from ablation_suite.reports.rounding import significant
 
 MEASURES = {
     "val/accuracy": "Validation accuracy (%)",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports import digits, texts
-from reports.compared import correctness
-from reports.factorial import Effect, factorial_effects
-from reports.results import Results
-from reports.tables import ARM, Column, Row, Table, Value, mean_cost
-from reports.texts import MISSING, SPLITS
+from ablation_suite.reports import quantities as texts
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.compared import correctness
+from ablation_suite.reports.quantities import MISSING, SPLITS
+from ablation_suite.reports.results import Results
+from ablation_suite.reports.statistics.factorial import Effect, factorial_effects
+from ablation_suite.reports.tables import ARM, Column, Row, Table, Value, mean_cost
 
 
 def metrics_table(results: Results) -> Table:

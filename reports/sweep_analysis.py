@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from core.store import RunFolder
-from reports import digits
-from reports.sweep_rivals import Rivals, find_rivals
-from reports.tables import Column, Row, Table
-from sweeps.progress import short, short_score
-from sweeps.spec import Sweep
-from sweeps.study import Study
-from sweeps.trial import DONE, Trial, best, count
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.sweep_rivals import Rivals, find_rivals
+from ablation_suite.reports.tables import Column, Row, Table
+from ablation_suite.sweeps.progress import short, short_score
+from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.study import Study
+from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
 
 @dataclass(frozen=True, kw_only=True)

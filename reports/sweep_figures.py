@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from reports.curves import SHADES, Axes, Figure, empty_figure, render, shades
-from reports.sweep_analysis import SweepAnalysis
-from sweeps.space import Parameter
-from sweeps.trial import Trial
+from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades
+from ablation_suite.reports.sweep_analysis import SweepAnalysis
+from ablation_suite.sweeps.space import Parameter
+from ablation_suite.sweeps.trial import Trial
 
 _WIDTH = 7.0
 _BLUE, _ORANGE, _GREY = "#0072b2", "#cf5a00", "#b5b2aa"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.runtime import Runtime
-from core.store import write_atomic
-from reports.page import data_uri, rendered
-from reports.sweep_analysis import SweepAnalysis, analyse, saved_text
-from reports.sweep_figures import draw_sweep
-from reports.writers import to_csv
-from sweeps.cli import remake_command
-from sweeps.progress import as_overrides
-from sweeps.study import Study
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.reports.page import data_uri, rendered
+from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
+from ablation_suite.reports.sweep_figures import draw_sweep
+from ablation_suite.reports.writers import to_csv
+from ablation_suite.sweeps.progress import as_overrides
+from ablation_suite.sweeps.study import Study
+from ablation_suite.sweeps.trial import remake_command
 
 CAPTIONS = {
     "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.intervals import difference_interval
-from reports.results import OUTPUT_ERRORS, Outputs, read_outputs
-from sweeps.trial import Trial
+from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, read_outputs
+from ablation_suite.reports.statistics.intervals import difference_interval
+from ablation_suite.sweeps.trial import Trial
 
 LEVEL = 0.05
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports import digits, texts
-from reports.results import Results, Run
-from reports.statistics import Comparison
-from reports.texts import MISSING, SPLITS
+from ablation_suite.reports import quantities as texts
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.quantities import MISSING, SPLITS
+from ablation_suite.reports.results import Results, Run
+from ablation_suite.reports.statistics.comparison import Comparison
 
 Value = str | float | int | bool | None
 

@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.menu import build
+from ablation_suite.core.config.menu import build
 
 if TYPE_CHECKING:
-    from core.data import Data
-    from core.data.dataset import Split
-    from core.runtime import Runtime
+    from ablation_suite.core.config.runtime import Runtime
+    from ablation_suite.core.data import Data
+    from ablation_suite.core.data.dataset import Split
 
 SMALLEST, LARGEST = 64, 96
 """Pixels: the shorter side is enlarged to at least, the longer one reduced to at most."""

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from reports.tables import Column, Table, Value
+from ablation_suite.reports.tables import Column, Table, Value
 
 
 def to_csv(table: Table) -> str:

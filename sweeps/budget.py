@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.fingerprint import canonical
-from sweeps.spec import Sweep
-from sweeps.trial import DONE, Trial
+from ablation_suite.core.runs.identity import canonical
+from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.trial import DONE, Trial
 
 
 def is_full(sweep: Sweep, trials: Sequence[Trial], limit: int) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.storage import FileLock, StorageError
+from ablation_suite.sweeps.storage import FileLock, StorageError
 
 MAX_TURN_SECONDS = 300
 """A machine that lost its power cannot end its turn; the server then does."""

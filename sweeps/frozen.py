@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweeps.trial import Outcome, Trial
+from ablation_suite.sweeps.trial import Outcome, Trial
 
 SILENT = "its driver fell silent"
 

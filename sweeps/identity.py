@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.config import leaves
-from core.fingerprint import RECIPE
-from sweeps.spec import Sweep
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.runs.identity import RECIPE
+from ablation_suite.sweeps.spec import Sweep
 
 
-class StudyMismatch(ValueError):
+class StudyMismatch(UserError):
     """The study of this name belongs to another sweep."""
 
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from core.execute import Event
-from sweeps.spec import Sweep
-from sweeps.trial import DONE, Trial, best, count
+from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
 
 class Progress:
@@ -97,6 +97,6 @@ def short_score(score: float) -> str:
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
     """Settings as the words of a command line."""
-    from core.fingerprint import canonical
+    from ablation_suite.core.runs.identity import canonical
 
     return [f"{path}={value if isinstance(value, str) else canonical(value)}" for path, value in settings.items()]

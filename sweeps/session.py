@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from core.execute import Executor, make_executor
-from core.runtime import Runtime
-from sweeps.database import turn
-from sweeps.driver import Reporter, data_fingerprint, drive
-from sweeps.plain import plain_errors
-from sweeps.spec import Sweep
-from sweeps.storage import Owner
-from sweeps.study import Study, open_storage
-from sweeps.trial import Trial
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.scheduling.executors import Executor, make_executor
+from ablation_suite.sweeps.database import turn
+from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.storage import Owner
+from ablation_suite.sweeps.storage_errors import plain_errors
+from ablation_suite.sweeps.strategy import Reporter, data_fingerprint, drive
+from ablation_suite.sweeps.study import Study, open_storage
+from ablation_suite.sweeps.trial import Trial
 
 
 def sweep_folder(sweep: Sweep, runtime: Runtime) -> Path:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from core import schema
-from core.fingerprint import canonical
-from core.schema import Document, Fault, SchemaError
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.runs.identity import canonical
 
 Kind = Literal["log", "uniform", "int", "choice"]
 Values = dict[str, Any]

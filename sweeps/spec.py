@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from core import schema
-from core.config import RunConfig
-from core.menu import Frozen
-from core.schema import Document, Fault, SchemaError
-from sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
-from sweeps.space import Space, Values, label, read_space
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
+from ablation_suite.sweeps.space import Space, Values, label, read_space
 
 SHIPPED = Path(__file__).parent
 FIRST_SEED = 1000

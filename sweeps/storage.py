@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import IO
 
+from ablation_suite.core.config.errors import UserError
 
-class StorageError(ValueError):
+
+class StorageError(UserError):
     """The storage of a study cannot be used; the text never holds a password."""
 
 
-class SweepBusy(ValueError):
+class SweepBusy(UserError):
     """Another driver owns the study."""
 
 

@@ -19,20 +19,20 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from core.fingerprint import canonical
-from core.menu import build
-from sweeps.budget import is_full, to_retry
-from sweeps.database import engine_options, turn
-from sweeps.frozen import as_trial
-from sweeps.heart import beating
-from sweeps.identity import StudyMismatch, identity, refuse_another
-from sweeps.space import Parameter, Values
-from sweeps.storage import FileLock, Owner, StorageError, TrialLost, repair_journal
-from sweeps.trial import Outcome, Trial
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.runs.identity import canonical
+from ablation_suite.sweeps.budget import is_full, to_retry
+from ablation_suite.sweeps.database import engine_options, turn
+from ablation_suite.sweeps.frozen import as_trial
+from ablation_suite.sweeps.heartbeat import beating
+from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_another
+from ablation_suite.sweeps.space import Parameter, Values
+from ablation_suite.sweeps.storage import FileLock, Owner, StorageError, TrialLost, repair_journal
+from ablation_suite.sweeps.trial import Outcome, Trial
 
 if TYPE_CHECKING:
-    from sweeps import menu
-    from sweeps.spec import Sweep
+    from ablation_suite.sweeps import menu
+    from ablation_suite.sweeps.spec import Sweep
 
 __all__ = ["StorageInternalError", "Study", "open_storage"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sweeps.space import Values
+from ablation_suite.sweeps.space import Values
 
 Outcome = Literal["complete", "pruned", "diverged", "failed", "running", "waiting"]
 DONE: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
@@ -62,3 +62,8 @@ def as_row(trial: Trial) -> dict[str, Any]:
         "runs": " ".join(trial.runs),
         "reason": trial.reason,
     }
+
+
+def remake_command(trial: Trial) -> str:
+    """The command line that trains the runs of a trial again and compares."""
+    return " && ".join(f"ablate reproduce {run}" for run in trial.runs)

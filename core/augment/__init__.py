@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, tagged
 
 
 class NoAugment(Entry):
     """Every image as it is."""
 
-    builds = "core.augment.photo:Plain"
+    builds = "ablation_suite.core.augment.photo:Plain"
     name: Literal["none"] = "none"
 
 
@@ -23,7 +23,7 @@ class Photo(Entry):
     their default do nothing.
     """
 
-    builds = "core.augment.photo:Photo"
+    builds = "ablation_suite.core.augment.photo:Photo"
     name: Literal["photo"] = "photo"
     horizontal_flip: float = Field(0.0, ge=0.0, le=1.0)
     """Probability that left and right are exchanged."""
@@ -48,14 +48,14 @@ class Photo(Entry):
 class NoMix(Entry):
     """Every image and label by itself."""
 
-    builds = "core.augment.mix:NoMix"
+    builds = "ablation_suite.core.augment.mix:NoMix"
     name: Literal["none"] = "none"
 
 
 class MixUp(Entry):
     """Each image and label of a batch is blended with the one before it (Zhang et al. 2018)."""
 
-    builds = "core.augment.mix:Mix"
+    builds = "ablation_suite.core.augment.mix:Mix"
     name: Literal["mixup"] = "mixup"
     alpha: float = Field(1.0, gt=0.0)
     """Both parameters of the Beta distribution that the share of the blend is drawn from, once per batch."""
@@ -64,7 +64,7 @@ class MixUp(Entry):
 class CutMix(Entry):
     """A box of each image of a batch comes from the one before it, and labels are blended by area (Yun et al. 2019)."""
 
-    builds = "core.augment.mix:Mix"
+    builds = "ablation_suite.core.augment.mix:Mix"
     name: Literal["cutmix"] = "cutmix"
     alpha: float = Field(1.0, gt=0.0)
     """Both parameters of the Beta distribution that the area outside the box is drawn from, once per batch."""

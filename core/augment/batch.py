@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.augment.draws import ANGLE, CONTRAST, FLIP_X, FLIP_Y, JITTERS, SATURATION, SHARPNESS, SHIFT_X, SHIFT_Y
+from ablation_suite.core.augment.draws import (
+    ANGLE,
+    CONTRAST,
+    FLIP_X,
+    FLIP_Y,
+    JITTERS,
+    SATURATION,
+    SHARPNESS,
+    SHIFT_X,
+    SHIFT_Y,
+)
 
 GREY = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in torchvision's grey image."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core import streams
-from core.augment import Photo
+from ablation_suite.core.augment import Photo
+from ablation_suite.core.training import streams
 
 FLIP_X, FLIP_Y, ANGLE, SHIFT_X, SHIFT_Y, SHARPNESS, JITTERS = range(7)
 """Columns of the table: flips 0 or 1, the angle in degrees (counter-clockwise), shifts as fractions of the side, the

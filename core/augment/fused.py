@@ -15,8 +15,18 @@ from numba import njit
 from torch import Tensor
 
 # numba's cache notices a change of this file only: delete core/augment/__pycache__ when one of these moves.
-from core.augment.batch import GREY
-from core.augment.draws import ANGLE, CONTRAST, FLIP_X, FLIP_Y, JITTERS, SATURATION, SHARPNESS, SHIFT_X, SHIFT_Y
+from ablation_suite.core.augment.batch import GREY
+from ablation_suite.core.augment.draws import (
+    ANGLE,
+    CONTRAST,
+    FLIP_X,
+    FLIP_Y,
+    JITTERS,
+    SATURATION,
+    SHARPNESS,
+    SHIFT_X,
+    SHIFT_Y,
+)
 
 RED, GREEN, BLUE = map(np.float32, GREY)
 ZERO, HALF, ONE, FIVE, SCALE, THIRTEENTH = map(np.float32, (0.0, 0.5, 1.0, 5.0, 1.0 / 255.0, 1.0 / 13.0))

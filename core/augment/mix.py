@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from core.augment import CutMix, MixUp
-from core.augment import NoMix as NoMixEntry
+from ablation_suite.core.augment import CutMix, MixUp
+from ablation_suite.core.augment import NoMix as NoMixEntry
 
 
 class NoMix:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.augment import NoAugment, batch, draws
-from core.augment import Photo as PhotoEntry
+from ablation_suite.core.augment import NoAugment, batch, draws
+from ablation_suite.core.augment import Photo as PhotoEntry
 
 
 class Plain:
@@ -44,7 +44,7 @@ class Photo:
         Gives float32 (N, 3, H, W) in [0, 1], channels last in memory.
         """
         if images.device.type == "cpu":
-            from core.augment import fused  # imports numba, which other devices need not wait for
+            from ablation_suite.core.augment import fused  # imports numba, which other devices need not wait for
 
             return fused.augment(images, rows)
         return self.on_device(images, rows.to(images.device, non_blocking=True))

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, tagged
 
 
 class Digits(Entry):
     """The 1,797 handwritten digits that ship with scikit-learn: ten classes, 8 x 8 grey, 60/20/20 stratified."""
 
-    builds = "core.data.digits:DigitsSource"
+    builds = "ablation_suite.core.data.digits:DigitsSource"
     name: Literal["digits"] = "digits"
     size: int = Field(8, ge=1)
     """Height and width in pixels; 8 leaves the digits as they are."""
@@ -23,7 +23,7 @@ class Digits(Entry):
 class Folder(Entry):
     """Your own photographs: train/<class>/, val/<class>/ and test/, as JPEG, PNG, WebP or BMP."""
 
-    builds = "core.data.folder:FolderSource"
+    builds = "ablation_suite.core.data.folder:FolderSource"
     name: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
     """The folder that holds train/; a relative path is looked up below the data root (--data-root, ABLATE_DATA)."""
@@ -40,7 +40,7 @@ class Folder(Entry):
 class Torchvision(Entry):
     """A classification data set of torchvision, with its own test split; downloaded once into the data root."""
 
-    builds = "core.data.published:PublishedSource"
+    builds = "ablation_suite.core.data.torchvision_sets:PublishedSource"
     name: Literal["torchvision"] = "torchvision"
     dataset: Literal[
         "CIFAR10",

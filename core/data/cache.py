@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data import parallel, shelf
-from core.data.dataset import DataError, Images
-from core.data.decode import RECIPE, Unreadable
-from core.data.views import Decoder, OnTheFly
+from ablation_suite.core.data import cache_folder, parallel
+from ablation_suite.core.data.dataset import DataError, Images
+from ablation_suite.core.data.decode import RECIPE, Unreadable
+from ablation_suite.core.data.views import Decoder, OnTheFly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,10 @@ def decoded(
     sizes = {decoder.size for decoder in decoders.values()}
     assert len(sizes) == 1
     key = f"{fingerprint[:16]}-{sizes.pop()}px-r{RECIPE}"
-    place = shelf.shelf(cache) / key
+    place = cache_folder.shelf(cache) / key
     found = None if _fits_by_now(cache, place, decoders) else _open(place, decoders)
     if found is None:
-        with shelf.writing(cache, key):
+        with cache_folder.writing(cache, key):
             # Another process may have built it meanwhile.
             found = None if _fits_by_now(cache, place, decoders) else _open(place, decoders)
             if found is None:
@@ -63,13 +63,13 @@ def decoded(
 
 def _fits_by_now(cache: Path, place: Path, decoders: Mapping[str, Decoder]) -> bool:
     """Whether images that were too many for the cache when they were first decoded have room now."""
-    manifest = shelf.manifest(place)
-    return manifest is not None and not manifest.get("stored") and _num_bytes(decoders) <= shelf.room(cache)[0]
+    manifest = cache_folder.manifest(place)
+    return manifest is not None and not manifest.get("stored") and _num_bytes(decoders) <= cache_folder.room(cache)[0]
 
 
 def _open(place: Path, decoders: Mapping[str, Decoder]) -> dict[str, Decoded] | None:
     """The splits if the folder is whole and fits; else None."""
-    manifest = shelf.manifest(place)
+    manifest = cache_folder.manifest(place)
     if manifest is None:
         return None
     found = {}
@@ -92,10 +92,10 @@ def _build(
     cache: Path, place: Path, decoders: Mapping[str, Decoder], title: str, progress: parallel.Progress | None
 ) -> None:
     if place.exists():  # damaged, or without arrays
-        shelf.discard(place)
+        cache_folder.discard(place)
     counts = {split: len(decoder) for split, decoder in decoders.items()}
     num_bytes = _num_bytes(decoders)
-    room, words = shelf.room(cache)
+    room, words = cache_folder.room(cache)
     stored = num_bytes <= room
     if not stored:
         print(
@@ -118,14 +118,14 @@ def _build(
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
             "unreadable": unreadable,
         }
-        _write_synced(temporary / shelf.MANIFEST, json.dumps(manifest, indent=1).encode())
+        _write_synced(temporary / cache_folder.MANIFEST, json.dumps(manifest, indent=1).encode())
         os.rename(temporary, place)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # a file system without locks let another builder be first
             return
         raise DataError(
             f"{place}: cannot be written ({error.strerror}); free the disk, set ABLATE_CACHE to another folder, or "
-            f"{shelf.LIMIT}=0 to decode on the fly"
+            f"{cache_folder.LIMIT}=0 to decode on the fly"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

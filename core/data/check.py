@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
-from core.data import layout, parallel
-from core.data.dataset import DataError
-from core.data.decode import Unreadable, read_whole
-from core.data.folder import leaked
+from ablation_suite.core.data import layout, parallel
+from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.data.decode import Unreadable, read_whole
+from ablation_suite.core.data.folder import leaked
 
 UNLABELLED = "(unlabelled)"
 

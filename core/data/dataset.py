@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ablation_suite.core.config.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """All faults of a data set at once: one line each, saying what, where, and what to do."""
 
     def __init__(self, faults: str | Iterable[str]):

@@ -9,6 +9,8 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from ablation_suite.core.config.errors import UserError
+
 RECIPE = 1
 """Raised when the same file gives other pixels; decoded caches of another recipe are other caches."""
 MAX_PIXELS = 100_000_000
@@ -30,7 +32,7 @@ _UPRIGHT = {
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-class Unreadable(ValueError):
+class Unreadable(UserError):
     """The file holds no image that can be decoded whole; the text is the reason."""
 
 

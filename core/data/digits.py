@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data.dataset import DataError, Dataset, Split
+from ablation_suite.core.data.dataset import DataError, Dataset, Split
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from core.data import Digits
+    from ablation_suite.core.data import Digits
 
 SIDE = 8
 MAXIMUM = 16
@@ -34,7 +34,7 @@ class DigitsSource:
         """Read, scale from 0..16 to 0..255, resize and divide; in memory, a fraction of a second."""
         import numpy as np
 
-        from core.data.splits import stratified
+        from ablation_suite.core.data.splits import stratified
 
         table = np.array(self._text.replace(b"\n", b",").rstrip(b",").split(b","), np.float32).astype(np.int64)
         table = table.reshape(-1, SIDE * SIDE + 1)
@@ -62,7 +62,7 @@ class DigitsSource:
         import numpy as np
         from PIL import Image
 
-        from core.data.decode import resized
+        from ablation_suite.core.data.decode import resized
 
         if self.entry.size == SIDE:
             return images

@@ -8,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.data import contents, layout
-from core.data.dataset import DataError, Dataset, refuse_wrong_split
+from ablation_suite.core.data import file_hashes, layout
+from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_split
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from core.data import Folder
-    from core.data.cache import Decoded
-    from core.data.parallel import Progress
+    from ablation_suite.core.data import Folder
+    from ablation_suite.core.data.cache import Decoded
+    from ablation_suite.core.data.parallel import Progress
 
 
 class FolderSource:
@@ -36,7 +36,7 @@ class FolderSource:
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """The splits, decoded once into the cache; DataError lists every unreadable and every leaked image."""
-        from core.data.splits import chosen, readable_rows
+        from ablation_suite.core.data.splits import chosen, readable_rows
 
         fingerprint = self.fingerprint()
         found = self.decoded(progress)
@@ -59,7 +59,7 @@ class FolderSource:
 
     def decoded(self, progress: Progress | None = None) -> dict[str, Decoded]:
         """The splits as they lie in the folder, from the cache, which is built if need be."""
-        from core.data.cache import decoded
+        from ablation_suite.core.data.cache import decoded
 
         decoders = {
             split: FileDecoder(self.folder, files, self.entry.size) for split, files in self._layout.splits.items()
@@ -92,7 +92,7 @@ class FolderSource:
     def _digests(self) -> dict[str, list[str]]:
         """SHA-256 of the files of each split, in order."""
         paths = [file.path for files in self._layout.splits.values() for file in files]
-        found = iter(contents.digests(self.folder, paths, self.cache, title=str(self.folder)))
+        found = iter(file_hashes.digests(self.folder, paths, self.cache, title=str(self.folder)))
         return {split: [next(found) for _ in files] for split, files in self._layout.splits.items()}
 
     def _unreadable(self, found: dict[str, Decoded]) -> list[str]:
@@ -127,7 +127,7 @@ class FileDecoder:
 
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
         """Pixels (size, size, 3) uint8 and label (-1: none); raises Unreadable."""
-        from core.data.decode import read
+        from ablation_suite.core.data.decode import read
 
         label = self.files[index].label
         return read(self.folder / self.files[index].path, self.size), -1 if label is None else label

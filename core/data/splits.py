@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core import streams
-from core.data.dataset import Split
-from core.data.views import Rows
+from ablation_suite.core.data.dataset import Split
+from ablation_suite.core.data.views import Rows
+from ablation_suite.core.training import streams
 
 if TYPE_CHECKING:
-    from core.data.cache import Decoded
+    from ablation_suite.core.data.cache import Decoded
 
 
 def stratified(labels: np.ndarray, held_out: Sequence[float], seed: int) -> list[np.ndarray]:

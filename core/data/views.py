@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.data import parallel
-from core.data.dataset import Images
+from ablation_suite.core.data import parallel
+from ablation_suite.core.data.dataset import Images
 
 
 class Decoder(Protocol):

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, tagged
 
 
 class CrossEntropy(Entry):
     """Cross-entropy of the logits."""
 
-    builds = "core.losses.cross_entropy:CrossEntropy"
+    builds = "ablation_suite.core.losses.cross_entropy:CrossEntropy"
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
@@ -25,7 +25,7 @@ class Contrastive(Entry):
     another class. The run sees two images for every one that plain cross-entropy sees.
     """
 
-    builds = "core.losses.contrastive:Contrastive"
+    builds = "ablation_suite.core.losses.contrastive:Contrastive"
     name: Literal["contrastive"] = "contrastive"
     weight: float = Field(15.0, ge=0.0)
     """Factor of the cosine embedding loss; 0 leaves pairs without a pull on them."""

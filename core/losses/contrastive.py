@@ -6,8 +6,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from core import streams
-from core.losses import Contrastive as ContrastiveEntry
+from ablation_suite.core.losses import Contrastive as ContrastiveEntry
+from ablation_suite.core.training import streams
 
 
 class Contrastive:

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from core.losses import CrossEntropy as CrossEntropyEntry
+from ablation_suite.core.losses import CrossEntropy as CrossEntropyEntry
 
 
 class CrossEntropy:

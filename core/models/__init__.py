@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from core.menu import Entry, Frozen, tagged
+from ablation_suite.core.config.menu import Entry, Frozen, tagged
 
 
 class TorchvisionBackbone(Entry):
     """A ResNet or ResNeXt of torchvision, up to its pooled features."""
 
-    builds = "core.models.backbones:torchvision_backbone"
+    builds = "ablation_suite.core.models.backbones:torchvision_backbone"
     name: Literal[
         "resnet18",
         "resnet34",
@@ -33,7 +33,7 @@ class TorchvisionBackbone(Entry):
 class BottleneckBackbone(Entry):
     """A small twin of the ResNet and ResNeXt families, made of torchvision's own bottleneck blocks."""
 
-    builds = "core.models.backbones:bottleneck_backbone"
+    builds = "ablation_suite.core.models.backbones:bottleneck_backbone"
     name: Literal["bottleneck"] = "bottleneck"
     planes: tuple[int, ...] = Field((16, 32), min_length=1)
     """Planes of each stage; a stage gives 4 x planes channels, and every stage after the first halves the image."""
@@ -56,14 +56,14 @@ class BottleneckBackbone(Entry):
 class NoEncoding(Entry):
     """The pooled features go to the head as they are."""
 
-    builds = "core.models.encodings:NoEncoding"
+    builds = "ablation_suite.core.models.encodings:NoEncoding"
     name: Literal["none"] = "none"
 
 
 class SinusoidalEncoding(Entry):
     """Pooled features x become sin(2^l x), cos(2^l x) for l = 0 .. levels - 1 (Mildenhall et al. 2020, without pi)."""
 
-    builds = "core.models.encodings:SinusoidalEncoding"
+    builds = "ablation_suite.core.models.encodings:SinusoidalEncoding"
     name: Literal["sinusoidal"] = "sinusoidal"
     levels: int = Field(3, ge=1, le=16)
     """L, the number of frequencies 1, 2, 4, ...; the head sees 2 L D inputs."""
@@ -74,7 +74,7 @@ class SinusoidalEncoding(Entry):
 class LinearHead(Entry):
     """Dropout and one linear layer."""
 
-    builds = "core.models.heads:LinearHead"
+    builds = "ablation_suite.core.models.heads:LinearHead"
     name: Literal["linear"] = "linear"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Probability that an input of the linear layer is zeroed in training."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from core.models import BottleneckBackbone, TorchvisionBackbone
+from ablation_suite.core.models import BottleneckBackbone, TorchvisionBackbone
 
 
 def torchvision_backbone(entry: TorchvisionBackbone) -> ResNet:

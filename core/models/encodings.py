@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core.models import NoEncoding as NoEncodingEntry
-from core.models import SinusoidalEncoding as SinusoidalEntry
+from ablation_suite.core.models import NoEncoding as NoEncodingEntry
+from ablation_suite.core.models import SinusoidalEncoding as SinusoidalEntry
 
 
 class NoEncoding(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core.models import LinearHead as LinearHeadEntry
+from ablation_suite.core.models import LinearHead as LinearHeadEntry
 
 
 class LinearHead(nn.Module):

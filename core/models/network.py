@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core import streams
-from core.menu import build
-from core.models import Model
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.models import Model
+from ablation_suite.core.training import streams
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

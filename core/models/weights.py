@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from core.models import Model
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.models import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.models.network import Network
+    from ablation_suite.core.models.network import Network
 
     Values = Mapping[str, Tensor]
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """The weights are not there or do not fit; the text says which file, which folder and which setting."""
 
 
@@ -32,7 +33,7 @@ def check_weights(model: Model) -> None:
         return
     import torch
 
-    from core.models.network import Network
+    from ablation_suite.core.models.network import Network
 
     with torch.device("meta"):
         backbone = Network(model, num_classes=1).backbone

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, tagged
 
 
 class Adam(Entry):
     """torch.optim.Adam (Kingma and Ba 2015)."""
 
-    builds = "core.optim.optimizers:adam"
+    builds = "ablation_suite.core.optim.optimizers:adam"
     name: Literal["adam"] = "adam"
     lr: float = Field(1e-3, gt=0.0)
     """Learning rate, before the schedule."""
@@ -27,7 +27,7 @@ class Adam(Entry):
 class AdamW(Entry):
     """torch.optim.AdamW (Loshchilov and Hutter 2019)."""
 
-    builds = "core.optim.optimizers:adamw"
+    builds = "ablation_suite.core.optim.optimizers:adamw"
     name: Literal["adamw"] = "adamw"
     lr: float = Field(1e-3, gt=0.0)
     """Learning rate, before the schedule."""
@@ -42,7 +42,7 @@ class AdamW(Entry):
 class SGD(Entry):
     """torch.optim.SGD with momentum."""
 
-    builds = "core.optim.optimizers:sgd"
+    builds = "ablation_suite.core.optim.optimizers:sgd"
     name: Literal["sgd"] = "sgd"
     lr: float = Field(0.1, gt=0.0)
     """Learning rate, before the schedule."""
@@ -57,7 +57,7 @@ class SGD(Entry):
 class Constant(Entry):
     """The learning rate stays where it starts."""
 
-    builds = "core.optim.schedules:constant"
+    builds = "ablation_suite.core.optim.schedules:constant"
     name: Literal["constant"] = "constant"
     warmup_epochs: float = Field(0.0, ge=0.0)
     """Epochs over which the learning rate rises linearly from one hundredth."""
@@ -66,7 +66,7 @@ class Constant(Entry):
 class Cosine(Entry):
     """Half a cosine from the learning rate down to `final_fraction` of it (Loshchilov and Hutter 2017)."""
 
-    builds = "core.optim.schedules:cosine"
+    builds = "ablation_suite.core.optim.schedules:cosine"
     name: Literal["cosine"] = "cosine"
     warmup_epochs: float = Field(0.0, ge=0.0)
     """Epochs over which the learning rate rises linearly from one hundredth."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn, optim
 
-from core.optim import SGD, Adam, AdamW
+from ablation_suite.core.optim import SGD, Adam, AdamW
 
 Parameters = Iterable[nn.Parameter]
 

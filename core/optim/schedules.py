@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from core.optim import Constant, Cosine
+from ablation_suite.core.optim import Constant, Cosine
 
 Schedule = Callable[[int], float]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ablations.audit import audit
-from ablations.resolve import resolve
-from ablations.spec import SHIPPED
+from ablation_suite.ablations.audit import audit
+from ablation_suite.ablations.resolve import resolve
+from ablation_suite.ablations.spec import SHIPPED
 
 
 def findings(name: str, records=None):

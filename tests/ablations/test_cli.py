@@ -30,7 +30,7 @@ PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-mini"
 
 
 def ablate(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ablations.cli", *map(str, words)]
+    command = [sys.executable, "-m", "ablation_suite.cli", *map(str, words)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ABLATE_CACHE": str(cwd / "cache"), **environment}
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
@@ -187,7 +187,7 @@ def test_an_interruption_stops_keeps_finished_runs_and_says_how_to_go_on(tmp_pat
     """Within seconds; the next call finishes the grid."""
     (tmp_path / "base.yaml").write_text(BASE.replace("epochs: 2", "epochs: 400"))
     (tmp_path / "tiny.yaml").write_text(SPEC)
-    command = [sys.executable, "-m", "ablations.cli", "run", "tiny.yaml", "--tracker", "off", "--jobs", "2"]
+    command = [sys.executable, "-m", "ablation_suite.cli", "run", "tiny.yaml", "--tracker", "off", "--jobs", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("results/runs/*/checkpoints/*.sha256")) and time.monotonic() < deadline:
@@ -205,7 +205,7 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on(tmp_path):
     """SIGKILL to a worker in the middle of a run; the grid ends well."""
     (tmp_path / "base.yaml").write_text(BASE.replace("epochs: 2", "epochs: 8"))
     (tmp_path / "tiny.yaml").write_text(SPEC)
-    command = [sys.executable, "-m", "ablations.cli", "run", "tiny.yaml", "--tracker", "off", "--seed", "0"]
+    command = [sys.executable, "-m", "ablation_suite.cli", "run", "tiny.yaml", "--tracker", "off", "--seed", "0"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (found := list(tmp_path.glob("results/runs/*/checkpoints/*.sha256"))) and time.monotonic() < deadline:

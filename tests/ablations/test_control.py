@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ablations.audit import as_text, audit
-from ablations.plan import grown, jobs, make_plans
-from ablations.resolve import differences, resolve
-from ablations.spec import CONTROL, tuned_path
-from ablations.tuned import Tuned, TunedArm, config_digest, tuned_variants
-from core import schema
-from core.runtime import Runtime
-from core.schema import SchemaError
+from ablation_suite.ablations.audit import as_text, audit
+from ablation_suite.ablations.plan import grown, jobs, make_plans
+from ablation_suite.ablations.resolve import differences, resolve
+from ablation_suite.ablations.spec import CONTROL, tuned_path
+from ablation_suite.ablations.tuned import Tuned, TunedArm, config_digest, tuned_variants
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
 
 SPEC = """ablation: one
 question: Does dropout help?

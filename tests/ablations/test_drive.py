@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ablations import drive as module
-from ablations.drive import DriverBusy, drive
-from core.execute import Event
-from core.runtime import Runtime
-from core.store import RunFolder
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling import scheduler as module
+from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.core.scheduling.scheduler import DriverBusy, drive
 
 
 class Script:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ablations.effect import Effects, try_effects
-from ablations.resolve import resolve
-from ablations.spec import SHIPPED
-from core.runtime import Runtime
+from ablation_suite.ablations.effect import Effects, try_effects
+from ablation_suite.ablations.resolve import resolve
+from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.core.config.runtime import Runtime
 
 BASE = """data: digits
 model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}, head: {name: linear, dropout: 0.2}}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ablations import forecast as module
-from ablations.forecast import duration, forecast, makespan, run_seconds
-from ablations.plan import folder, make_plans
-from core.runtime import Runtime
+from ablation_suite.ablations import forecast as module
+from ablation_suite.ablations.forecast import duration, forecast, makespan, run_seconds
+from ablation_suite.ablations.plan import folder, make_plans
+from ablation_suite.core.config.runtime import Runtime
 
 TIMING = {
     "num_steps": 10, "step": 0.1, "begin": 2.0, "evaluate": 0.5, "test": 0.25, "save": 0.05,

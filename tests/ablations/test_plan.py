@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ablations.plan import grown, jobs, make_plans
-from core.runtime import Runtime
+from ablation_suite.ablations.plan import grown, jobs, make_plans
+from ablation_suite.core.config.runtime import Runtime
 
 BASE = "data: digits\nepochs: 2\n"
 ONE = """ablation: one

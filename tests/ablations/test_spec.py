@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ablations.resolve import differences, resolve
-from ablations.spec import SHIPPED, find_specs
-from core.schema import SchemaError
+from ablation_suite.ablations.resolve import differences, resolve
+from ablation_suite.ablations.spec import SHIPPED, find_specs
+from ablation_suite.core.config.schema import SchemaError
 
 BASE = "data: digits\nepochs: 2\nmodel: {backbone: {name: bottleneck}, head: {name: linear, dropout: 0.2}}\n"
 SPEC = """ablation: dropout

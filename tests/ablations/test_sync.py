@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ablations.reproduce import compare, reproduce_run
-from ablations.sync import SyncError, find_targets, sync_runs
-from core.runtime import Runtime
-from core.store import RunFolder
+from ablation_suite.commands.reproduce import compare, reproduce_run
+from ablation_suite.commands.sync import SyncError, find_targets, sync_runs
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
 
 
 def make(store: Path, run_id: str, losses: tuple[float, ...] = (1.0, 0.5)) -> RunFolder:
@@ -52,7 +52,7 @@ def test_running_and_empty_runs_are_left_alone(tmp_path: Path, monkeypatch: pyte
     empty.create({"run_id": "empty", "config": {}})
     training = RunFolder(runtime.store / "training")
     training.create({"run_id": "training", "config": {}})
-    code = "import sys; from pathlib import Path; from core.store import RunFolder\n"
+    code = "import sys; from pathlib import Path; from ablation_suite.core.runs.store import RunFolder\n"
     code += "with RunFolder(Path(sys.argv[1])).claim(): print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(training.path)]
     lines: list[str] = []

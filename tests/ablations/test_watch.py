@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ablations.watch import INTERVAL, format_rows, grid_rows, watch
-from core.store import RunFolder, read_json, run_folders, write_json
+from ablation_suite.core.runs.store import RunFolder, read_json, run_folders, write_json
+from ablation_suite.core.scheduling.watch import INTERVAL, format_rows, grid_rows, watch
 
 TRAINER = """
 import sys, time
 from pathlib import Path
-from core.store import RunFolder
+from ablation_suite.core.runs.store import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
 with folder.claim():
     for epoch in (1, 2):

@@ -127,8 +127,8 @@ def _page(table: str, num_rounds: int, load: float, seconds: float) -> str:
     """RESULTS.md: the machine, the versions, the table."""
     from importlib import metadata
 
-    from core.provenance import provenance
-    from core.runtime import Runtime
+    from ablation_suite.core.config.runtime import Runtime
+    from ablation_suite.core.runs.provenance import provenance
 
     facts = provenance(Runtime(), _device())
     model = facts["device"].get("model", "no CUDA device")

@@ -23,8 +23,8 @@ import numpy as np
 import scipy
 from scipy.special import ndtri
 
-from reports.sequential import SeedRule, repeated_interval
-from reports.statistics import difference_interval, verdict
+from ablation_suite.reports.statistics.comparison import difference_interval, verdict
+from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
 
 NUM_SEEDS = (2, 3, 5, 10)
 NUM_IMAGES = (300, 1000, 5000)

@@ -13,12 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from ablations.forecast import measure
-from ablations.plan import jobs, make_plans
-from core.execute.process import num_jobs
-from core.runtime import Runtime
-from core.store import RunFolder, read_json, run_folders
-from core.work import DONE, Datasets, work
+from ablation_suite.ablations.forecast import measure
+from ablation_suite.ablations.plan import jobs, make_plans
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder, read_json, run_folders
+from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.scheduling.process import num_jobs
 from tests.benchmarks.lines import Line, ratio_line, seconds_line
 
 CORES = len(os.sched_getaffinity(0))
@@ -123,7 +123,7 @@ def _timed(*words: str, results: Path) -> float:
 
 
 def _ablate(*words: str, results: Path) -> str:
-    command = [sys.executable, "-m", "ablations.cli", *words, "--results", str(results)]
+    command = [sys.executable, "-m", "ablation_suite.cli", *words, "--results", str(results)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"ablate {' '.join(words)}: {done.stderr[-500:]}")

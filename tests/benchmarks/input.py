@@ -24,10 +24,11 @@ from PIL import Image, ImageDraw
 from torch import nn
 from torchvision import models
 
-from core import menu, streams
-from core.augment import Photo
-from core.data import Folder
-from core.feed import make_feed
+from ablation_suite.core.augment import Photo
+from ablation_suite.core.config import menu
+from ablation_suite.core.data import Folder
+from ablation_suite.core.training import streams
+from ablation_suite.core.training.feed import make_feed
 from tests.benchmarks import reference
 
 SIZE, BATCH_SIZE = 224, 64

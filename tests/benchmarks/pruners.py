@@ -21,10 +21,10 @@ import optuna
 from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
-from core.menu import Entry, build
-from core.store import RunFolder, run_folders
-from sweeps.menu import HalvingPruner, HyperbandPruner, MedianPruner, NoPruner
-from sweeps.spec import Sweep, find_sweep, read_sweep
+from ablation_suite.core.config.menu import Entry, build
+from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.sweeps.menu import HalvingPruner, HyperbandPruner, MedianPruner, NoPruner
+from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
 from tests.benchmarks.sweeps import NUM_RANDOM, facts, write_section
 
 NUM_SEARCHES, NUM_NEIGHBOURS = 100, 14

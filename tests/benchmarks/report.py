@@ -23,7 +23,7 @@ wall, cpu = time.perf_counter(), time.process_time()
 from pathlib import Path
 plan = pickle.loads(Path(sys.argv[1]).read_bytes())
 planned, planned_cpu = time.perf_counter(), time.process_time()
-from reports.build import build_report
+from ablation_suite.reports.build import build_report
 build_report([plan], Path(sys.argv[2]), Path(sys.argv[3]))
 print(time.perf_counter() - planned, time.process_time() - planned_cpu)
 """

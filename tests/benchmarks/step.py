@@ -17,16 +17,16 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from core import streams
-from core.config import RunConfig
-from core.device import prepare
-from core.measure import network_cost
-from core.models import LinearHead, Model, TorchvisionBackbone
-from core.optim import Adam
-from core.parts import Parts, assemble
-from core.probe import product_rate
-from core.runtime import Runtime
-from core.train import step
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.models import LinearHead, Model, TorchvisionBackbone
+from ablation_suite.core.optim import Adam
+from ablation_suite.core.training import streams
+from ablation_suite.core.training.cost import network_cost
+from ablation_suite.core.training.device import prepare
+from ablation_suite.core.training.loop import step
+from ablation_suite.core.training.probe import product_rate
+from ablation_suite.core.training.session import Parts, assemble
 from tests.benchmarks import reference
 from tests.benchmarks.lines import Line, ratio_line
 

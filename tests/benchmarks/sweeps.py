@@ -23,13 +23,13 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from core.execute import Event, make_executor
-from core.runtime import Runtime
-from core.store import RunFolder
-from core.tracking import open_tracker
-from sweeps.session import existing_study, run_sweep
-from sweeps.spec import find_sweep, read_sweep
-from sweeps.trial import Trial, best
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.executors import Event, make_executor
+from ablation_suite.core.tracking.wandb import open_tracker
+from ablation_suite.sweeps.session import existing_study, run_sweep
+from ablation_suite.sweeps.spec import find_sweep, read_sweep
+from ablation_suite.sweeps.trial import Trial, best
 from tests.benchmarks.lines import Line, as_markdown, spread
 from tests.sweeps.fake import Fake, Silent, write_spec
 
@@ -208,7 +208,7 @@ def share_lines(num_rounds: int = 3) -> list[Line]:
 
 def _timed(folder: Path, num_processes: int, *options: str) -> float:
     """Seconds until all of the processes of a search have ended, from nothing and with the imports."""
-    command = [sys.executable, "-m", "ablations.cli", "sweep", "quickstart", *SHARED, "--results", str(folder)]
+    command = [sys.executable, "-m", "ablation_suite.cli", "sweep", "quickstart", *SHARED, "--results", str(folder)]
     command += ["--tracker", "offline", *([] if "--jobs" in options else ["--jobs", "1"]), *options]
     begin = time.perf_counter()
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}

@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from core.runtime import Runtime
-from core.tracking import open_tracker
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.tracking.wandb import open_tracker
 from tests.benchmarks.lines import Line
 from tests.core.tracked_run import append_end, append_epoch, make_folder
 from tests.core.wandb_server import wandb_server

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from core.config import RunConfig
-from core.data import Digits
-from core.fingerprint import RECIPE, run_id
-from core.menu import build
-from core.runtime import Runtime
-from core.schema import Document, validate
-from core.store import RunFolder
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.data import Digits
+from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.store import RunFolder
 
 SMALL = {
     "model": {"backbone": {"name": "bottleneck", "planes": (16,), "blocks": (1,)}, "head": {"name": "linear"}},
@@ -33,8 +33,8 @@ SMALL = {
 
 ZYGOTE = """
 import json, os, sys
-import core.record
-from core.execute import worker
+import ablation_suite.core.training.finish
+from ablation_suite.core.scheduling import worker
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()
@@ -46,7 +46,7 @@ for line in sys.stdin:
     status = os.waitpid(child, 0)[1]
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
-"""Imports torch once, then is `python -m core.execute.worker RUN_FOLDER` in a process of its own for every line."""
+"""Imports torch once, then is a worker with a RUN_FOLDER in a process of its own for every line."""
 
 
 class Worker:
@@ -152,7 +152,7 @@ def first_steps(digits, runtime, make_folder, monkeypatch):
 
     import numpy as np
 
-    from core import train as loop
+    from ablation_suite.core.training import loop
 
     def run(config, num_steps=20, also=lambda parts: None, dataset=digits, store="runs", **changes):
         tallies = []
@@ -177,7 +177,7 @@ def first_steps(digits, runtime, make_folder, monkeypatch):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, digits):
     """The runtime and the folders of two finished runs, of seeds 0 and 1, which nobody may change."""
-    from core.work import Datasets, work
+    from ablation_suite.core.scheduling.attempt import Datasets, work
 
     runtime, folders = _runtime(tmp_path_factory.mktemp("finished")), []
     for seed in (0, 1):
@@ -229,8 +229,8 @@ def server(monkeypatch):
     wandb.teardown()
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
-    monkeypatch.setattr("core.tracking.LAG_SECONDS", 1)
+    monkeypatch.setattr("ablation_suite.core.tracking.publisher._failed_at", {})
+    monkeypatch.setattr("ablation_suite.core.tracking.wandb.LAG_SECONDS", 1)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
     with wandb_server() as running:

@@ -12,9 +12,9 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from core import menu
-from core.augment import NoAugment, Photo, batch, fused
-from core.augment.draws import ANGLE, FLIP_X, FLIP_Y, JITTERS, KINDS, SHARPNESS, SHIFT_X, SHIFT_Y
+from ablation_suite.core.augment import NoAugment, Photo, batch, fused
+from ablation_suite.core.augment.draws import ANGLE, FLIP_X, FLIP_Y, JITTERS, KINDS, SHARPNESS, SHIFT_X, SHIFT_Y
+from ablation_suite.core.config import menu
 from tests.benchmarks.reference import train_transform
 
 REPORT = Photo(

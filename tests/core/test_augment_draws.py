@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from core import menu
-from core.augment import Photo
-from core.augment.draws import ANGLE, FLIP_X, FLIP_Y, JITTERS, KINDS, SHARPNESS, SHIFT_X, SHIFT_Y, table
+from ablation_suite.core.augment import Photo
+from ablation_suite.core.augment.draws import ANGLE, FLIP_X, FLIP_Y, JITTERS, KINDS, SHARPNESS, SHIFT_X, SHIFT_Y, table
+from ablation_suite.core.config import menu
 
 FULL = Photo(
     horizontal_flip=0.5,
@@ -101,7 +101,7 @@ def test_operations_are_drawn_independently() -> None:
 
 def test_the_menu_can_be_read_without_torch_or_numba() -> None:
     """Importing the menu imports neither, since plans and help must not wait for them."""
-    check = "import core.augment, sys; assert not {'torch', 'numba', 'torchvision'} & set(sys.modules)"
+    check = "import ablation_suite.core.augment, sys; assert not {'torch', 'numba', 'torchvision'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from core import menu
-from core.augment import CutMix, MixUp, NoMix
+from ablation_suite.core.augment import CutMix, MixUp, NoMix
+from ablation_suite.core.config import menu
 
 SEED = 11
 IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)).contiguous(

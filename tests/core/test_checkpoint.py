@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from core import checkpoint
+from ablation_suite.core.training import checkpoint
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.compile import WARM_UP_SECONDS, choose, compile_backbone
-from core.models.network import build_network
-from core.runtime import Runtime
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.models.network import build_network
+from ablation_suite.core.training.compile import WARM_UP_SECONDS, choose, compile_backbone
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data import parallel, shelf
-from core.data.cache import Decoded, decoded
-from core.data.dataset import DataError
-from core.data.decode import Unreadable
-from core.data.views import OnTheFly, Rows
+from ablation_suite.core.data import cache_folder, parallel
+from ablation_suite.core.data.cache import Decoded, decoded
+from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.data.decode import Unreadable
+from ablation_suite.core.data.views import OnTheFly, Rows
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -109,8 +109,8 @@ def test_the_limit_holds_for_all_caches_together(tmp_path: Path, monkeypatch: py
     assert isinstance(build(tmp_path)["train"].images, np.memmap)
     second = {"train": Painted(120)}
     assert isinstance(decoded(tmp_path, "f" * 64, second, title="second")["train"].images, OnTheFly)
-    for key in (key for key, entry in shelf.entries(tmp_path).items() if entry["stored"]):
-        shelf.remove(tmp_path, key)
+    for key in (key for key, entry in cache_folder.entries(tmp_path).items() if entry["stored"]):
+        cache_folder.remove(tmp_path, key)
     assert isinstance(decoded(tmp_path, "f" * 64, second, title="second")["train"].images, np.memmap)
 
 
@@ -168,20 +168,20 @@ def test_a_killed_build_leaves_nothing_that_could_be_taken_for_a_cache(tmp_path:
     process.stdout.close()
     (left,) = files(tmp_path)
     assert left.startswith(".")
-    assert shelf.entries(tmp_path) == {}
+    assert cache_folder.entries(tmp_path) == {}
     whole = Painted(2000)
     found = build(tmp_path, whole)
     assert len(whole.decoded) == 2000
     np.testing.assert_array_equal(found["train"].images[:, 0, 0, 0], np.arange(2000) % 256)
-    assert files(tmp_path) == list(shelf.entries(tmp_path))
+    assert files(tmp_path) == list(cache_folder.entries(tmp_path))
 
 
 def test_remains_of_other_data_sets_are_cleared_unless_somebody_is_building_them(tmp_path: Path) -> None:
     """A temporary folder whose lock is held stays, one whose builder is gone does not."""
-    place = shelf.shelf(tmp_path)
+    place = cache_folder.shelf(tmp_path)
     (place / ".gone-x1").mkdir()
     (place / ".busy-x2").mkdir()
-    with shelf.writing(tmp_path, "busy"):
+    with cache_folder.writing(tmp_path, "busy"):
         (place / ".busy-x3").mkdir()
         build(tmp_path)
         assert files(tmp_path)[0] == ".busy-x3"
@@ -191,7 +191,7 @@ def test_remains_of_other_data_sets_are_cleared_unless_somebody_is_building_them
 def test_a_damaged_cache_is_built_anew(tmp_path: Path) -> None:
     """A cut array, a broken manifest and a missing file are noticed on opening."""
     build(tmp_path)
-    (key,) = shelf.entries(tmp_path)
+    (key,) = cache_folder.entries(tmp_path)
     place = tmp_path / "decoded" / key
     for damage in (
         lambda: os.truncate(place / "train.npy", 1000),
@@ -237,12 +237,12 @@ def test_two_builders_at_once_decode_once_and_both_succeed(tmp_path: Path) -> No
 def test_a_removed_cache_stays_readable_where_it_is_open(tmp_path: Path) -> None:
     """Removing gives the bytes back in one step and hurts no run that has it mapped."""
     found = build(tmp_path)["train"]
-    (key,) = shelf.entries(tmp_path)
-    assert shelf.remove(tmp_path, key) == 120 * 48
+    (key,) = cache_folder.entries(tmp_path)
+    assert cache_folder.remove(tmp_path, key) == 120 * 48
     assert files(tmp_path) == []
     np.testing.assert_array_equal(found.images[:, 0, 0, 0], np.arange(100))
     with pytest.raises(DataError, match="no such decoded data set"):
-        shelf.remove(tmp_path, key)
+        cache_folder.remove(tmp_path, key)
 
 
 def test_progress_counts_the_images_of_all_splits(tmp_path: Path) -> None:

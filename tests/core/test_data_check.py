@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from core.data import check
-from core.data.cli import data
-from core.data.dataset import DataError
+from ablation_suite.commands.data import data
+from ablation_suite.core.data import check
+from ablation_suite.core.data.dataset import DataError
 
 
 def paint(path: Path, number: int, width: int = 6, height: int = 4) -> None:

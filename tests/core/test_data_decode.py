@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from core.data import decode
+from ablation_suite.core.data import decode
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:

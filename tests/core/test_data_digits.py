@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from core import menu
-from core.data import Data, Digits, Folder
-from core.data.dataset import Dataset
-from core.data.splits import stratified
+from ablation_suite.core.config import menu
+from ablation_suite.core.data import Data, Digits, Folder
+from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.data.splits import stratified
 
 
 def load(**settings: int) -> Dataset:
@@ -66,7 +66,8 @@ def test_resized_digits_equal_pil() -> None:
 def test_the_menu_and_the_fingerprint_import_nothing_heavy() -> None:
     """Planning a grid over the digits needs neither torch nor numpy nor scikit-learn."""
     code = (
-        "import sys; from pathlib import Path; from core import menu; from core.data import Digits;"
+        "import sys; from pathlib import Path; from ablation_suite.core.config import menu; "
+        "from ablation_suite.core.data import Digits;"
         "print(menu.build(Digits(), data_root=Path('x'), cache=Path('x')).fingerprint());"
         "print([name for name in ('torch', 'numpy', 'sklearn', 'PIL', 'scipy') if name in sys.modules])"
     )

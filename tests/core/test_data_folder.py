@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import menu
-from core.data import Folder, contents
-from core.data.dataset import DataError, Dataset
-from core.data.folder import FolderSource
+from ablation_suite.core.config import menu
+from ablation_suite.core.data import Folder, file_hashes
+from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.data.folder import FolderSource
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cifar10-mini"
 
@@ -322,8 +322,8 @@ def test_an_unchanged_folder_is_not_read_again(
         os.utime(file, (1e9, 1e9))
     first = source().fingerprint()
     hashed: list[Path] = []
-    real = contents.digest
-    monkeypatch.setattr(contents, "digest", lambda path: hashed.append(path) or real(path))
+    real = file_hashes.digest
+    monkeypatch.setattr(file_hashes, "digest", lambda path: hashed.append(path) or real(path))
     assert source().fingerprint() == first
     assert hashed == []
     paint(root / "train" / "1" / "0.png", 500)
@@ -358,7 +358,8 @@ def test_a_damaged_memory_of_digests_is_no_harm(
 def test_the_fingerprint_of_a_folder_imports_nothing_heavy(root: Path, tmp_path: Path) -> None:
     """Planning a grid over a folder needs neither torch nor numpy nor PIL."""
     code = (
-        "import sys; from pathlib import Path; from core import menu; from core.data import Folder;"
+        "import sys; from pathlib import Path; from ablation_suite.core.config import menu; "
+        "from ablation_suite.core.data import Folder;"
         f"menu.build(Folder(path={str(root)!r}), data_root=Path('x'), cache=Path({str(tmp_path)!r})).fingerprint();"
         "print([name for name in ('torch', 'numpy', 'sklearn', 'PIL') if name in sys.modules])"
     )

@@ -17,10 +17,10 @@ import torchvision
 from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from core import menu
-from core.data import Torchvision, decode
-from core.data.dataset import DataError
-from core.data.published import PUBLISHED, PublishedSource
+from ablation_suite.core.config import menu
+from ablation_suite.core.data import Torchvision, decode
+from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.data.torchvision_sets import PUBLISHED, PublishedSource
 
 rng = np.random.default_rng(0)
 
@@ -149,7 +149,8 @@ def test_the_fingerprint_is_of_the_files_and_imports_no_torch(
     (folder / "train-images-idx3-ubyte.gz").write_bytes(b"the archive")
     assert source(dataset="MNIST", split=0.5).fingerprint() == first
     code = (
-        "import sys; from pathlib import Path; from core import menu; from core.data import Torchvision;"
+        "import sys; from pathlib import Path; from ablation_suite.core.config import menu; "
+        "from ablation_suite.core.data import Torchvision;"
         "entry = Torchvision(dataset='MNIST', split=0.5);"
         f"source = menu.build(entry, data_root=Path({str(tmp_path / 'data')!r}), cache=Path({str(tmp_path)!r}));"
         "print(source.fingerprint(), [name for name in ('torch', 'numpy', 'PIL') if name in sys.modules])"

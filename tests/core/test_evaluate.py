@@ -8,12 +8,12 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-from core.config import RunConfig
-from core.evaluate import metrics, predict_logits
-from core.feed import Host
-from core.models.network import Network
-from core.schema import Document, validate
-from core.work import DONE, Datasets, work
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.models.network import Network
+from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.training.evaluate import metrics, predict_logits
+from ablation_suite.core.training.feed import Host
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,7 +101,7 @@ def test_the_kept_weights_give_the_kept_outputs(finished, digits):
 
 def test_only_an_epoch_that_is_better_replaces_the_best(make_config, make_folder, runtime, digits, monkeypatch):
     """Accuracies of 0.5, 0.7, 0.7, 0.6 keep epoch 2, and `selection: last` keeps epoch 4."""
-    from core import train as loop
+    from ablation_suite.core.training import loop
 
     for selection, kept in (("best", 2), ("last", 4)):
         accuracies = iter([0.5, 0.7, 0.7, 0.6])

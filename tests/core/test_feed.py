@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from core import feed
-from core.data.views import Rows
-from core.feed import Host, Resident, Streamed, make_feed
+from ablation_suite.core.data.views import Rows
+from ablation_suite.core.training import feed
+from ablation_suite.core.training.feed import Host, Resident, Streamed, make_feed
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), dtype=np.uint8)
 BATCHES = np.split(np.random.default_rng(1).permutation(50), [16, 32, 48])

@@ -8,11 +8,11 @@ from typing import get_args
 
 import pytest
 
-from core.config import RunConfig, leaves
-from core.fingerprint import run_id
-from core.menu import Frozen
-from core.runtime import Runtime
-from core.schema import parse, validate
+from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.run_config import RunConfig, leaves
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import parse, validate
+from ablation_suite.core.runs.identity import run_id
 
 RICH = """
 data: {name: folder, path: photos, size: 64, split: 0.1}

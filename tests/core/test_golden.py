@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from core.config import RunConfig
-from core.fingerprint import RECIPE, run_id
-from core.menu import build
-from core.runtime import Runtime
-from core.schema import parse, validate
-from core.store import RunFolder
-from core.work import DONE, Datasets, work
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import parse, validate
+from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 CONFIG = """
 augment: {name: photo, horizontal_flip: 0.5, rotation: 10, brightness: 0.2, sharpness: 2}

@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from core.losses import Contrastive, CrossEntropy
-from core.menu import build
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.losses import Contrastive, CrossEntropy
 
 LABELS = np.repeat(np.arange(4), (30, 50, 20, 20))[np.random.default_rng(0).permutation(120)]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.device import peak_memory_bytes, reset_peak_memory
-from core.measure import network_cost
-from core.work import DONE, Datasets, work
+from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.training.cost import network_cost
+from ablation_suite.core.training.device import peak_memory_bytes, reset_peak_memory
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from core.config import RunConfig
-from core.menu import Entry, Frozen
-from core.runtime import Runtime
+from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
 
 
 def classes(annotation) -> list[type[Frozen]]:

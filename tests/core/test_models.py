@@ -13,11 +13,11 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.models.resnet import Bottleneck
 from torchvision.transforms.v2 import functional as vision
 
-from core.config import RunConfig
-from core.measure import network_cost
-from core.models import Model
-from core.models.network import Network, build_network
-from core.schema import Document, validate
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.models import Model
+from ablation_suite.core.models.network import Network, build_network
+from ablation_suite.core.training.cost import network_cost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

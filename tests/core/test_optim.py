@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from core.menu import build
-from core.optim import SGD, Adam, AdamW, Constant, Cosine
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.optim import SGD, Adam, AdamW, Constant, Cosine
 
 STEPS_PER_EPOCH, EPOCHS = 7, 6
 NUM_STEPS = STEPS_PER_EPOCH * EPOCHS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core import train as loop
-from core.work import DONE, Datasets, work
+from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.training import loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

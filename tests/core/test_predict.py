@@ -13,12 +13,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from core.config import RunConfig
-from core.data import parallel
-from core.models.network import Network
-from core.predict import PredictError, predict
-from core.schema import Document, validate
-from core.store import write_json
+from ablation_suite.commands.predict import PredictError, predict
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.data import parallel
+from ablation_suite.core.models.network import Network
+from ablation_suite.core.runs.store import write_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = [str(number) for number in range(10)]
@@ -186,7 +186,7 @@ def test_a_class_keeps_its_own_name(copied, ask, photos):
 
 def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monkeypatch, capsys):
     """`ablate predict nosuchrun photos` shows no traceback."""
-    from ablations.cli import main
+    from ablation_suite.cli import main
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)
     monkeypatch.setattr(sys, "argv", ["ablate", "predict", "nosuchrun", str(photos), "--results", finished[0].results])

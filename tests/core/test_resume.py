@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import train as loop
-from core.work import DONE, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, work
+from ablation_suite.core.training import loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,13 +90,13 @@ def stopping_after(num_steps):
 
 
 def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_folder, runtime, whole, same):
-    """This process, after other runs, and `python -m core.execute.worker`, which has seen nothing else."""
+    """This process, after other runs, and a new worker, which has seen nothing else."""
     config = make_config(EVERYTHING, epochs=2)
     work(make_folder(make_config(SCALED, epochs=1), "before"), runtime, Datasets())
     expected = whole(config)
     folder = make_folder(config)
     environment = {**os.environ, "ABLATE_RUNTIME": runtime.model_dump_json(), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "core.execute.worker", str(folder.path)]
+    command = [sys.executable, "-m", "ablation_suite.core.scheduling.worker", str(folder.path)]
     assert subprocess.run(command, env=environment, cwd=Path(__file__).parents[2]).returncode == DONE
     same(folder, expected)
 
@@ -278,7 +278,7 @@ def test_best_weights_that_rot_before_the_end_fail_the_attempt_and_the_next_begi
     make_config, make_folder, runtime, whole, same, monkeypatch
 ):
     """A flipped byte is never evaluated, let alone recorded."""
-    from core import record
+    from ablation_suite.core.training import finish as record
 
     config = make_config()
     folder = make_folder(config)

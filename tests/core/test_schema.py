@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from core.config import RunConfig
-from core.schema import SchemaError, load, parse, parse_override, validate
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import SchemaError, load, parse, parse_override, validate
 
 
 def config(text: str) -> RunConfig:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from scipy import stats
 
-from core import streams
+from ablation_suite.core.training import streams
 
 
 def test_the_order_of_an_epoch_is_a_permutation_that_another_process_draws_too():
     """(seed, epoch) is all that it depends on, whatever was drawn before."""
     np.random.seed(1)  # noqa: NPY002 (global randomness is what must not matter)
-    program = "from core import streams; print(streams.order(7, 3, 100).tolist())"
+    program = "from ablation_suite.core.training import streams; print(streams.order(7, 3, 100).tolist())"
     other = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )

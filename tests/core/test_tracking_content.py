@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ablations.sync import sync_runs
-from core.runtime import Runtime
-from core.tracker_choice import TrackerError
-from core.tracker_report import Page
-from core.tracking import log_report
+from ablation_suite.commands.sync import sync_runs
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.tracking.choice import TrackerError
+from ablation_suite.core.tracking.wandb import log_report
+from ablation_suite.core.tracking.wandb_report import Page
 from tests.core.tracked_run import make_folder, train
 from tests.core.wandb_server import WandbServer
 
@@ -104,7 +104,7 @@ def test_without_the_package_the_files_are_published_alone(
     server: WandbServer, runtime: Runtime, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No Report is attempted, and the run with the report's files is there as ever."""
-    monkeypatch.setattr("core.tracking.can_save_reports", lambda: False)
+    monkeypatch.setattr("ablation_suite.core.tracking.wandb.can_save_reports", lambda: False)
     (url,) = log_report(runtime, "digits", "contrastive", report, PAGE)
     assert url.endswith("/digits/runs/report-contrastive")
     assert server.reports.views == {}

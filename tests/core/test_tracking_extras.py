@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ablations.sync import sync_runs
-from core.runtime import Runtime
-from core.store import RunFolder
+from ablation_suite.commands.sync import sync_runs
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import wandb_server
 
@@ -20,7 +20,7 @@ ALL = [1, 2, 3, 4, 5]
 
 @pytest.fixture(autouse=True)
 def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
+    monkeypatch.setattr("ablation_suite.core.tracking.publisher._failed_at", {})
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime import Runtime
-from core.tracker_choice import TrackerError, check_tracker, choose_tracker, has_credentials
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.tracking.choice import TrackerError, check_tracker, choose_tracker, has_credentials
 from tests.core.tracked_run import make_folder, train
 
 
@@ -22,7 +22,7 @@ def _no_wandb_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("NETRC", os.devnull)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
+    monkeypatch.setattr("ablation_suite.core.tracking.publisher._failed_at", {})
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_missing_extra_names_the_package_to_install(
     """Without the package of a tracker, the run trains and the warning holds the `pip install` line."""
     import sys
 
-    monkeypatch.delitem(sys.modules, f"core.tracker_{tracker}", raising=False)
+    monkeypatch.delitem(sys.modules, f"ablation_suite.core.tracking.{tracker}", raising=False)
     monkeypatch.setitem(sys.modules, tracker, None)
     for name in [name for name in sys.modules if name.startswith((f"{tracker}.", f"torch.utils.{tracker}"))]:
         monkeypatch.setitem(sys.modules, name, None)

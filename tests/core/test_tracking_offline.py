@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from core.runtime import Runtime
+import ablation_suite.core.tracking.wandb
+from ablation_suite.core.config.runtime import Runtime
 from tests.core.tracked_run import append_epoch, make_folder, train
 
 
@@ -18,7 +19,7 @@ from tests.core.tracked_run import append_epoch, make_folder, train
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A runtime whose tracker is offline, in an environment without W&B variables."""
     _forget_wandb_variables(monkeypatch)
-    monkeypatch.setattr("core.tracker_publisher._failed_at", {})
+    monkeypatch.setattr("ablation_suite.core.tracking.publisher._failed_at", {})
     return Runtime(tracker="offline", results=str(tmp_path))
 
 
@@ -111,16 +112,14 @@ def test_nothing_is_written_beside_the_results_folder(
 
 
 def test_importing_the_tracking_imports_neither_torch_nor_wandb() -> None:
-    """A fresh interpreter has neither in sys.modules after `import core.tracking`."""
-    code = "import sys, core.tracking, core.provenance; print({'torch', 'wandb', 'mlflow'} & set(sys.modules))"
+    """A fresh interpreter has neither in sys.modules after `import ablation_suite.core.tracking.wandb`."""
+    code = "import sys, ablation_suite.core.tracking.wandb; print({'torch', 'wandb', 'mlflow'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
 def test_publish_does_not_wait(offline: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row takes the tracker a second; a call of publish takes the loop less than a tenth of that."""
     import time
-
-    import core.tracking
 
     class SlowSink:
         held_epoch = -1
@@ -135,9 +134,9 @@ def test_publish_does_not_wait(offline: Runtime, tmp_path: Path, monkeypatch: py
         def close(self, failed: bool) -> None:
             """Nothing."""
 
-    monkeypatch.setattr(core.tracking, "_open_sink", lambda *given: SlowSink())
+    monkeypatch.setattr(ablation_suite.core.tracking.wandb, "_open_sink", lambda *given: SlowSink())
     folder = make_folder(tmp_path)
-    with core.tracking.open_tracker(offline, folder) as tracker:
+    with ablation_suite.core.tracking.wandb.open_tracker(offline, folder) as tracker:
         for epoch in (1, 2):
             append_epoch(folder, epoch)
             begin = time.perf_counter()

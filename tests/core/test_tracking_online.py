@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ablations.sync import sync_runs
-from core.runtime import Runtime
-from core.store import RunFolder, run_folders
-from core.tracker_choice import TrackerError
-from core.tracker_publisher import unpublished
+from ablation_suite.commands.sync import sync_runs
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.tracking.choice import TrackerError
+from ablation_suite.core.tracking.publisher import unpublished
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import WandbServer
 
@@ -55,7 +55,7 @@ def test_a_resumed_run_continues_its_line(server: WandbServer, runtime: Runtime,
 
 def test_a_failed_run_is_marked_as_failed(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
     """An exception goes through the tracker unchanged, and the server is told an exit code other than 0."""
-    from core.tracking import open_tracker
+    from ablation_suite.core.tracking.wandb import open_tracker
 
     folder = make_folder(tmp_path)
     append_epoch(folder, 1)
@@ -157,7 +157,7 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(
     server: WandbServer, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two rows arrive while the run trains, then the server is dead: one warning, and sync completes the run."""
-    from core.tracking import open_tracker
+    from ablation_suite.core.tracking.wandb import open_tracker
 
     folder = make_folder(tmp_path)
     with open_tracker(runtime, folder) as tracker:

@@ -14,11 +14,10 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
-from core import streams
-from core import train as loop
-from core.menu import build
-from core.parts import assemble
-from core.train import NonFiniteLoss, train
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.training import loop, streams
+from ablation_suite.core.training.loop import NonFiniteLoss, train
+from ablation_suite.core.training.session import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -305,7 +304,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
     digits, runtime, make_config, make_folder, monkeypatch
 ):
     """The root of zero has an infinite slope: the loss of step 17 is a number, its gradient is not."""
-    from core.losses.cross_entropy import CrossEntropy
+    from ablation_suite.core.losses.cross_entropy import CrossEntropy
 
     calls = []
 

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights, get_model
 
-from core.models import Model
-from core.models import weights as module
-from core.models.network import build_network
-from core.models.weights import WeightsError, check_weights, load_weights
-from core.schema import Document, validate
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.models import Model
+from ablation_suite.core.models import weights as module
+from ablation_suite.core.models.network import build_network
+from ablation_suite.core.models.weights import WeightsError, check_weights, load_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -86,7 +86,8 @@ def assert_same_features(network, pretrained):
 def test_no_weights_need_no_torch():
     """Planning a grid from scratch stays fast: nothing is imported."""
     program = (
-        "import sys; from core.models import Model; from core.models.weights import check_weights;"
+        "import sys; from ablation_suite.core.models import Model; "
+        "from ablation_suite.core.models.weights import check_weights;"
         "check_weights(Model()); print('torch' in sys.modules)"
     )
     result = subprocess.run(

@@ -9,12 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from core import device
-from core import train as loop
-from core.data.dataset import DataError
-from core.execute.inline import Inline
-from core.store import read_json
-from core.work import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
+from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs.store import read_json
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.inline import Inline
+from ablation_suite.core.training import device, loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.ledger import Row
-from core.provenance import provenance
-from core.runtime import Runtime
-from core.store import RunFolder
-from core.tracking import open_tracker
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.ledger import Row
+from ablation_suite.core.runs.provenance import provenance
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.tracking.wandb import open_tracker
 
 
 def make_folder(results: Path, run_id: str = "0123456789ab", epochs: int = 5, **labels: Any) -> RunFolder:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ablations.plan import CONTROL_SEED_OFFSET, Cell, Plan
-from ablations.spec import Ablation, Arm
-from core.config import RunConfig
+from ablation_suite.ablations.plan import CONTROL_SEED_OFFSET, Cell, Plan
+from ablation_suite.ablations.spec import Ablation, Arm
+from ablation_suite.core.config.run_config import RunConfig
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PARAMETERS, _FLOPS = 1_234_567, 98_765_432

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ablations.plan import make_plans
-from core.runtime import Runtime
-from reports.analysis import analyse
-from reports.contributions import left_out_group
-from reports.design import design_of
-from reports.results import Reader
+from ablation_suite.ablations.plan import make_plans
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.results import Reader
+from ablation_suite.reports.statistics.contributions import left_out_group
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 PARTS = {

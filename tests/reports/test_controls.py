@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 
-from ablations.spec import CONTROL, Seeds
-from reports.analysis import analyse
-from reports.design import Design, design_of
-from reports.page import report_html, report_markdown
-from reports.results import Reader
-from reports.seeds import seeds_wanted
+from ablation_suite.ablations.spec import CONTROL, Seeds
+from ablation_suite.reports.added_seeds import seeds_wanted
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.design import Design, design_of
+from ablation_suite.reports.page import report_html, report_markdown
+from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 SMALL = {"seeds": 4, "epochs": 2, "num_images": 150}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.analysis import analyse
-from reports.curves import FORMATS, draw_figures
-from reports.design import design_of
-from reports.palette import MOST_AT_ONCE, inks, telling
-from reports.results import Reader
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.figures import FORMATS, draw_figures
+from ablation_suite.reports.palette import MOST_AT_ONCE, inks, telling
+from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
 HOSTILE = ("baseline", "_x", "$a$", "$", "<b>&amp;", "a" * 80, "\\input", "weiß")

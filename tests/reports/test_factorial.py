@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 from statsmodels.formula.api import ols
 
-from reports.factorial import factorial_effects
-from reports.statistics import difference_interval, holm
+from ablation_suite.reports.statistics.comparison import difference_interval, holm
+from ablation_suite.reports.statistics.factorial import factorial_effects
 
 FACTORS = {"backbone": ["resnet", "resnext", "vit"], "encoding": ["none", "learned"]}
 

@@ -11,8 +11,8 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.contingency_tables import mcnemar
 
-from reports.intervals import difference_interval, score_interval
-from reports.statistics import smallest_detectable
+from ablation_suite.reports.statistics.comparison import smallest_detectable
+from ablation_suite.reports.statistics.intervals import difference_interval, score_interval
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.metrics import calibration_error, class_accuracy, confusion, macro_f1, top_5
+from ablation_suite.reports.metrics import calibration_error, class_accuracy, confusion, macro_f1, top_5
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -11,11 +11,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from reports.analysis import analyse
-from reports.curves import draw_figures
-from reports.design import design_of
-from reports.page import index_html, report_html, report_markdown
-from reports.results import Reader
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.figures import draw_figures
+from ablation_suite.reports.page import index_html, report_html, report_markdown
+from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
 CHROMIUM = "/usr/bin/chromium"

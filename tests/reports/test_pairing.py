@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from reports.analysis import analyse
-from reports.design import design_of
-from reports.pairing import pairing_gain
-from reports.results import Reader
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.results import Reader
+from ablation_suite.reports.statistics.pairing import pairing_gain
 from tests.reports.make_runs import TRUTHS, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}

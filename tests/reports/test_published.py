@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.runtime import Runtime
-from reports.build import build_report
-from reports.cli import publish_report
-from reports.published import read_page
+from ablation_suite.commands.report import publish_report
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.reports.build import build_report
+from ablation_suite.reports.wandb_page import read_page
 from tests.reports.make_runs import TRUTHS, make_store
 
 ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}
@@ -44,8 +44,8 @@ def test_the_page_names_the_runs_of_each_arm(written):
 def test_publishing_says_where_and_what_is_missing(written, tmp_path, monkeypatch, capsys):
     """The addresses on stdout; on stderr the package for a W&B Report and the runs that W&B does not hold."""
     plan, folder = written
-    monkeypatch.setattr("reports.cli.log_report", lambda *given: ["https://wandb.example/run"])
-    monkeypatch.setattr("reports.cli.can_save_reports", lambda: False)
+    monkeypatch.setattr("ablation_suite.commands.report.log_report", lambda *given: ["https://wandb.example/run"])
+    monkeypatch.setattr("ablation_suite.commands.report.can_save_reports", lambda: False)
     publish_report(plan, folder, Runtime(results=str(tmp_path)))
     printed = capsys.readouterr()
     assert printed.out == "published: https://wandb.example/run\n"

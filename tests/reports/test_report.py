@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from core.store import RunFolder
-from reports.build import build_report
-from reports.check import ReportError, check_reports
-from reports.compare import compare_runs, comparison_json, comparison_text
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.reports.build import build_report
+from ablation_suite.reports.check import ReportError, check_reports
+from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
 from tests.reports.make_runs import TRUTHS, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}

@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from core.store import RunFolder, write_json
-from reports.design import Design, design_of
-from reports.results import Reader, read_outputs
+from ablation_suite.core.runs.store import RunFolder, write_json
+from ablation_suite.reports.design import Design, design_of
+from ablation_suite.reports.results import Reader, read_outputs
 from tests.reports.make_runs import TRUTHS, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ablations.spec import CONTROL
-from reports.seal import READS, reads, record_read, sentence, write_summary
+from ablation_suite.ablations.spec import CONTROL
+from ablation_suite.reports.test_reads import READS, reads, record_read, sentence, write_summary
 
 BASE = """data: digits
 model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}
@@ -34,7 +34,7 @@ def ablate(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     code = (
         "import sys, atexit\n"
         "atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))\n"
-        "from ablations.cli import main\nmain()"
+        "from ablation_suite.cli import main\nmain()"
     )
     env = {**os.environ, "ABLATE_CACHE": str(cwd / "cache")}
     command = [sys.executable, "-c", code, *map(str, words)]

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from reports.sequential import SeedRule, look_level, next_seeds, repeated_interval, smallest_scaled_p
-from reports.statistics import difference_interval, holm
+from ablation_suite.reports.statistics.comparison import difference_interval, holm
+from ablation_suite.reports.statistics.sequential import (
+    SeedRule,
+    look_level,
+    next_seeds,
+    repeated_interval,
+    smallest_scaled_p,
+)
 
 RULE = SeedRule(min=3, max=20, until="decided")
 

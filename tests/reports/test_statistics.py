@@ -8,8 +8,8 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import tt_solve_power
 
-from reports.intervals import Interval, difference_interval
-from reports.statistics import compare, holm, smallest_detectable, verdict
+from ablation_suite.reports.statistics.comparison import compare, holm, smallest_detectable, verdict
+from ablation_suite.reports.statistics.intervals import Interval, difference_interval
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -135,7 +135,7 @@ def test_an_unknown_baseline_and_splits_of_different_size_are_refused_by_name():
 
 def test_importing_the_statistics_loads_neither_scipy_nor_scikit_learn():
     """`ablate plan` and friends stay fast."""
-    code = "import sys, reports.statistics, reports.sequential, reports.factorial, reports.metrics;"
+    code = "import sys, ablation_suite.reports.metrics, ablation_suite.reports.statistics.comparison;"
     code += "print([m for m in ('scipy', 'sklearn', 'torch') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"

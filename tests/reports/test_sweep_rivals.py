@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from reports.sweep_rivals import find_rivals
-from sweeps.trial import Trial
+from ablation_suite.reports.sweep_rivals import find_rivals
+from ablation_suite.sweeps.trial import Trial
 
 NUM_IMAGES = 200
 

@@ -11,12 +11,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from reports import digits
-from reports.analysis import analyse
-from reports.design import design_of
-from reports.results import Reader
-from reports.tables import Column, Row, Table
-from reports.writers import latex, markdown, to_csv, to_latex, to_markdown
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.results import Reader
+from ablation_suite.reports.tables import Column, Row, Table
+from ablation_suite.reports.writers import latex, markdown, to_csv, to_latex, to_markdown
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 HOSTILE = (
@@ -138,7 +138,7 @@ def test_a_grid_reports_effects_and_only_real_compounds(tmp_path):
 def test_seeds_as_needed_are_judged_by_the_sequential_rule(tmp_path):
     """Having looked after every seed makes the interval wider than a fixed design's."""
     rule = {"min": 3, "max": 10, "until": "decided", "precision": None}
-    from ablations.spec import Seeds
+    from ablation_suite.ablations.spec import Seeds
 
     _, fixed = analysis_of(tmp_path / "fixed", num_images=300)
     _, looked = analysis_of(tmp_path / "looked", num_images=300, rule=Seeds(**rule))

@@ -7,10 +7,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from core.data import Digits, Folder
-from core.menu import build
-from core.runtime import Runtime
-from reports.thumbnails import png, thumbnails
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.data import Digits, Folder
+from ablation_suite.reports.thumbnails import png, thumbnails
 
 
 def test_a_thumbnail_is_the_image_of_its_name_enlarged_pixel_by_pixel(tmp_path):

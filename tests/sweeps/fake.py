@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.execute import Event
-from core.runtime import Runtime
-from core.schema import dump
-from core.store import RunFolder, write_json
-from core.work import BAD_CONFIG, DONE, PREEMPTED
-from sweeps.session import run_sweep
-from sweeps.spec import Sweep, read_sweep
-from sweeps.trial import Trial
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import dump
+from ablation_suite.core.runs.store import RunFolder, write_json
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, DONE, PREEMPTED
+from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.sweeps.session import run_sweep
+from ablation_suite.sweeps.spec import Sweep, read_sweep
+from ablation_suite.sweeps.trial import Trial
 
 BASE = {
     "data": "digits",

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from core.config import RunConfig
-from core.execute import Event
-from core.execute.process import ProcessPool
-from core.fingerprint import RECIPE, run_id
-from core.menu import build
-from core.runtime import Runtime
-from core.schema import Document, validate
-from core.store import RunFolder
-from core.work import DONE, PREEMPTED
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED
+from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.core.scheduling.process import ProcessPool
 
 
 def make_run(runtime: Runtime, epochs: int) -> RunFolder:

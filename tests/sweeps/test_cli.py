@@ -121,7 +121,7 @@ def test_a_database_makes_no_noise(tmp_path: Path) -> None:
     write_spec(tmp_path, trials=2)
     code = f"""
 from pathlib import Path
-from sweeps.spec import read_sweep
+from ablation_suite.sweeps.spec import read_sweep
 from tests.sweeps.fake import search
 search(read_sweep(Path({str(tmp_path / "sweep.yaml")!r})), Path({str(tmp_path)!r}), "sqlite:///{tmp_path}/study.db")
 """
@@ -153,10 +153,10 @@ def test_results_that_cannot_be_written_are_one_line(tmp_path: Path, ablate: Abl
 def test_help_imports_neither_optuna_nor_torch() -> None:
     """`ablate --help` is instant because a verb's code is loaded when the verb runs."""
     code = """
-import sys, contextlib, ablations.cli
+import sys, contextlib, ablation_suite.cli
 sys.argv = ["ablate", "--help"]
 with contextlib.suppress(SystemExit):
-    ablations.cli.main()
+    ablation_suite.cli.main()
 assert not {"optuna", "torch", "sqlalchemy"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

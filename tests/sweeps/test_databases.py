@@ -19,11 +19,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-import sweeps.study
-from sweeps.session import journal_path
-from sweeps.spec import Sweep
-from sweeps.storage import Owner
-from sweeps.study import Study, open_storage
+import ablation_suite.sweeps.study
+from ablation_suite.sweeps.session import journal_path
+from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.storage import Owner
+from ablation_suite.sweeps.study import Study, open_storage
 from tests.sweeps.conftest import Ablate
 from tests.sweeps.database_servers import PASSWORD, SERVERS, Server, running
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search, write_spec
@@ -169,8 +169,8 @@ def bad_day(server: Server, tmp_path_factory: pytest.TempPathFactory) -> BadDay:
     children: dict[str, Any] = {}
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sweeps.study, "HEARTBEAT_SECONDS", 1)
-            patch.setattr(sweeps.study, "GRACE_SECONDS", 3)
+            patch.setattr(ablation_suite.sweeps.study, "HEARTBEAT_SECONDS", 1)
+            patch.setattr(ablation_suite.sweeps.study, "GRACE_SECONDS", 3)
             begin("killed", 6, lambda: os.kill(os.getpid(), signal.SIGKILL)).join(60)
             frozen = begin("frozen", 1, lambda: os.kill(os.getpid(), signal.SIGSTOP)).pid
             assert os.WIFSTOPPED(os.waitpid(frozen, os.WUNTRACED)[1])

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.sweep_analysis import SweepAnalysis, analyse, expected_best, scores
-from reports.sweep_figures import edge_of
-from reports.sweep_report import write_sweep_report
-from sweeps.session import existing_study
-from sweeps.trial import Trial
+from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, expected_best, scores
+from ablation_suite.reports.sweep_figures import edge_of
+from ablation_suite.reports.sweep_report import write_sweep_report
+from ablation_suite.sweeps.session import existing_study
+from ablation_suite.sweeps.trial import Trial
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search
 from tests.sweeps.test_resume import CONDITIONAL
 

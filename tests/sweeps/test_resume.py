@@ -15,11 +15,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.progress import Progress
-from sweeps.session import existing_study, journal_path, run_sweep
-from sweeps.spec import Sweep
-from sweeps.storage import StorageError, repair_journal
-from sweeps.trial import Trial, count
+from ablation_suite.sweeps.progress import Progress
+from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep
+from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.storage import StorageError, repair_journal
+from ablation_suite.sweeps.trial import Trial, count
 from tests.sweeps.fake import Fake, make_fake_sweep, make_runtime, search
 
 SPAWN = multiprocessing.get_context("fork")
@@ -220,7 +220,7 @@ def test_a_trial_that_was_taken_away_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poll: int, num_trained: int
 ) -> None:
     """Whenever the driver finds out, it writes nothing more to the trial and does another in its place."""
-    monkeypatch.setattr("sweeps.study.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("ablation_suite.sweeps.study.HEARTBEAT_SECONDS", 0.01)
     sweep, url = make_fake_sweep(tmp_path, pruner="none", trials=2, seeds=2), f"sqlite:///{tmp_path / 'study.db'}"
     polls = iter(range(100))
 

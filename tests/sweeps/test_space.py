@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from core.schema import SchemaError, parse
-from sweeps.listed import sobol
-from sweeps.space import Space, read_space
+from ablation_suite.core.config.schema import SchemaError, parse
+from ablation_suite.sweeps.exhaustive import sobol
+from ablation_suite.sweeps.space import Space, read_space
 
 
 def space(text: str) -> Space:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ablations.spec import SHIPPED as SHIPPED_ABLATIONS
-from ablations.spec import find_specs, read_spec
-from core.schema import SchemaError
-from sweeps.spec import FIRST_SEED, SHIPPED, find_sweep, read_sweep
+from ablation_suite.ablations.spec import SHIPPED as SHIPPED_ABLATIONS
+from ablation_suite.ablations.spec import find_specs, read_spec
+from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.sweeps.spec import FIRST_SEED, SHIPPED, find_sweep, read_sweep
 from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import optuna
 import pytest
 
-from core.fingerprint import run_id
-from core.store import RunFolder
-from sweeps.identity import StudyMismatch
-from sweeps.session import existing_study, journal_path
-from sweeps.storage import StorageError, SweepBusy
-from sweeps.trial import best, count
+from ablation_suite.core.runs.identity import run_id
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.sweeps.identity import StudyMismatch
+from ablation_suite.sweeps.session import existing_study, journal_path
+from ablation_suite.sweeps.storage import StorageError, SweepBusy
+from ablation_suite.sweeps.trial import best, count
 from tests.sweeps.fake import SPACE, Fake, make_fake_sweep, make_runtime, score, search
 
 LR, DROPOUT = "optimizer.lr", "model.head.dropout"
@@ -271,7 +271,7 @@ def test_the_journal_holds_no_more_than_it_needs(tmp_path: Path) -> None:
 
 def test_the_fake_executor_is_an_executor(tmp_path: Path) -> None:
     """What the driver calls, the stand-in has with the same signature."""
-    from core.execute import Executor
+    from ablation_suite.core.scheduling.executors import Executor
 
     executor: Executor = Fake(tmp_path)
     assert executor.capacity() == 1

@@ -8,13 +8,13 @@ from typing import Any
 import click.testing
 import pytest
 
-import ablations.tune
-from ablations.resolve import resolve
-from ablations.spec import tuned_path
-from ablations.tune import make_searches, tune
-from ablations.tuned import read_tuned, tuned_arms
-from core.schema import SchemaError, dump, load
-from sweeps.session import existing_study
+import ablation_suite.commands.tune
+from ablation_suite.ablations.resolve import resolve
+from ablation_suite.ablations.spec import tuned_path
+from ablation_suite.ablations.tuned import read_tuned, tuned_arms
+from ablation_suite.commands.tune import make_searches, tune
+from ablation_suite.core.config.schema import SchemaError, dump, load
+from ablation_suite.sweeps.session import existing_study
 from tests.sweeps.fake import BASE, SPACE, Fake, make_runtime, search, write_spec
 
 LR, DROPOUT = "optimizer.lr", "model.head.dropout"
@@ -32,7 +32,7 @@ def write_ablation(folder: Path, arms: dict[str, Any] = ARMS, **keys: Any) -> Pa
 
 def run_tune(monkeypatch: pytest.MonkeyPatch, folder: Path, spec: Path, sweep: Path, **fake: Any) -> int:
     """`ablate tune SPEC --space SWEEP` on a fake executor, and its exit status."""
-    monkeypatch.setattr(ablations.tune, "make_executor", lambda runtime: Fake(runtime.store, **fake))
+    monkeypatch.setattr(ablation_suite.commands.tune, "make_executor", lambda runtime: Fake(runtime.store, **fake))
     words = [str(spec), "--space", str(sweep), "--results", str(folder), "--tracker", "off"]
     result = click.testing.CliRunner().invoke(tune, words, standalone_mode=False, catch_exceptions=False)
     return int(result.return_value)

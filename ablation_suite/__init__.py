@@ -1,0 +1,1 @@
+"""The ablation suite: does this change really help?"""

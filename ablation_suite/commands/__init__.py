@@ -1,0 +1,1 @@
+"""What do the verbs do? One file per group of verbs."""

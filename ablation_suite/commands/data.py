@@ -1,0 +1,94 @@
+"""What can be said to the data from the command line? `ablate data check` and `ablate data cache`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.data import Folder, cache_folder
+from ablation_suite.core.data.dataset import DataError
+
+_data_root = click.option("--data-root", metavar="DIR", help="Where relative folders are looked up (ABLATE_DATA).")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def data() -> None:
+    """Check a folder of images; see to the cache of decoded images."""
+
+
+@data.command()
+@click.argument("folder", metavar="DIR")
+@_data_root
+@_json
+def check(folder: str, data_root: str | None, as_json: bool) -> None:
+    """Say all that is wrong with the images below DIR.
+
+    Exit status: 0 nothing, 1 something, 2 DIR is no such folder or has no train/<class>/.
+    """
+    from ablation_suite.core.data import check
+
+    findings = check.inspect(_root(data_root) / Path(folder).expanduser())
+    click.echo(
+        json.dumps(dataclasses.asdict(findings) | {"ok": findings.ok}, indent=1) if as_json else check.text(findings)
+    )
+    raise SystemExit(0 if findings.ok else 1)
+
+
+@data.group()
+def cache() -> None:
+    """The decoded images (ABLATE_CACHE), which all runs share."""
+
+
+@cache.command()
+@click.argument("path", metavar="PATH")
+@click.option("--size", type=click.IntRange(min=1), default=224, show_default=True, help="Height and width in pixels.")
+@_data_root
+def build(path: str, size: int, data_root: str | None) -> None:
+    """Decode the folder PATH now, not when the first run needs it."""
+    from ablation_suite.core.config.menu import build
+
+    entry = Folder(path=path, size=size)
+    found = build(entry, data_root=_root(data_root), cache=_cache()).decoded()
+    for split, every in found.items():
+        click.echo(f"{split}: {len(every.images):,} images, {len(every.unreadable):,} of them unreadable")
+
+
+@cache.command(name="list")
+@_json
+def list_(as_json: bool) -> None:
+    """Say what lies in the cache."""
+    entries = cache_folder.entries(_cache())
+    if as_json:
+        click.echo(
+            json.dumps({key: {k: v for k, v in each.items() if k != "unreadable"} for key, each in entries.items()})
+        )
+        return
+    for key, each in entries.items():
+        number = sum(each["num_images"].values())
+        room = f"{each['num_bytes'] / 1e9:8.2f} GB" if each["stored"] else " on the fly"
+        click.echo(f"{key}  {room}  {number:>9,} images  {each['created']}  {each['title']}")
+    click.echo(f"{_cache() / 'decoded'}: {cache_folder.room(_cache())[1]}")
+
+
+@cache.command()
+@click.argument("key", required=False)
+@click.option("--all", "everything", is_flag=True, help="Remove everything.")
+def remove(key: str | None, everything: bool) -> None:
+    """Remove the decoded images of KEY, as `list` names it."""
+    if (key is None) != everything:
+        raise DataError("ablate data cache remove: name one KEY (see `ablate data cache list`), or give --all")
+    for each in list(cache_folder.entries(_cache())) if key is None else [key]:
+        click.echo(f"removed {each} ({cache_folder.remove(_cache(), each) / 1e9:.2f} GB)")
+
+
+def _root(data_root: str | None) -> Path:
+    return Path(data_root or Runtime().data_root).expanduser()
+
+
+def _cache() -> Path:
+    return Path(Runtime().cache).expanduser()

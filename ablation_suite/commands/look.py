@@ -1,0 +1,222 @@
+"""What do the looking verbs print? check, plan, diff, status, show: they read files and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablation_suite import options
+from ablation_suite.ablations.audit import ASSUMED_NUM_CLASSES, as_text, finished_records
+from ablation_suite.ablations.audit import audit as make_audit
+from ablation_suite.ablations.effect import Effects, try_effects
+from ablation_suite.ablations.plan import Plan, folder, make_plan, make_plans
+from ablation_suite.ablations.resolve import describe, differences, resolve
+from ablation_suite.ablations.spec import Ablation, find_specs
+from ablation_suite.core.config.run_config import RunConfig, leaves
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
+
+words = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+
+
+@click.command()
+@words
+@click.option("--quick", is_flag=True, help="Read the specs only; take no step of any arm.")
+@options.as_json
+@options.folders
+def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) -> int:
+    """Check specs and list all their faults; exit status 2 if there are any.
+
+    Specs that read well are tried: one step of every arm on a few images, beside the baseline. An arm whose factor has
+    no effect is a fault, and what moved outside a factor is told.
+    """
+    specs, overrides = options.split_words(words)
+    faults: list[Fault] = []
+    good = []
+    for path in find_specs(specs):
+        try:
+            ablation, arms = resolve(path, overrides)
+            effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
+            for arm in effects.without:
+                faults.append(
+                    Fault(str(path), f"arms.{arm}", "the factor has no effect: its first step is the baseline's")
+                )
+            good.append({"spec": str(path), "ablation": ablation.ablation, "arms": list(arms), **asdict(effects)})
+        except SchemaError as error:
+            faults += error.faults
+    if as_json:
+        click.echo(json.dumps({"good": good, "faults": [fault._asdict() for fault in faults]}, indent=1))
+    else:
+        for each in good:
+            tried = f"not tried: {each['untried']}" if each["untried"] else "one step of each tried"
+            click.echo(f"{each['spec']}: reads well, {len(each['arms'])} arms; {tried}")
+            for arm, moved in each["moved"].items():
+                click.echo(f"  {arm}: moved outside its factor: {', '.join(moved)}")
+        for fault in faults:
+            click.echo(str(fault), err=True)
+    return 2 if faults else 0
+
+
+@click.command()
+@words
+@click.option("--probe", is_flag=True, help="Time a few steps of every arm and forecast the grid.")
+@options.as_json
+@options.training
+def plan(words: tuple[str, ...], probe: bool, as_json: bool, runtime: Runtime) -> None:
+    """Show the runs that specs need: arm x seed, finished, failed or missing, and what each arm changes."""
+    specs, overrides = options.split_words(words)
+    plans = make_plans(specs, runtime, overrides)
+    forecast = None
+    if probe:
+        from ablation_suite.ablations.forecast import forecast as make_forecast
+
+        forecast = make_forecast(plans, runtime)
+    if as_json:
+        data = [_plan_data(each, runtime.store) for each in plans]
+        click.echo(json.dumps({"plans": data, "forecast": forecast}, indent=1))
+        return
+    for each in plans:
+        _print_plan(each, runtime.store)
+    cells = {cell.run_id: folder(cell, runtime.store).status() for each in plans for cell in each.cells}
+    num_cells = sum(len(each.cells) for each in plans)
+    states = list(cells.values())
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    click.echo(f"{num_cells} cells are {len(cells)} runs: {counts}")
+    if forecast:
+        click.echo(forecast["text"])
+
+
+@click.command()
+@click.argument("spec")
+@click.argument("arm")
+@options.as_json
+def diff(spec: str, arm: str, as_json: bool) -> None:
+    """Show every setting in which ARM of SPEC differs from the baseline."""
+    for path in find_specs([spec]):
+        ablation, arms = resolve(path)
+        ablation.arm(arm)
+        rows = list(differences(arms[arm], arms[ablation.baseline]))
+        if as_json:
+            click.echo(json.dumps([{"path": path, "baseline": old, "arm": new} for path, old, new in rows], indent=1))
+        for name, old, new in [] if as_json else rows:
+            click.echo(f"{name}: {_value(old)} -> {_value(new)}")
+
+
+@click.command()
+@words
+@click.option("--classes", default=ASSUMED_NUM_CLASSES, show_default=True, help="Classes, where no run tells them.")
+@options.as_json
+@options.folders
+def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime) -> None:
+    """Show what else moved when an arm changed its factor; needs neither data nor runs, and uses runs that exist."""
+    specs, overrides = options.split_words(words)
+    for path in find_specs(specs):
+        ablation, arms = resolve(path, overrides)
+        records = _records(ablation, arms, runtime)
+        known = [len(record["classes"]) for group in records.values() for record in group]
+        findings = make_audit(ablation, arms, records, known[0] if known else classes)
+        if as_json:
+            data = {"ablation": ablation.ablation, "findings": [asdict(each) for each in findings]}
+            click.echo(json.dumps(data, indent=1))
+        else:
+            click.echo("\n".join(as_text(ablation, findings)))
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[SPEC...]")
+@click.option("--watch", "watching", is_flag=True, help="Draw the grid again every two seconds.")
+@options.as_json
+@options.folders
+def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runtime) -> None:
+    """Show the runs of the results folder, or of specs: state, epoch, best accuracy, images/s, time left."""
+    from ablation_suite.core.scheduling.watch import format_rows, grid_rows, watch
+
+    specs, overrides = options.split_words(words)
+
+    def folders() -> list[RunFolder]:
+        if not specs:
+            return run_folders(runtime.store)
+        plans = make_plans(specs, runtime, overrides)
+        return [RunFolder(runtime.store / name) for name in dict.fromkeys(c.run_id for p in plans for c in p.cells)]
+
+    if watching:
+        watch(folders)
+        return
+    rows = grid_rows(folders())
+    click.echo(json.dumps(rows, indent=1) if as_json else format_rows(rows))
+
+
+@click.command()
+@click.argument("run")
+@options.as_json
+@options.folders
+def show(run: str, as_json: bool, runtime: Runtime) -> None:
+    """Show one run, named by the beginning of its id: settings, numbers, provenance, how to make it again."""
+    found = find_run(runtime.store, run)
+    record = found.record()
+    job = found.job()
+    data = {"state": found.status(), **job, **(record or {}), "failure": found.failure() if not record else None}
+    if as_json:
+        click.echo(json.dumps(data, indent=1))
+        return
+    click.echo(f"run {found.run_id}: {data['state']}")
+    if data["failure"]:
+        click.echo(f"failed: {data['failure']['message']}")
+    for name in ("labels", "config", "metrics", "cost", "provenance"):
+        if data.get(name):
+            click.echo(f"\n{name}")
+            for path, value in leaves(data[name]):
+                click.echo(f"  {path}: {_value(value)}")
+    click.echo(f"\nmake it again: {remake_command(found.run_id, job['labels'])}")
+
+
+def remake_command(run_id: str, labels: dict[str, Any]) -> str:
+    """The command line that trains a run again: by its spec, or by its id where it belongs to none."""
+    if "arm" not in labels:
+        return shlex.join(["ablate", "reproduce", run_id])
+    words = [labels["spec"], *labels["overrides"], "--arm", labels["arm"], "--seed", str(labels["seed"])]
+    return shlex.join(["ablate", "run", *words])
+
+
+def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:
+    """The finished records of each arm; none where the data, and so the run ids, are not known here."""
+    try:
+        return finished_records(make_plan(ablation, arms, runtime), runtime.store)
+    except DataError:
+        return {}
+
+
+def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:
+    cells = [
+        {"arm": cell.arm, "seed": cell.seed, "run_id": cell.run_id, "state": folder(cell, store).status()}
+        for cell in plan.cells
+    ]
+    changes = {arm.name: arm.delta for arm in plan.ablation.arms}
+    return {"ablation": plan.ablation.ablation, "question": plan.ablation.question, "changes": changes, "cells": cells}
+
+
+def _print_plan(plan: Plan, store: Path) -> None:
+    ablation = plan.ablation
+    click.echo(f"{ablation.ablation}: {ablation.question}")
+    if ablation.overrides:
+        click.echo(f"  overridden: {' '.join(ablation.overrides)}")
+    width = max(len(arm.name) for arm in ablation.arms)
+    for arm in ablation.arms:
+        marks = "compound: " if arm.compound and not ablation.grid else ""
+        click.echo(f"  {arm.name:{width}}  {marks}{describe(arm) or 'baseline'}")
+        if arm.note:
+            click.echo(f"  {'':{width}}  {arm.note}")
+        for cell in plan.of_arm(arm.name):
+            click.echo(f"  {'':{width}}    seed {cell.seed}  {cell.run_id}  {folder(cell, store).status()}")
+    click.echo()
+
+
+def _value(value: Any) -> str:
+    return "(none)" if value is None else str(value)

@@ -1,0 +1,80 @@
+"""What can be chosen? Every entry, setting, default and one-line doc, read from the menus themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import click
+from pydantic_core import PydanticUndefined
+
+from ablation_suite import options
+from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Fault, SchemaError, nearest
+
+
+@click.command()
+@click.argument("family", required=False)
+@options.as_json
+def menu(family: str | None, as_json: bool) -> None:
+    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, ...) or of all."""
+    families = dict(_families(RunConfig))
+    settings = [row for row in _settings(RunConfig) if "." not in row["setting"] and row["setting"] not in families]
+    if family is not None:
+        chosen = [name for name in families if name == family or name.startswith(f"{family}.")]
+        if not chosen:
+            message = f"no family '{family}'{nearest(family, families)}; the families are {', '.join(families)}"
+            raise SchemaError([Fault("command line", "menu", message)])
+        families, settings = {name: families[name] for name in chosen}, []
+    if as_json:
+        listed = {name: [_entry(entry) for entry in entries] for name, entries in families.items()}
+        click.echo(json.dumps({"families": listed, "settings": settings}, indent=1))
+        return
+    for name, entries in families.items():
+        click.secho(name, bold=True)
+        for entry in entries:
+            data = _entry(entry)
+            click.echo(f"  {', '.join(data['names'])}: {data['doc']}")
+            for row in data["settings"]:
+                click.echo(f"      {row['setting']} = {row['default']}  {row['doc']}")
+        click.echo()
+    for row in settings:
+        click.echo(f"{row['setting']} = {row['default']}  {row['doc']}")
+
+
+def _families(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, list[type[Entry]]]]:
+    """Dotted path -> entries of every family below a group of settings."""
+    for name, field in model.model_fields.items():
+        entries = [each for each in _classes(field.annotation) if issubclass(each, Entry)]
+        groups = [each for each in _classes(field.annotation) if not issubclass(each, Entry)]
+        if entries:
+            yield prefix + name, entries
+        for group in groups:
+            yield from _families(group, f"{prefix}{name}.")
+
+
+def _entry(entry: type[Entry]) -> dict[str, Any]:
+    names = get_args(entry.model_fields["name"].annotation)
+    doc = (entry.__doc__ or "").strip().split("\n")[0]
+    return {"names": list(names), "doc": doc, "settings": [row for row in _settings(entry) if row["setting"] != "name"]}
+
+
+def _settings(model: type[Frozen]) -> Iterator[dict[str, Any]]:
+    for name, field in model.model_fields.items():
+        missing = field.default is PydanticUndefined
+        default = "(needed)" if missing else getattr(field.default, "name", field.default)
+        yield {"setting": name, "default": _plain(default), "doc": field.description or ""}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Frozen):
+        return "(see its families)"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _classes(annotation: Any) -> list[type[Frozen]]:
+    if isinstance(annotation, type) and issubclass(annotation, Frozen):
+        return [annotation]
+    return [each for part in get_args(annotation) for each in _classes(part)]

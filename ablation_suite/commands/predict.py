@@ -1,0 +1,222 @@
+"""Which class is in these images? Finished runs answer, several by the mean of their probabilities."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.data import parallel
+from ablation_suite.core.data.layout import EXTENSIONS
+from ablation_suite.core.runs.store import RunFolder, find_run, write_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ablation_suite.core.config.run_config import RunConfig
+    from ablation_suite.core.models.network import Network
+
+CHUNK = 512
+"""Images that are decoded and classified at a time, so that any number of them fits into memory."""
+
+
+class PredictError(UserError):
+    """What keeps a prediction from being made, one line per fault."""
+
+
+class Image(NamedTuple):
+    """A file, and its row's name: without its extension, below the folder that was named."""
+
+    path: Path
+    name: str
+
+
+class Member(NamedTuple):
+    """One run of the ensemble."""
+
+    run_id: str
+    config: RunConfig
+    network: Network
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="RUN... IMAGES...")
+@click.option("-o", "--output", default="prediction.csv", show_default=True, metavar="FILE", help="The table to write.")
+@click.option("--proba", is_flag=True, help="Add a column proba_CLASS for each class.")
+@click.option("--results", metavar="DIR", help="Where the runs lie [ABLATE_RESULTS, else ./results].")
+@click.option("--device", help="auto, cpu, cuda, cuda:1, ...")
+def predict(words: tuple[str, ...], output: str, proba: bool, results: str | None, device: str | None) -> None:
+    """Classify IMAGES with finished runs; several RUNs average their probabilities.
+
+    RUN is the beginning of a run's id or its folder, IMAGES a folder (with all below it) or single files. The table has
+    the columns image_name (no extension) and pred_label (the class's own name).
+    """
+    settings = {"results": results, "device": device, "threads": parallel.cores()}
+    given = {key: value for key, value in settings.items() if value is not None}
+    runtime = validate(Runtime, Document(data=given, source="command line"))
+    folders, images = _sort_words(words, runtime)
+    if not Path(output).absolute().parent.is_dir():
+        raise PredictError(f"{output}: no folder {Path(output).absolute().parent} to write into")
+    members, classes = load_members(folders, runtime)
+    probabilities = classify(members, [image.path for image in images], runtime)
+    write_atomic(Path(output), _table(images, classes, probabilities, proba).encode("utf-8", "surrogateescape"))
+    click.echo(f"{output}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
+
+
+def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Member], list[str]]:
+    """The networks of finished runs with their kept weights, and the classes that they share.
+
+    Raises PredictError for a run that is not finished, has lost its weights, or has other classes than the first.
+    """
+    from ablation_suite.core.config.run_config import RunConfig
+    from ablation_suite.core.models.network import Network
+    from ablation_suite.core.training.checkpoint import Damaged, read_verified
+    from ablation_suite.core.training.device import pick_device
+
+    device = pick_device(runtime)
+    members: list[Member] = []
+    classes: list[str] = []
+    for folder in folders:
+        record = folder.record()
+        if record is None:
+            raise PredictError(f"run {folder.run_id} is {folder.status()}, not finished")
+        classes = classes or record["classes"]
+        if record["classes"] != classes:
+            raise PredictError(f"runs {folders[0].run_id} and {folder.run_id} have other classes; predict one by one")
+        config = validate(RunConfig, Document(data=record["config"], source=str(folder.record_path)))
+        network = Network(config.model, len(classes)).to(device)
+        try:
+            network.load_state_dict(read_verified(folder.path / record["weights"], device))
+        except Damaged as error:
+            raise PredictError(f"run {folder.run_id}: {error}") from None
+        members.append(Member(folder.run_id, config, network))
+    return members, classes
+
+
+def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.ndarray:
+    """The mean of the members' probabilities, float32 (N, K), for images that are decoded as in training.
+
+    Raises PredictError with all images that cannot be read.
+    """
+    import numpy as np
+
+    from ablation_suite.core.training.device import pick_device, prepare
+    from ablation_suite.core.training.evaluate import predict_logits
+    from ablation_suite.core.training.feed import make_feed
+
+    device = pick_device(runtime)
+    faults: list[str] = []
+    rows: list[np.ndarray] = []
+    for chunk in _chunks(paths):
+        decoded: dict[int, np.ndarray] = {}
+        total: Any = 0.0
+        for _, config, network in members:
+            size = config.data.size
+            if size not in decoded:
+                decoded[size] = _decode(chunk, size, faults)
+            if faults:
+                break  # go on only to find the other faults
+            prepare(runtime, config.precision)
+            feed = make_feed(decoded[size], device)
+            total += predict_logits(network, feed, len(chunk), config.batch_size, config.precision).softmax(1)
+        if not faults:
+            rows.append((total / len(members)).cpu().numpy())
+    if faults:
+        raise PredictError("\n".join(faults))
+    return np.concatenate(rows)
+
+
+def _sort_words(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[Image]]:
+    """Runs and images: a word that exists as a path is images, unless it is the folder of a run."""
+    folders: list[RunFolder] = []
+    images: list[Image] = []
+    faults: list[str] = []
+    for word in words:
+        path = Path(word).expanduser()
+        if (path / "run.json").is_file():
+            folders.append(RunFolder(path.resolve()))
+        elif path.is_dir():
+            found = _below(path)
+            images += found
+            faults += [] if found else [f"{word}: no images in this folder ({', '.join(sorted(EXTENSIONS))})"]
+        elif path.is_file():
+            images.append(Image(path, _bare(path.name)))
+        else:
+            try:
+                folders.append(find_run(runtime.store, word))
+            except ValueError as error:
+                faults.append(f"{error}; nor is there a file or folder of that name")
+    if not folders and not faults:
+        faults.append("no run is named: RUN... IMAGES..., where RUN is the beginning of a run's id (`ablate status`)")
+    if not images and not faults:
+        faults.append("no images are named: RUN... IMAGES..., where IMAGES is a folder or single files")
+    faults += list(_twins(images))
+    if faults:
+        raise PredictError("\n".join(faults))
+    return list({folder.path: folder for folder in folders}.values()), images
+
+
+def _below(folder: Path) -> list[Image]:
+    """The images at any depth of a folder, sorted by name; hidden files and folders are left out."""
+    found = []
+    for path in folder.rglob("*"):
+        below = path.relative_to(folder)
+        if path.suffix.lower() in EXTENSIONS and path.is_file() and not any(part[0] == "." for part in below.parts):
+            found.append(Image(path, _bare(below.as_posix())))
+    return sorted(found, key=lambda image: image.name)
+
+
+def _bare(name: str) -> str:
+    extension = Path(name).suffix
+    return name.removesuffix(extension) if extension.lower() in EXTENSIONS else name
+
+
+def _twins(images: list[Image]) -> Iterator[str]:
+    first: dict[str, Path] = {}
+    for image in images:
+        if image.name in first:
+            yield f"{image.path} and {first[image.name]} would both be the row {image.name}; rename or leave out one"
+        first.setdefault(image.name, image.path)
+
+
+def _chunks(paths: list[Path]) -> Iterator[list[Path]]:
+    show = parallel.bar("classifying")
+    for start in range(0, len(paths), CHUNK):
+        yield paths[start : start + CHUNK]
+        if show:
+            show(min(start + CHUNK, len(paths)), len(paths))
+
+
+def _decode(paths: list[Path], size: int, faults: list[str]) -> np.ndarray:
+    """Pixels (N, size, size, 3) uint8; an unreadable image is black, and one more fault."""
+    import numpy as np
+
+    from ablation_suite.core.data.decode import Unreadable, read
+
+    def one(index: int) -> np.ndarray:
+        try:
+            return read(paths[index], size)
+        except Unreadable as error:
+            unreadable[index] = str(error)
+            return np.zeros((size, size, 3), np.uint8)
+
+    unreadable: dict[int, str] = {}
+    pixels = np.stack(parallel.each(one, len(paths)))
+    faults += [f"{paths[index]}: unreadable: {unreadable[index]}" for index in sorted(unreadable)]
+    return pixels
+
+
+def _table(images: list[Image], classes: list[str], probabilities: np.ndarray, proba: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image_name", "pred_label", *([f"proba_{name}" for name in classes] if proba else [])])
+    for image, row in zip(images, probabilities, strict=True):
+        writer.writerow([image.name, classes[row.argmax()], *([f"{value:.6f}" for value in row] if proba else [])])
+    return text.getvalue()

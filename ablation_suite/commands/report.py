@@ -1,0 +1,118 @@
+"""What do the verbs of the reports do? `report` writes and checks reports, `compare` sets runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ablation_suite import options
+from ablation_suite.ablations.audit import audit, finished_records
+from ablation_suite.ablations.plan import Plan, make_plans
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.core.tracking.publisher import notes
+from ablation_suite.core.tracking.wandb import log_report
+from ablation_suite.core.tracking.wandb_report import can_save_reports
+from ablation_suite.reports.build import build_report
+from ablation_suite.reports.check import check_reports
+from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
+from ablation_suite.reports.results import answer_split
+from ablation_suite.reports.test_reads import record_read, sentence, write_summary
+from ablation_suite.reports.thumbnails import thumbnails
+from ablation_suite.reports.wandb_page import read_page
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
+@click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
+@click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
+@click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
+@options.folders
+def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, runtime: Runtime) -> int:
+    """Write tables, curves and pages from finished runs; nothing is trained.
+
+    With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
+    """
+    if checked:
+        return _check(Path(checked))
+    if not words:
+        raise click.UsageError("name a SPEC, or a folder of reports with --check")
+    specs, overrides = options.split_words(words)
+    plans = make_plans(specs, runtime, overrides)
+    folder = Path(out) if out else Path(runtime.results) / "report"
+    for path in write_reports(plans, runtime, folder):
+        click.echo(f"report: {path}")
+    for plan in plans if publish else []:
+        publish_report(plan, folder / plan.ablation.ablation, runtime)
+    return 0
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@options.as_json
+@options.folders
+def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
+    """Compare finished runs with the first: settings that differ, and the paired difference on the same images."""
+    if len(runs) < 2:
+        raise click.UsageError("name two runs or more, by the beginnings of their ids")
+    split, found = compare_runs([find_run(runtime.store, run) for run in runs])
+    if split == "test":
+        _tell_read(runtime, "compare", "", len(found))
+    if as_json:
+        click.echo(json.dumps(comparison_json(split, found), indent=1))
+    else:
+        click.echo("\n".join(comparison_text(split, found)))
+
+
+def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Path]:
+    """The pages of all plans with their audits, the index first."""
+    audits, images, looks = {}, {}, []
+    for plan in plans:
+        arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
+        records = finished_records(plan, runtime.store)
+        num_classes = next((len(each["classes"]) for group in records.values() for each in group), 0)
+        name = plan.ablation.ablation
+        audits[name] = audit(plan.ablation, arms, records, num_classes or 100)
+        images[name] = thumbnails(arms[plan.ablation.baseline].data, runtime)
+        finished = [record for group in records.values() for record in group]
+        if answer_split(finished) == "test":
+            looks.append((name, len(finished)))
+    pages = build_report(plans, runtime.store, out, audits=audits, images=images)
+    for name, num_runs in looks:
+        _tell_read(runtime, "report", name, num_runs)
+    if looks:
+        write_summary(Path(runtime.results), out)
+    return pages
+
+
+def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
+    """Give W&B a report that was written to a folder, and say where it is and what it lacks; TrackerError as there."""
+    page, ablation = read_page(folder), plan.ablation
+    for url in log_report(runtime, ablation.project, ablation.ablation, folder, page):
+        click.echo(f"published: {url}")
+    if not can_save_reports():
+        click.echo("no W&B Report was made; for one: pip install wandb-workspaces", err=True)
+    runs = [RunFolder(runtime.store / cell.run_id) for cell in plan.cells]
+    num_missing = sum("where" not in notes(run).get("online", {}) for run in runs)
+    if num_missing:
+        click.echo(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: ablate sync", err=True)
+
+
+def _tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:
+    what = ablation or "comparisons of runs"
+    try:
+        click.echo(sentence(what, record_read(Path(runtime.results), command, ablation, num_runs)), err=True)
+    except OSError as error:  # somebody else's results
+        click.echo(f"{what}: this reading of the test split could not be recorded ({error})", err=True)
+
+
+def _check(folder: Path) -> int:
+    faults = check_reports(folder)
+    for path, found in faults.items():
+        click.echo(f"{path}: " + ("every number is what the runs say" if not found else f"{len(found)} faults"))
+        for fault in found:
+            click.echo(f"  {fault}")
+    return 1 if any(faults.values()) else 0

@@ -1,0 +1,87 @@
+"""Does a finished run come out the same again? Train it anew in a temporary store and compare number by number."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablation_suite import options
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder, find_run
+
+TrainFolder = Callable[[RunFolder, Runtime], int]
+"""Brings a run folder to its record and gives the exit status of a worker."""
+
+TIMINGS = ("seconds", "seconds_train", "time")
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Every number of metrics and history in which two records differ, as lines; timings and `sys/*` are no results."""
+    lines = _differences("", first["metrics"], second["metrics"])
+    histories = [{row["epoch"]: row for row in record["history"]} for record in (first, second)]
+    for epoch in sorted(set(histories[0]) | set(histories[1])):
+        lines += _differences(f"epoch {epoch}: ", *[history.get(epoch, {}) for history in histories])
+    return lines
+
+
+def reproduce_run(folder: RunFolder, runtime: Runtime, train_folder: TrainFolder) -> tuple[bool, list[str]]:
+    """Train a finished run again in a store of its own, and say whether all numbers are equal, and which are not."""
+    record = folder.record()
+    if record is None:
+        return False, [f"run {folder.run_id} is {folder.status()}, there is nothing to compare with"]
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as results:
+        again = RunFolder(Path(results) / "runs" / folder.run_id)
+        again.create(folder.job())
+        status = train_folder(again, runtime.model_copy(update={"results": results, "tracker": "off"}))
+        repeated = again.record()
+        if repeated is None:
+            failure = again.failure() or {}
+            return False, [f"training failed with exit status {status}: {failure.get('message', 'no message')}"]
+    numbers = compare(record, repeated)
+    if not numbers:
+        return True, [
+            f"run {folder.run_id} came out the same: metrics and all {len(record['history'])} epochs are equal"
+        ]
+    return False, [*numbers, *_circumstances(record.get("provenance") or {}, repeated.get("provenance") or {})]
+
+
+@click.command()
+@click.argument("run")
+@options.training
+def reproduce(run: str, runtime: Runtime) -> int:
+    """Train RUN (the beginning of its id) again in a temporary folder and compare; exit status 1 if it differs."""
+    from ablation_suite.core.scheduling.attempt import Datasets, work
+
+    def train_folder(folder: RunFolder, runtime: Runtime) -> int:
+        return work(folder, runtime, Datasets())
+
+    good, lines = reproduce_run(find_run(runtime.store, run), runtime, train_folder)
+    click.echo("\n".join(lines))
+    return 0 if good else 1
+
+
+def _differences(prefix: str, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    names = [name for name in {**first, **second} if name not in TIMINGS and not name.startswith("sys/")]
+    return [
+        f"{prefix}{name}: {first.get(name)} -> {second.get(name)}"
+        for name in names
+        if not _same(first.get(name), second.get(name))
+    ]
+
+
+def _same(first: Any, second: Any) -> bool:
+    both_nan = isinstance(first, float) and isinstance(second, float) and math.isnan(first) and math.isnan(second)
+    return first == second or both_nan
+
+
+def _circumstances(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """What differs between the two trainings besides the numbers: the first suspects."""
+    names = ("packages", "suite", "device", "cpu", "threads")
+    return [
+        f"{name} was {first.get(name)}, is {second.get(name)}" for name in names if first.get(name) != second.get(name)
+    ]

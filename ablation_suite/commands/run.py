@@ -1,0 +1,134 @@
+"""What happens on `ablate run`? Plan, train what is missing, say how it went, and write the report when asked."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from ablation_suite import options
+from ablation_suite.ablations.plan import Plan, folder, grown, jobs, make_plans
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.console import Progress
+from ablation_suite.core.scheduling.executors import make_executor
+from ablation_suite.core.scheduling.scheduler import Outcome, drive
+from ablation_suite.core.tracking.publisher import unpublished
+from ablation_suite.core.tracking.wandb import check_tracker
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+@click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
+@click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
+@click.option("--report", "with_report", is_flag=True, help="Write the report when the runs are done.")
+@click.option("--join", is_flag=True, help="Help another driver that works in the same results folder.")
+@options.as_json
+@options.training
+def run(
+    words: tuple[str, ...],
+    arms: tuple[str, ...],
+    seeds: tuple[int, ...],
+    with_report: bool,
+    join: bool,
+    as_json: bool,
+    runtime: Runtime,
+) -> int:
+    """Train every missing run of specs; finished runs are never trained twice.
+
+    Exit status 0: all done; 1: some runs failed, and the next call tries them again; 2: the input was wrong.
+    """
+    specs, overrides = options.split_words(words)
+    check_tracker(runtime.tracker)
+    plans = make_plans(specs, runtime, overrides)
+    try:
+        outcome, plans = _train(plans, runtime, join, arms, seeds)
+    except (KeyboardInterrupt, SystemExit):
+        words_again = shlex.join(["ablate", "run", *words])
+        click.echo(f"\nstopped; finished runs are kept, and `{words_again}` goes on from here", err=True)
+        raise
+    _summarise(outcome, as_json)
+    trained = [RunFolder(runtime.store / name) for name in outcome.finished]
+    if warning := unpublished(trained):
+        click.echo(warning, err=True)
+    if with_report:
+        from ablation_suite.commands.report import write_reports
+
+        for path in write_reports(plans, runtime, Path(runtime.results) / "report"):
+            click.echo(f"report: {path}")
+    return 1 if outcome.failed else 0
+
+
+def _train(
+    plans: list[Plan], runtime: Runtime, join: bool, arms: tuple[str, ...], seeds: tuple[int, ...]
+) -> tuple[Outcome, list[Plan]]:
+    """Train what is missing; where a rule adds seeds, look after each round whether an arm needs one more."""
+    total = Outcome()
+    with closing(make_executor(runtime)) as executor:
+        while True:
+            chosen = jobs(_only(plan, arms, seeds) for plan in plans)
+            _prepare(plans, runtime)
+            outcome = drive(chosen, runtime, executor, Progress(), join=join)
+            total.add(outcome)
+            wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
+            if not wanted:
+                return total, plans
+            plans = [grown(plan, wanted.get(plan.ablation.ablation, {})) for plan in plans]
+
+
+def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, int]]:
+    """Ablation -> arm -> number of seeds at the next look, for those whose rule is not satisfied."""
+    ruled = [plan for plan in plans if plan.ablation.rule is not None]
+    if not ruled:
+        return {}
+    from ablation_suite.reports.added_seeds import seeds_wanted
+
+    found = {plan.ablation.ablation: seeds_wanted(plan, runtime.store) for plan in ruled}
+    for name, counts in found.items():
+        if counts:
+            text = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+            click.echo(f"{name}: not decided yet; seeds at the next look: {text}", err=True)
+    return {name: counts for name, counts in found.items() if counts}
+
+
+def _prepare(plans: list[Plan], runtime: Runtime) -> None:
+    """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
+    missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).record_path.exists()]
+    for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
+        if model.weights != "none":
+            import_module("ablation_suite.core.models.weights").check_weights(model)
+    for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
+        build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+
+
+def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
+    """The plan without the cells that were not asked for; SchemaError names an arm or a seed that it does not have."""
+    for arm in arms:
+        plan.ablation.arm(arm)
+    planned = sorted({cell.seed for cell in plan.cells})
+    for seed in set(seeds) - set(planned):
+        known = ", ".join(map(str, planned))
+        message = f"{seed} is none of the spec's seeds ({known}); set seeds="
+        raise SchemaError([Fault("command line", "--seed", message)])
+    cells = tuple(cell for cell in plan.cells if (not arms or cell.arm in arms) and (not seeds or cell.seed in seeds))
+    return Plan(ablation=plan.ablation, cells=cells)
+
+
+def _summarise(outcome: Outcome, as_json: bool) -> None:
+    if as_json:
+        data = {"finished": outcome.finished, "failed": outcome.failed, "reused": outcome.reused}
+        click.echo(json.dumps(data, indent=1))
+        return
+    num_runs = len(outcome.finished) + len(outcome.failed) + outcome.reused
+    text = f"{num_runs} runs: {len(outcome.finished)} trained, {outcome.reused} finished before"
+    click.echo(text + (f", {len(outcome.failed)} failed" if outcome.failed else ""))
+    for name, reason in outcome.failed.items():
+        click.echo(f"  failed {name}: {reason}", err=True)
+    sys.stdout.flush()

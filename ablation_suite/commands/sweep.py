@@ -1,0 +1,131 @@
+"""What happens on `ablate sweep`? Search, or look at a search: status, best, export, report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ablation_suite import options
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
+from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
+from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
+from ablation_suite.sweeps.storage_errors import hide_password
+from ablation_suite.sweeps.trial import Trial, as_row, best, count, remake_command
+
+LOOKS = ("status", "best", "export", "report")
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="[status|best|export|report] SPEC [path=value ...]")
+@click.option("--storage", envvar="ABLATE_STORAGE", metavar="URL", help="Database of the study [ABLATE_STORAGE].")
+@click.option("--report", "with_report", is_flag=True, help="Write the report when the trials are done.")
+@options.as_json
+@options.training
+def sweep(words: tuple[str, ...], storage: str | None, with_report: bool, as_json: bool, runtime: Runtime) -> int:
+    """Search settings around one RunConfig with Optuna, on validation data.
+
+    SPEC is the path of a sweep file or the name of a shipped one. `status` counts the trials, `best` prints the best
+    one and how to make it again, `export` prints all of them as CSV (or --json), `report` writes the pages.
+    Exit status 0: done; 1: every trial failed; 2: the input was wrong.
+    """
+    names, overrides = options.split_words(words)
+    look = names[0] if names[0] in LOOKS else ""
+    names = names[1:] if look else names
+    if len(names) != 1:
+        message = f"takes one sweep, not {len(names)}{schema.nearest(names[0], LOOKS) if names else ''}"
+        raise SchemaError([Fault("command line", "", message)])
+    search = read_sweep(find_sweep(names[0]), overrides)
+    if look:
+        _look(look, search, runtime, storage, as_json)
+        return 0
+    check_tracker(runtime.tracker)
+    try:
+        ended = run_sweep(search, runtime, Progress(), url=storage)
+    except (KeyboardInterrupt, SystemExit):
+        again = shlex.join(["ablate", "sweep", *words, *(["--storage", hide_password(storage)] if storage else [])])
+        click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
+        raise
+    with existing_study(search, runtime, storage) as study:
+        trials = study.trials()
+    _summarise(search, trials, ended, runtime, storage, as_json)
+    if with_report:
+        _report(search, runtime, storage)
+    return 1 if _all_failed(trials, ended) else 0
+
+
+def _look(look: str, search: Sweep, runtime: Runtime, url: str | None, as_json: bool) -> None:
+    with existing_study(search, runtime, url) as study:
+        trials = study.trials()
+    if look == "report":
+        _report(search, runtime, url)
+    elif look == "export":
+        rows = [as_row(trial) for trial in trials]
+        click.echo(json.dumps(rows, indent=1) if as_json else _csv(rows), nl=as_json)
+    elif look == "best":
+        _print_best(search, trials, as_json)
+    else:
+        _summarise(search, trials, [], runtime, url, as_json)
+
+
+def _summarise(
+    search: Sweep, trials: list[Trial], ended: list[Trial], runtime: Runtime, url: str | None, as_json: bool
+) -> None:
+    top = best(trials, search.maximize)
+    if as_json:
+        shown = as_row(top) if top else None
+        click.echo(json.dumps({"sweep": search.name, "outcomes": count(trials), "best": shown}, indent=1))
+        return
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in count(trials).items())
+    click.echo(f"{search.name}: {counts or 'no trial yet'}")
+    if _all_failed(trials, ended):
+        click.echo("every trial failed:", err=True)
+    for reason, number in Counter(trial.reason for trial in ended if trial.outcome == "failed").items():
+        click.echo(f"  {number} failed: {reason}", err=True)
+    if top:
+        _print_best(search, trials, as_json=False)
+    place = shlex.quote(str(journal_path(search, runtime)) if url is None else hide_password(url))
+    click.echo(f"look at it: optuna-dashboard {place}")
+
+
+def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
+    top = best(trials, search.maximize)
+    if as_json:
+        click.echo(json.dumps(as_row(top) if top else None, indent=1))
+    elif top is None or top.score is None:
+        click.echo(f"{search.name}: no trial is complete yet")
+    else:
+        click.echo(f"best: trial {top.number}, {search.spec.metric} {short_score(top.score)}")
+        click.echo(f"its settings: {shlex.join(as_overrides(search.space.settings(top.values)))}")
+        click.echo(f"make it again: {remake_command(top)}")
+
+
+def _report(search: Sweep, runtime: Runtime, url: str | None) -> None:
+    from ablation_suite.reports.sweep_report import write_sweep_report as write
+
+    with existing_study(search, runtime, url) as study:
+        for path in write(study, runtime, Path(sweep_folder(search, runtime)) / "report"):
+            click.echo(f"report: {path}")
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _all_failed(trials: list[Trial], ended: list[Trial]) -> bool:
+    return bool(ended) and all(trial.outcome == "failed" for trial in trials)

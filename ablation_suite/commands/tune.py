@@ -1,0 +1,136 @@
+"""Did every arm get the same chance? `ablate tune` searches the same space with the same trials around each arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ablation_suite import options
+from ablation_suite.ablations.resolve import Arms, resolve
+from ablation_suite.ablations.spec import CONTROL, Ablation, find_specs, tuned_path
+from ablation_suite.ablations.tuned import Tuned, TunedArm, as_document, config_digest
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.core.scheduling.executors import make_executor
+from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
+from ablation_suite.sweeps.session import existing_study, run_sweep
+from ablation_suite.sweeps.spec import Sweep, find_sweep, make_sweep, own_values, read_sweep_spec
+from ablation_suite.sweeps.trial import best
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+@click.option("--space", "space", default="lr_dropout", metavar="SWEEP", help="Whose space and trials [lr_dropout].")
+@click.option("--storage", envvar="ABLATE_STORAGE", metavar="URL", help="Database of the studies [ABLATE_STORAGE].")
+@options.training
+def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runtime) -> int:
+    """Give every arm of a spec the same search, and write what it found to <spec>.tuned.yaml.
+
+    All arms get the space, trials, sampler and pruner of SWEEP, the same first trial (the baseline's own values) and
+    the same stream of proposals. Exit status 1: an arm had no complete trial, and its spec's file is not written.
+    """
+    specs, overrides = options.split_words(words)
+    check_tracker(runtime.tracker)
+    searches = [(path, *make_searches(path, find_sweep(space), overrides)) for path in find_specs(specs)]
+    status = 0
+    for path, ablation, arms, sweeps in searches:
+        executor = make_executor(runtime)
+        try:
+            for sweep in sweeps.values():
+                run_sweep(sweep, runtime, Progress(), url=storage, executor=executor)
+        except (KeyboardInterrupt, SystemExit):
+            click.echo("\nstopped; every trial is kept, and the same command goes on from here", err=True)
+            raise
+        finally:
+            executor.close()
+        tuned = _harvest(ablation, arms, sweeps, runtime, storage)
+        if len(tuned.arms) < len(arms):
+            missing = ", ".join(arm for arm in arms if arm not in tuned.arms)
+            click.echo(f"{path}: no complete trial for {missing}; no values are written", err=True)
+            status = 1
+            continue
+        write_atomic(tuned_path(path), schema.dump(tuned.model_dump(mode="json")).encode())
+        _print(tuned, tuned_path(path))
+    return status
+
+
+def make_searches(
+    path: Path, sweep_path: Path, overrides: Iterable[str] = ()
+) -> tuple[Ablation, Arms, dict[str, Sweep]]:
+    """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike."""
+    ablation, arms = resolve(path, tuple(overrides))
+    arms = {arm: config for arm, config in arms.items() if arm != CONTROL}  # it takes the baseline's values
+    spec, document, _ = read_sweep_spec(sweep_path)
+    space_document = document.part(("space",))
+    faults = list(_unfair(ablation, spec.trials, space_document, str(path)))
+    sweeps: dict[str, Sweep] = {}
+    first = None
+    for arm, config in arms.items():
+        try:
+            sweeps[arm] = make_sweep(
+                spec,
+                as_document(config),
+                space_document,
+                name=f"{ablation.ablation}--{arm}",
+                source=str(sweep_path),
+                stream=ablation.ablation,
+                first=first,
+                overrides=tuple(overrides),
+            )
+            first = own_values(sweeps[arm].space, config) if first is None else first
+        except SchemaError as error:
+            faults += [Fault(each.where, each.path, f"{each.message} (in arm '{arm}')") for each in error.faults]
+    for sweep in sweeps.values():
+        for seed in sorted(set(sweep.seeds) & set(ablation.seeds)):
+            faults.append(Fault(str(path), "seeds", f"{seed} is a seed of tuning; compare with seeds below 1000"))
+    if faults:
+        raise SchemaError(faults)
+    return ablation, arms, sweeps
+
+
+def _unfair(ablation: Ablation, trials: int | None, space: Document, source: str) -> Iterator[Fault]:
+    if trials is None:
+        yield Fault(space.source, "trials", "arms get equal trials; set `trials:` rather than `hours:`")
+    for arm in ablation.arms:
+        for factor in arm.delta:
+            for searched in space.data if isinstance(space.data, Mapping) else ():
+                if factor == searched or factor.startswith(f"{searched}."):
+                    message = f"changes {factor}, which the space of the search would change again"
+                    yield Fault(source, f"arms.{arm.name}", message)
+
+
+def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtime: Runtime, url: str | None) -> Tuned:
+    found = {}
+    for arm, sweep in sweeps.items():
+        with existing_study(sweep, runtime, url) as study:
+            top = best(study.trials(), sweep.maximize)
+        if top is not None and top.score is not None:
+            settings = sweep.space.settings(top.values)
+            found[arm] = TunedArm(
+                study=sweep.name, config=config_digest(arms[arm]), trial=top.number, score=top.score, values=settings
+            )
+    spec = next(iter(sweeps.values())).spec
+    return Tuned(
+        ablation=ablation.ablation,
+        date=datetime.now(UTC).date().isoformat(),
+        sweep=spec.sweep,
+        trials=spec.trials or 0,
+        metric=spec.metric,
+        seeds=next(iter(sweeps.values())).seeds,
+        arms=found,
+    )
+
+
+def _print(tuned: Tuned, path: Path) -> None:
+    click.echo(f"{tuned.ablation}: {tuned.trials} trials for each of {len(tuned.arms)} arms")
+    width = max(map(len, tuned.arms))
+    for name, arm in tuned.arms.items():
+        words = "  ".join(as_overrides(arm.values))
+        click.echo(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
+    click.echo(f"written: {path}")

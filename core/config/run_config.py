@@ -1,0 +1,82 @@
+"""What can change the numbers of a run? Everything on this page, and nothing else; it is hashed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
+from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.schema import Document
+from ablation_suite.core.data import Data, Digits
+from ablation_suite.core.losses import CrossEntropy, Loss
+from ablation_suite.core.models import Model
+from ablation_suite.core.optim import Adam, Constant, Optimizer, Schedule
+
+
+class RunConfig(Frozen):
+    """One training run as a paper's method section would state it."""
+
+    data: Data = Digits()  # type: ignore[valid-type]
+    """The images, their split and their size."""
+    augment: Augment = NoAugment()  # type: ignore[valid-type]
+    """Random changes of each training image."""
+    mix: Mix = NoMix()  # type: ignore[valid-type]
+    """Mixing of training images and their labels."""
+    model: Model = Model()
+    """The network."""
+    loss: Loss = CrossEntropy()  # type: ignore[valid-type]
+    """What is minimised."""
+    optimizer: Optimizer = Adam()  # type: ignore[valid-type]
+    """How the weights move."""
+    schedule: Schedule = Constant()  # type: ignore[valid-type]
+    """How the learning rate moves."""
+    epochs: int = Field(10, ge=1)
+    """Passes over the training images."""
+    batch_size: int = Field(64, ge=1)
+    """Training images per optimizer step (pairs, for a loss of pairs)."""
+    accumulate: int = Field(1, ge=1)
+    """Pieces in which the gradient of a batch is computed; equals the whole batch where there is no batch norm."""
+    clip_norm: float | None = Field(None, gt=0.0)
+    """Largest norm of the gradient; null does not clip."""
+    ema_decay: float | None = Field(None, gt=0.0, lt=1.0)
+    """Decay per step of an exponential moving average of the weights, which is then what is evaluated."""
+    precision: Literal["float32", "tf32", "bf16", "fp16"] = "float32"
+    """Arithmetic of the forward pass: autocast for bf16 and fp16 (with a scaler); tf32 rounds products only."""
+    selection: Literal["best", "last"] = "best"
+    """Which epoch's weights are kept: the best validation accuracy (the first of equals), or the last."""
+    seed: int = Field(0, ge=0)
+    """The one seed that every random stream is derived from."""
+
+    @model_validator(mode="after")
+    def _mixed_labels_have_no_pairs(self) -> RunConfig:
+        if self.mix.name != "none" and self.loss.name == "contrastive":
+            raise ValueError("mix needs a loss of single images; the contrastive loss compares whole images of a pair")
+        return self
+
+
+def with_setting(document: Document, path: str, value: Document) -> Document:
+    """The document of a RunConfig with the subtree at a dotted path replaced.
+
+    A menu entry that the document leaves to its default is named first, so that `model.head.dropout` can be set where
+    no head stands.
+    """
+    steps = path.split(".")
+    default: Any = RunConfig()
+    for length in range(1, len(steps)):
+        default = getattr(default, steps[length - 1], None)
+        if isinstance(default, Entry) and not document.has(tuple(steps[:length])):
+            name = Document(data={"name": default.name}, source=value.where(()))
+            document = document.replaced(tuple(steps[:length]), name)
+    return document.replaced(tuple(steps), value)
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted path, value) of a nested mapping, in its order; an empty mapping has none."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,58 @@
+"""Where and how does a run happen? Nothing here is hashed, and nothing here may change the numbers on purpose."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import Field
+
+from ablation_suite.core.config.menu import Frozen
+
+
+def _results() -> str:
+    return os.environ.get("ABLATE_RESULTS", "results")
+
+
+def _data_root() -> str:
+    return os.environ.get("ABLATE_DATA", "data")
+
+
+def _cache() -> str:
+    return os.environ.get("ABLATE_CACHE") or str(platformdirs.user_cache_path("ablation-suite"))
+
+
+class Runtime(Frozen):
+    """Device, folders, workers and tracker of an invocation; environment variables are the defaults of the folders."""
+
+    device: str = "auto"
+    """`auto` takes the first CUDA device, else the CPU."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether torch.compile is used; `auto` weighs its warm-up against the steps to come."""
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    """Memory format of images and convolutions; `auto` is on where the device gains from it."""
+    deterministic: bool = True
+    """Whether kernels that give the same bits at each run are preferred to the fastest."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of one worker."""
+    jobs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Runs side by side."""
+    executor: Literal["inline", "process"] = "process"
+    """`process` trains in a pool of warm worker processes, `inline` in this one."""
+    tracker: str = "auto"
+    """Where runs are shown: `auto`, `online`, `offline` (W&B), `tensorboard`, `mlflow` or `off`."""
+    checkpoint_minutes: float = Field(5.0, gt=0.0)
+    """Longest time between two checkpoints inside an epoch."""
+    results: str = Field(default_factory=_results)
+    """The one folder that everything is written to (ABLATE_RESULTS)."""
+    data_root: str = Field(default_factory=_data_root)
+    """Where named data sets lie (ABLATE_DATA)."""
+    cache: str = Field(default_factory=_cache)
+    """Where decoded data and fingerprints are kept (ABLATE_CACHE)."""
+
+    @property
+    def store(self) -> Path:
+        """The folder of the run folders."""
+        return Path(self.results) / "runs"

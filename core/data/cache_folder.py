@@ -1,0 +1,103 @@
+"""Where do decoded data sets lie, how much room is left for them, and who may write?"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ablation_suite.core.data.dataset import DataError
+
+LIMIT = "ABLATE_CACHE_LIMIT_GB"
+DEFAULT_LIMIT_GB = 50.0
+MANIFEST = "manifest.json"
+
+
+def shelf(cache: Path) -> Path:
+    """The folder of all decoded data sets, made if need be; DataError where it cannot be written."""
+    place = cache / "decoded"
+    try:
+        (place / ".locks").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be written ({error.strerror}); set ABLATE_CACHE to a folder that can"
+        ) from None
+    return place
+
+
+def manifest(place: Path) -> dict[str, Any] | None:
+    """The manifest of a decoded data set; None where the folder is no whole one."""
+    try:
+        return dict(json.loads((place / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def entries(cache: Path) -> dict[str, dict[str, Any]]:
+    """The manifest of every decoded data set, by key."""
+    place = cache / "decoded"
+    keys = sorted(entry.name for entry in place.iterdir() if not entry.name.startswith(".")) if place.is_dir() else []
+    return {key: found for key in keys if (found := manifest(place / key)) is not None}
+
+
+def room(cache: Path) -> tuple[int, str]:
+    """Bytes that one more decoded data set may take, and how that comes about in words.
+
+    All together stay below ABLATE_CACHE_LIMIT_GB, and a tenth of the free disk is left alone.
+    """
+    text = os.environ.get(LIMIT, str(DEFAULT_LIMIT_GB))
+    try:
+        limit = int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        raise DataError(f"{LIMIT}: '{text}' is no number of gigabytes") from None
+    used = sum(int(entry["num_bytes"]) for entry in entries(cache).values())
+    free = shutil.disk_usage(shelf(cache)).free
+    words = f"{LIMIT} is {limit / 1e9:g}, {used / 1e9:.1f} GB are used, {free / 1e9:.1f} GB of disk are free"
+    return max(0, min(limit - used, free * 9 // 10)), words
+
+
+def remove(cache: Path, key: str) -> int:
+    """Remove one decoded data set and give back its bytes; runs that have it open keep it until they end."""
+    found = entries(cache).get(key)
+    if found is None:
+        raise DataError(f"{cache / 'decoded' / key}: no such decoded data set; see `ablate data cache list`")
+    discard(shelf(cache) / key)
+    return int(found["num_bytes"])
+
+
+def discard(place: Path) -> None:
+    """Remove a folder so that no moment shows half of it."""
+    doomed = tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-")
+    os.rename(place, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(cache: Path, key: str) -> Iterator[None]:
+    """Hold the only right to build `key`, waiting for a builder in another process; a killed one lets go of it.
+
+    What killed builders of any key have left behind is removed.
+    """
+    place = shelf(cache)
+    with _lock(place, key, wait=True):
+        for left in place.glob(".*-*"):
+            owner = left.name[1:].rpartition("-")[0]
+            if owner == key:
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with contextlib.suppress(BlockingIOError), _lock(place, owner, wait=False):
+                    shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+@contextlib.contextmanager
+def _lock(place: Path, key: str, *, wait: bool) -> Iterator[None]:
+    with (place / ".locks" / key).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

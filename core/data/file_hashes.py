@@ -1,0 +1,85 @@
+"""Has the content of these files been seen before? SHA-256 of each file, remembered by path, size and mtime."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablation_suite.core.data import parallel
+
+SETTLED_NS = 2_000_000_000
+"""A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
+
+
+def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> list[str]:
+    """SHA-256 (hex) of each named file below root; where nothing changed since the last call, this costs only stats.
+
+    A file that cannot be read has a digest of its own, "unreadable". The memory lies below cache/fingerprints, one file
+    for each root and title.
+    """
+    owner = hashlib.sha256(os.fsencode(f"{root}\n{title}")).hexdigest()[:16]
+    memory = cache / "fingerprints" / f"{owner}.json"
+    known = _recall(memory)
+    now = time.time_ns()
+    stamps = [_stamp(f"{root}/{name}") for name in names]
+    fresh = [i for i, name in enumerate(names) if stamps[i] is None or known.get(name, [None])[:2] != stamps[i]]
+    progress = parallel.bar(f"reading {title}")
+    values = parallel.each(lambda k: digest(root / names[fresh[k]]), len(fresh), progress)
+    hashed = dict(zip(fresh, values, strict=True))
+    found = [hashed[i] if i in hashed else known[name][2] for i, name in enumerate(names)]
+    entries = {
+        name: [*stamp, hex]
+        for name, stamp, hex in zip(names, stamps, found, strict=True)
+        if stamp is not None and stamp[1] < now - SETTLED_NS
+    }
+    if entries != known:
+        _remember(memory, root, entries)
+    return found
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of one file, or "unreadable"."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that readers see all of it or its predecessor."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _stamp(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _recall(memory: Path) -> dict[str, list]:
+    try:
+        return dict(json.loads(memory.read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _remember(memory: Path, root: Path, entries: dict[str, list]) -> None:
+    with contextlib.suppress(OSError):  # where nothing can be kept, the next call hashes again
+        write_whole(memory, json.dumps({"root": str(root), "files": entries}))

@@ -1,0 +1,42 @@
+"""Is this run the same as that one? A run id is the hash of all that can change its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ablation_suite.core.config.run_config import RunConfig
+
+RECIPE = 1
+"""Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def run_id(config: RunConfig, data_fingerprint: str) -> str:
+    """12 hexadecimal digits from the whole config, defaults included, the data's content and RECIPE.
+
+    Weights that come from a file count with its content too: another file under the same name makes another run.
+    """
+    content = {"config": config.model_dump(mode="json"), "data": data_fingerprint, "recipe": RECIPE}
+    weights = config.model.weights_file
+    if weights is not None and weights.exists():
+        content["weights"] = _file_digest(weights, weights.stat().st_mtime_ns)
+    return digest(content)
+
+
+@cache
+def _file_digest(path: Path, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

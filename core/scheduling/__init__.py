@@ -1,0 +1,1 @@
+"""How do many runs get done? Scheduler, executors, workers."""

@@ -1,0 +1,132 @@
+"""What does a worker do with a run folder? Claim it, train it, commit its record, or say why not."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, SchemaError, validate
+from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.runs.provenance import provenance
+from ablation_suite.core.runs.store import Busy, RunFolder, write_json
+from ablation_suite.core.tracking.wandb import open_tracker
+
+DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
+"""Exit statuses: 75 is run again free of charge, 65 and 78 never, anything else a few times."""
+
+
+class Datasets:
+    """The data sets that a warm worker has opened, by fingerprint and config."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Dataset] = {}
+
+    def get(self, config: RunConfig, data_fingerprint: str, runtime: Runtime) -> Dataset:
+        """The data set of a config; DataError where its content is no longer what the run id was made from."""
+        key = config.data.model_dump_json()
+        if key not in self._open:
+            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
+            self._open[key] = source.load()
+        dataset = self._open[key]
+        if dataset.fingerprint != data_fingerprint:
+            raise DataError("data: the images changed since this run was planned; plan it again")
+        return dataset
+
+
+def work(
+    folder: RunFolder,
+    runtime: Runtime,
+    datasets: Datasets,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[int, int, int], None] = lambda epoch, step, num_steps: None,
+) -> int:
+    """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
+    from ablation_suite.core.training.loop import Preempted
+
+    try:
+        with folder.claim() as attempt:
+            try:
+                _train(folder, runtime, datasets, int(attempt.name), stop, watch)
+                return DONE
+            except Preempted as error:
+                folder.ledger.append("event", event="preempted", message=str(error))
+                return PREEMPTED
+            except Exception as error:
+                status, kind, message = _explain(error, folder, runtime)
+                failure = {"kind": kind, "status": status, "message": message, "traceback": traceback.format_exc()}
+                write_json(attempt / "failure.json", failure)
+                folder.ledger.append("event", event="failed", failure=kind, message=message)
+                return status
+    except Busy:
+        return PREEMPTED
+
+
+def _train(
+    folder: RunFolder,
+    runtime: Runtime,
+    datasets: Datasets,
+    attempt: int,
+    stop: Callable[[], bool],
+    watch: Callable[[int, int, int], None],
+) -> None:
+    from ablation_suite.core.training.device import pick_device
+    from ablation_suite.core.training.finish import clean, finish
+    from ablation_suite.core.training.loop import train
+
+    if folder.record_path.exists():
+        return
+    job = folder.job()
+    config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
+    dataset = datasets.get(config, job["data_fingerprint"], runtime)
+    facts = provenance(runtime, str(pick_device(runtime)))
+    folder.ledger.append("start", attempt=attempt, provenance=facts)
+    with open_tracker(runtime, folder) as tracker:
+        parts, position = train(config, dataset, runtime, folder, stop=stop, watch=watch, publish=tracker.publish)
+        record = finish(folder, config, dataset, parts, position, {**facts, "compile": parts.compiling.words})
+        folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
+        folder.commit(record)
+        tracker.publish()
+    clean(folder)
+
+
+def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
+    """Exit status, kind and message of a failure."""
+    from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.training.device import DeviceError
+    from ablation_suite.core.training.loop import NonFiniteLoss
+
+    if isinstance(error, DataError):
+        return BAD_DATA, "bad data", str(error)
+    if isinstance(error, NonFiniteLoss):
+        return BAD_CONFIG, "loss not finite", str(error)
+    if isinstance(error, WeightsError | SchemaError | DeviceError):
+        return BAD_CONFIG, "bad configuration", str(error)
+    if _is_out_of_memory(error):
+        return FAILED, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+    return FAILED, type(error).__name__, str(error) or type(error).__name__
+
+
+def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -> str:
+    """How much there was, what asked for more, and the two settings that need less."""
+    from ablation_suite.core.training.device import pick_device, total_memory_bytes
+
+    device = pick_device(runtime)
+    size, pieces = config["batch_size"], config["accumulate"]
+    asked = str(error).partition("\n")[0] or type(error).__name__
+    return (
+        f"out of memory at batch_size {size}, accumulate {pieces}, on {device} with "
+        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({asked}); "
+        f"set accumulate={2 * pieces}, or batch_size={max(1, size // 2)}"
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,36 @@
+"""How are runs trained in this very process? One after the other, for debuggers and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.attempt import Datasets, work
+from ablation_suite.core.scheduling.executors import Event
+
+
+class Inline:
+    """Trains a run when it is polled for."""
+
+    def __init__(self, runtime: Runtime):
+        self.runtime = runtime
+        self.datasets = Datasets()
+        self.waiting: list[Path] = []
+
+    def capacity(self) -> int:
+        return 1
+
+    def submit(self, folder: Path) -> None:
+        self.waiting.append(folder)
+
+    def poll(self, seconds: float) -> list[Event]:
+        folder = RunFolder(self.waiting.pop(0))
+        status = work(folder, self.runtime, self.datasets)
+        return [Event(run_id=folder.run_id, exit_status=status)]
+
+    def cancel(self, run_id: str) -> None:
+        """Too late: a run that was polled for has ended."""
+
+    def close(self) -> None:
+        self.waiting.clear()

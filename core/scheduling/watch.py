@@ -1,0 +1,134 @@
+"""How far is the grid now? Read from run folders alone, so that runs of other processes and machines show as well."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ablation_suite.core.runs.store import RunFolder, read_json
+
+INTERVAL = 2.0
+"""Seconds between two drawings."""
+SILENCE = 60.0
+"""Seconds, or three epochs if that is longer, for which a run of another machine may be silent and still running."""
+_ORDER = ("running", "failed", "interrupted", "missing", "finished")
+
+
+def grid_rows(folders: list[RunFolder]) -> list[dict[str, Any]]:
+    """One row per run: run_id, ablation, arm, seed, state, epoch, epochs, best, images_per_second, seconds_left, host.
+
+    `best` is the best validation accuracy in [0, 1]; what is not known yet is None.
+    """
+    return [_row(folder) for folder in folders]
+
+
+def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
+    """A table for people, what runs first, and a line of counts; cut to `height` lines where one is given."""
+    if not rows:
+        return "no runs"
+    rows = sorted(rows, key=lambda row: _ORDER.index(row["state"]))
+    header = ("arm", "seed", "state", "epoch", "best", "images/s", "left", "run")
+    cells = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ["  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    num_fitting = len(lines) if height is None else max(2, height - 2)
+    if len(lines) > num_fitting:
+        lines = [*lines[: num_fitting - 1], f"... and {len(lines) - num_fitting + 1} more"]
+    return "\n".join([*lines, _totals(rows)])
+
+
+def watch(folders: Callable[[], list[RunFolder]], *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Draw the grid in place every INTERVAL seconds until Ctrl-C; `folders` is asked anew each time."""
+    is_terminal = sys.stdout.isatty()
+    shown = ""
+    try:
+        while True:
+            rows = grid_rows(folders())
+            text = format_rows(rows, shutil.get_terminal_size().lines - 1 if is_terminal else None)
+            if is_terminal:
+                # Home, draw over, clear to the end of each line and of the screen: no flicker.
+                click.echo("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J", nl=False)
+            elif text != shown:
+                click.echo(text)
+            shown = text
+            sleep(INTERVAL)
+    except KeyboardInterrupt:
+        return
+
+
+def _row(folder: RunFolder) -> dict[str, Any]:
+    try:
+        job = folder.job()
+    except FileNotFoundError:
+        job = {}
+    labels = job.get("labels") or {}
+    rows = folder.ledger.rows()
+    history = [row for row in rows if row["kind"] == "epoch"]
+    num_epochs = (job.get("config") or {}).get("epochs")
+    num_done = max((row["epoch"] for row in history), default=0)
+    seconds_per_epoch = statistics.median(row["seconds"] for row in history[-5:]) if history else None
+    silence = time.time() - rows[-1]["time"] if rows else None
+    host = _host(folder)
+    state = folder.status()
+    if state == "interrupted" and host != socket.gethostname() and silence is not None:
+        # The lock of a process on another machine is not seen on every shared folder; its ledger is.
+        state = "running" if silence < max(SILENCE, 3.0 * (seconds_per_epoch or 0.0)) else state
+    seconds_left = None
+    if state == "running" and seconds_per_epoch is not None and num_epochs and silence is not None:
+        seconds_left = max(0.0, (num_epochs - num_done) * seconds_per_epoch - silence)
+    return {
+        "run_id": folder.run_id,
+        "ablation": labels.get("group"),
+        "arm": labels.get("arm"),
+        "seed": labels.get("seed"),
+        "state": state,
+        "epoch": num_done,
+        "epochs": num_epochs,
+        "best": max((row["val/accuracy"] for row in history if "val/accuracy" in row), default=None),
+        "images_per_second": history[-1].get("sys/images_per_second") if history else None,
+        "seconds_left": seconds_left,
+        "host": host,
+    }
+
+
+def _host(folder: RunFolder) -> str | None:
+    last = max(folder.attempts(), default=None)
+    try:
+        return read_json(folder.path / "attempts" / str(last) / "claim.json")["host"]
+    except FileNotFoundError:
+        return None
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    elsewhere = row["state"] == "running" and row["host"] not in (None, socket.gethostname())
+    return (
+        str(row["arm"] or "-"),
+        "-" if row["seed"] is None else str(row["seed"]),
+        f"{row['state']} on {row['host']}" if elsewhere else row["state"],
+        f"{row['epoch']}/{row['epochs'] or '?'}",
+        "-" if row["best"] is None else f"{100 * row['best']:.2f} %",
+        "-" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}",
+        "-" if row["seconds_left"] is None else _duration(row["seconds_left"]),
+        row["run_id"],
+    )
+
+
+def _totals(rows: list[dict[str, Any]]) -> str:
+    counts = Counter(row["state"] for row in rows)
+    text = f"{len(rows)} runs: " + ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
+    speed = sum(row["images_per_second"] or 0.0 for row in rows if row["state"] == "running")
+    return f"{text}; {speed:,.0f} images/s" if speed else text
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,137 @@
+"""What does a warm worker process do? It takes run folders from its input, one line each, and tells how they go.
+
+`python -m ablation_suite.core.scheduling.worker RUN_FOLDER...` trains the given folders and ends with the last one's
+exit status; without folders it reads lines of JSON, which is how the process pool keeps it warm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.attempt import Datasets, work
+
+PROGRESS_SECONDS = 0.5
+
+
+def main() -> int:
+    """Train folders until there are no more; signals only set a flag, and the loop saves at the end of the step."""
+    runtime = Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}"))
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: stopping.set())
+    datasets = Datasets()
+    if len(sys.argv) > 1:
+        status = 0
+        for name in sys.argv[1:]:
+            if stopping.is_set():
+                break
+            status = work(RunFolder(Path(name)), runtime, datasets, stop=stopping.is_set) or status
+        return status
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = _take_over_stdout()
+    cancelled: set[str] = set()
+    folders = _read_input(stopping, cancelled)
+    _warm_up()
+    while (line := folders.get()) is not None:
+        folder = RunFolder(Path(line))
+        teller = _Teller(answers, folder.run_id)
+        with _stderr_to(folder.path / "log.txt"):
+            stop = partial(_should_stop, stopping, cancelled, folder.run_id)
+            status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
+        teller.tell(exit_status=status)
+        if stopping.is_set():
+            break
+    return 0
+
+
+class _Teller:
+    """Writes the news of one run, not more often than someone can read them."""
+
+    def __init__(self, answers: TextIO, run_id: str):
+        self.answers, self.run_id, self.last = answers, run_id, 0.0
+
+    def watch(self, epoch: int, step: int, num_steps: int) -> None:
+        if time.monotonic() - self.last > PROGRESS_SECONDS:
+            self.last = time.monotonic()
+            self.tell(epoch=epoch, step=step, num_steps=num_steps)
+
+    def tell(self, **news: Any) -> None:
+        try:
+            self.answers.write(json.dumps({"run_id": self.run_id, **news}) + "\n")
+            self.answers.flush()
+        except BrokenPipeError:
+            pass
+
+
+def _take_over_stdout() -> TextIO:
+    """The pipe to the driver; whatever else is printed goes to the error stream."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) -> bool:
+    """Whether the worker is to leave, or this one run is no longer wanted."""
+    return stopping.is_set() or run_id in cancelled
+
+
+def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[str | None]:
+    """Folders as they arrive; the end of the input means that the driver is gone, and the run saves and stops.
+
+    A message that cancels a run adds it to `cancelled`; being given again takes it out.
+    """
+    folders: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            if "cancel" in message:
+                cancelled.add(message["cancel"])
+            else:
+                cancelled.discard(Path(message["folder"]).name)
+                folders.put(message["folder"])
+        stopping.set()
+        folders.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return folders
+
+
+def _warm_up() -> None:
+    """Import what every run needs, while the driver still makes the run folders."""
+    import ablation_suite.core.training.finish  # noqa: F401
+
+
+@contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """What libraries print during a run belongs to its folder."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(path, "ab") as file:
+        os.dup2(file.fileno(), 2)
+        os.dup2(file.fileno(), 1)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os.dup2(saved, 2)
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Where do people see a run? W&B, TensorBoard, MLflow."""

@@ -1,0 +1,85 @@
+"""How does a run look in MLflow? One MLflow run per run id, continued where an earlier attempt or sync stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+
+from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.tracking.projection import Shown
+
+RUN_ID_TAG = "ablate.run_id"
+LONGEST_PARAM = 500
+MANNERS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""MLflow's own: 120 seconds and seven retries (a server that is away holds a sync for many minutes), and talk."""
+
+
+def open_sink(results: Path, run: Shown) -> MlflowSink:
+    """Begin or continue the run at MLFLOW_TRACKING_URI, or else in files under `<results>/mlflow`."""
+    for name, value in MANNERS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry, beside our warning
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        # MLflow 3 wants to be told that files are meant; a database would need its migrations and SQLAlchemy.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        uri = (results.absolute() / "mlflow").as_uri()
+    return MlflowSink(uri, run)
+
+
+class MlflowSink:
+    """Metrics by epoch; MLflow only appends, so that the epochs it holds are asked first."""
+
+    def __init__(self, uri: str, run: Shown):
+        self._client = MlflowClient(tracking_uri=uri)
+        experiment = self._client.get_experiment_by_name(run.project)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(run.project)
+        found = self._client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{run.run_id}'", max_results=1)
+        self._id = (found[0] if found else self._create(experiment_id, run)).info.run_id
+        self._client.update_run(self._id, status="RUNNING")
+        self.held_epoch = max(self._epochs(), default=-1)
+        self.where = f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{self._id}"
+        self._summary: dict[str, float] = {}
+
+    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+        """All numbers of an epoch in one request; `epoch` is one of them."""
+        self._log(numbers, epoch, seconds)
+
+    def summarise(self, numbers: dict[str, float]) -> None:
+        """Kept until the end, because MLflow keeps each value that a metric ever had."""
+        self._summary = numbers
+
+    def close(self, failed: bool) -> None:
+        """Log the numbers of the whole run as `best/*`, `last/*` and `final/*`, and end the run."""
+        named = {key if key.startswith(("best/", "last/")) else f"final/{key}": key for key in self._summary}
+        self._log({name: self._summary[key] for name, key in named.items()}, 0, time.time())
+        self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+
+    def count(self) -> int:
+        """Points of the metric `epoch`."""
+        return len(self._epochs())
+
+    def _epochs(self) -> list[int]:
+        return [point.step for point in self._client.get_metric_history(self._id, "epoch")]
+
+    def _create(self, experiment_id: str, run: Shown) -> Any:
+        # MLflow's tags have names and values, and their names no "=": all of ours become the value of one.
+        tags = {"group": run.group or "", "job_type": run.job_type or "", "tags": ", ".join(run.tags)}
+        created = self._client.create_run(experiment_id, run_name=run.name, tags={RUN_ID_TAG: run.run_id, **tags})
+        params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in leaves(run.config)]
+        self._client.log_batch(created.info.run_id, params=params)
+        return created
+
+    def _log(self, numbers: dict[str, float], epoch: int, seconds: float) -> None:
+        points = [Metric(name, float(value), int(1000 * seconds), epoch) for name, value in numbers.items()]
+        self._client.log_batch(self._id, metrics=points)

@@ -1,0 +1,166 @@
+"""How does a run reach a tracker without ever waiting for it? A thread of its own replays the ledger into a sink."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from ablation_suite.core.runs.provenance import error_line
+from ablation_suite.core.runs.store import RunFolder, read_json, write_json
+from ablation_suite.core.tracking.projection import Shown, scalars, shown, summary
+
+LONGEST_GOODBYE = 25.0
+"""Seconds that the end of a run waits for its tracker."""
+SHORT_GOODBYE = 3.0
+"""The same where the run failed or was interrupted: somebody is waiting for the prompt."""
+BREATH = 0.5
+"""Least seconds between two looks at the ledger, which each read all of it: nobody watches epochs that are shorter."""
+PAUSE = 600.0
+"""Seconds for which this process leaves a tracker alone after it failed."""
+
+_A_MOMENT_BEFORE = "it failed a moment before"
+_log = logging.getLogger("ablate.tracking")
+_failed_at: dict[str, float] = {}
+
+
+class Sink(Protocol):
+    """One run at one tracker."""
+
+    held_epoch: int
+    """The last epoch that the tracker holds already; -1 for none."""
+    where: str
+    """What a person opens to see the run."""
+
+    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+        """Show the numbers of one epoch, which ended at that time; epochs come once each and in order."""
+
+    def summarise(self, numbers: dict[str, float]) -> None:
+        """Replace the numbers of the whole run."""
+
+    def close(self, failed: bool) -> None:
+        """Deliver everything; raises where that did not happen."""
+
+    def count(self) -> int:
+        """How many epochs the tracker holds of the run, asked after the end."""
+
+
+OpenSink = Callable[[Shown], Sink]
+
+
+class Publisher:
+    """Projects every ledger row not yet shown, in a thread, so that a slow tracker costs the training nothing."""
+
+    def __init__(self, tracker: str, folder: RunFolder, open_sink: OpenSink):
+        self.tracker = tracker
+        self.folder = folder
+        self.error: str | None = None
+        self._open_sink = open_sink
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._failed = False
+        self._thread = threading.Thread(target=self._work, name=f"tracker {folder.run_id}", daemon=True)
+
+    def start(self) -> Publisher:
+        """Begin, unless this tracker failed a moment ago."""
+        if time.monotonic() - _failed_at.get(self.tracker, -PAUSE) < PAUSE:
+            self.error = _A_MOMENT_BEFORE
+            _note_failure(self.folder, self.tracker, self.error)
+        else:
+            self._thread.start()
+        return self
+
+    def publish(self) -> None:
+        """Have the ledger's new rows shown soon; returns at once and never raises."""
+        self._wake.set()
+
+    def close(self, failed: bool = False) -> None:
+        """Show the rest and finish, within LONGEST_GOODBYE seconds."""
+        self._failed = failed
+        self._closing.set()
+        self._wake.set()
+        if self._thread.ident is None:
+            return
+        self._thread.join(SHORT_GOODBYE if failed else LONGEST_GOODBYE)
+        if self._thread.is_alive():
+            self._give_up("it did not answer in time")
+
+    def _work(self) -> None:
+        try:
+            sink = self._open_sink(shown(self.folder))
+            try:
+                self._follow(sink)
+            finally:
+                sink.close(self._failed)
+            note(self.folder, self.tracker, sink.where)
+        except Exception as error:  # a tracker's trouble is never the training's trouble
+            self._give_up(error_line(error))
+
+    def _follow(self, sink: Sink) -> None:
+        shown_epoch = sink.held_epoch
+        closing = False
+        while not closing:
+            self._wake.wait()
+            self._wake.clear()
+            closing = self._closing.is_set()
+            shown_epoch = project(self.folder, sink, shown_epoch)
+            self._closing.wait(BREATH)
+
+    def _give_up(self, reason: str) -> None:
+        if self.error:
+            return
+        self.error = reason
+        _failed_at[self.tracker] = time.monotonic()
+        _note_failure(self.folder, self.tracker, self.error)
+        _log.warning(
+            "tracker %s does not work (%s); training goes on, nothing is lost. Publish later with: ablate sync %s",
+            self.tracker, self.error, self.folder.run_id,
+        )  # fmt: skip
+
+
+def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
+    """Show every epoch of the ledger after `shown_epoch`, and the summary; gives the last epoch shown."""
+    history = folder.ledger.history()
+    for row in history:
+        if row["epoch"] > shown_epoch:
+            sink.log(row["epoch"], scalars(row), row["time"])
+            shown_epoch = row["epoch"]
+    sink.summarise(summary(folder.ledger.rows(), history))
+    return shown_epoch
+
+
+def note(folder: RunFolder, tracker: str, where: str, **more: Any) -> None:
+    """Keep in `tracker.json` what was published to which tracker: where, how many epochs, and when."""
+    num_epochs = len(folder.ledger.history())
+    _write_note(folder, tracker, {"where": where, "num_epochs": num_epochs, "time": time.time(), **more})
+
+
+def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """The contents of `tracker.json`, by tracker; `error` where the last attempt to publish failed."""
+    path = folder.path / "tracker.json"
+    return read_json(path) if path.exists() else {}
+
+
+def unpublished(folders: Iterable[RunFolder]) -> str | None:
+    """One line about the runs whose tracker failed while they trained, for the end of a grid; None where all is well.
+
+    A worker's own warning goes to the log of its run, which nobody looks at.
+    """
+    failed = {folder.run_id: each["error"] for folder in folders for each in notes(folder).values() if "error" in each}
+    if not failed:
+        return None
+    reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
+    words = " ".join(failed) if len(failed) <= 3 else ""
+    return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: ablate sync {words}".rstrip()
+
+
+def _note_failure(folder: RunFolder, tracker: str, error: str) -> None:
+    with contextlib.suppress(OSError):
+        _write_note(folder, tracker, {"error": error, "time": time.time()})
+
+
+def _write_note(folder: RunFolder, tracker: str, entry: dict[str, Any]) -> None:
+    write_json(folder.path / "tracker.json", notes(folder) | {tracker: entry})

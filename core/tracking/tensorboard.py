@@ -1,0 +1,52 @@
+"""How does a run look in TensorBoard? Its own folder under `<results>/tensorboard`, written anew by each attempt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from ablation_suite.core.tracking.projection import Shown
+
+
+def open_sink(results: Path, run: Shown) -> TensorBoardSink:
+    """Begin the run's folder, in place of what an earlier attempt left there."""
+    return TensorBoardSink(results / "tensorboard" / (run.group or run.project) / f"{run.name}-{run.run_id}", run)
+
+
+class TensorBoardSink:
+    """Scalars by epoch; event files cannot be continued without doubles, so that each attempt writes the whole run."""
+
+    held_epoch = -1
+
+    def __init__(self, folder: Path, run: Shown):
+        for stale in folder.glob("events.out.tfevents.*"):
+            stale.unlink()
+        self.where = str(folder)
+        self._writer = SummaryWriter(folder)
+        self._writer.add_text("config", f"```\n{json.dumps(run.config, indent=1)}\n```")
+        self._summary: dict[str, float] = {}
+
+    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+        """One point per number at x = epoch, stamped with the time of the epoch."""
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, epoch, walltime=seconds)
+        self._writer.flush()
+
+    def summarise(self, numbers: dict[str, float]) -> None:
+        """Kept until the end, because a scalar cannot be replaced."""
+        self._summary = numbers
+
+    def close(self, failed: bool) -> None:
+        """Write the numbers of the whole run under `summary/` and close the file."""
+        for name, value in self._summary.items():
+            self._writer.add_scalar(f"summary/{name}", value)
+        self._writer.close()
+
+    def count(self) -> int:
+        """Points of the tag `epoch` in the folder's files."""
+        events = EventAccumulator(self.where, size_guidance={"scalars": 0})
+        events.Reload()
+        return len(events.Scalars("epoch")) if "epoch" in events.Tags()["scalars"] else 0

@@ -1,0 +1,111 @@
+"""Can this run go on where it stopped? Checkpoints are verified before they are trusted; the last good one stays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+
+from ablation_suite.core.runs.store import write_atomic
+
+
+class Damaged(ValueError):
+    """A saved state that cannot be trusted."""
+
+
+def save(folder: Path, number: int, state: dict[str, Any]) -> None:
+    """Write one numbered state, then drop all older ones but the last."""
+    folder.mkdir(exist_ok=True)
+    save_verified(folder / f"{number:012d}.pt", state)
+    for old in sorted(folder.glob("*.pt"))[:-2]:
+        drop(old)
+
+
+def load(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest state whose SHA-256 is right, or None; damaged ones are removed, so that they count as no good one."""
+    for path in sorted(folder.glob("*.pt"), reverse=True):
+        if is_intact(path):
+            return torch.load(path, map_location=device, weights_only=True)
+        drop(path)
+    return None
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoints of a finished run."""
+    for path in folder.glob("*"):
+        path.unlink()
+    if folder.exists():
+        folder.rmdir()
+
+
+def save_verified(path: Path, state: dict[str, Any]) -> None:
+    """torch.save to a temporary file, synced, renamed into place, and read back; OSError where it reads otherwise.
+
+    The SHA-256 is of the bytes on their way to the disk. It is written last and beside them, so that a file without
+    one does not count.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            hashing = _Hashing(file)
+            torch.save(state, cast("IO[bytes]", hashing))
+            file.flush()
+            os.fsync(file.fileno())
+        _sum_path(path).unlink(missing_ok=True)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_atomic(_sum_path(path), hashing.sha256.hexdigest().encode())
+    if not is_intact(path):
+        raise OSError(f"{path} reads otherwise than it was written; is the disk sound?")
+
+
+def read_verified(path: Path, device: torch.device) -> Any:
+    """What `save_verified` wrote; Damaged where the file is lost or its SHA-256 is not right."""
+    if not is_intact(path):
+        raise Damaged(f"{path} is lost or damaged: its SHA-256 is not the one beside it")
+    return torch.load(path, map_location=device, weights_only=True)
+
+
+def is_intact(path: Path) -> bool:
+    """Whether the SHA-256 beside a file is that of its bytes; neither torch nor safetensors notices a flipped bit."""
+    expected = _sum_path(path)
+    return path.exists() and expected.exists() and expected.read_text() == _sha256(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the unfinished temporary files that a killed attempt left in a run folder and its checkpoints."""
+    for path in [*folder.glob(".best-*"), *folder.glob("checkpoints/.*")]:
+        path.unlink()
+
+
+def drop(path: Path) -> None:
+    """Remove a saved state and its sum."""
+    _sum_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+class _Hashing:
+    """A file that hashes what it is given to write."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

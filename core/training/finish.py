@@ -1,0 +1,93 @@
+"""What is left of a finished run? Its outputs on validation and test images, and one record that holds the rest."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.data.dataset import Dataset, Split
+from ablation_suite.core.runs.store import RunFolder, write_atomic
+from ablation_suite.core.training import checkpoint
+from ablation_suite.core.training.cost import network_cost
+from ablation_suite.core.training.evaluate import metrics, predict_logits
+from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.loop import Position, best_path
+from ablation_suite.core.training.session import Parts
+
+
+def finish(
+    folder: RunFolder, config: RunConfig, dataset: Dataset, parts: Parts, position: Position, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """Evaluate the kept weights, write `outputs.npz`, and return the record, not yet committed.
+
+    `last/*` metrics belong to the weights of the last epoch, all others to the kept ones.
+    """
+    history = folder.ledger.history()
+    results = {f"last/val/{name}": history[-1][f"val/{name}"] for name in ("loss", "accuracy")}
+    outputs: dict[str, Any] = {}
+    test = dataset.splits.get("test")
+    if test is not None and test.labels is not None:
+        results |= _named("last/test", _logits(parts, config, test), test)
+    kept = best_path(folder, position.best_epoch)
+    parts.evaluated.load_state_dict(checkpoint.read_verified(kept, parts.generator.device))
+    for name in ("val", "test"):
+        split = dataset.splits.get(name)
+        if split is None:
+            continue
+        logits = _logits(parts, config, split)
+        outputs |= {f"{name}_probabilities": logits.softmax(1).cpu().numpy(), f"{name}_names": np.array(split.names)}
+        if split.labels is not None:
+            results |= _named(name, logits, split)
+            outputs[f"{name}_labels"] = split.labels
+    buffer = io.BytesIO()
+    np.savez(buffer, **outputs)
+    write_atomic(folder.path / "outputs.npz", buffer.getvalue())
+    return {
+        **{name: folder.job()[name] for name in ("run_id", "recipe", "config", "data_fingerprint", "labels")},
+        "metrics": {"best_epoch": position.best_epoch, **results},
+        "history": history,
+        "cost": _cost(config, len(dataset.classes), history),
+        "provenance": provenance,
+        "classes": list(dataset.classes),
+        "weights": kept.name,
+    }
+
+
+def clean(folder: RunFolder) -> None:
+    """Remove what only an unfinished run needs."""
+    checkpoint.clear(folder.path / "checkpoints")
+    kept = folder.path / (folder.record() or {})["weights"]
+    for path in folder.path.glob("best-*.pt"):
+        if path != kept:
+            checkpoint.drop(path)
+
+
+def _logits(parts: Parts, config: RunConfig, split: Split) -> Tensor:
+    feed = make_feed(split.images, parts.generator.device)
+    return predict_logits(parts.evaluated, feed, len(split), config.batch_size, config.precision)
+
+
+def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:
+    labels = torch.from_numpy(split.labels).to(logits.device)
+    return {f"{prefix}/{name}": value for name, value in metrics(logits, labels).items()}
+
+
+def _cost(config: RunConfig, num_classes: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+    images_seen = sum(row["images_seen"] for row in history)
+    seconds_train = sum(row["seconds_train"] for row in history)
+    return {
+        **network_cost(config, num_classes),
+        "images_seen": images_seen,
+        "optimizer_steps": sum(row["num_steps"] for row in history),
+        "train_seconds": seconds_train,
+        "seconds": sum(row["seconds"] for row in history),
+        "images_per_second": images_seen / seconds_train,
+        "peak_memory_bytes": max(row["sys/memory_bytes"] for row in history),
+        "num_cpus": os.cpu_count(),
+    }

@@ -1,0 +1,170 @@
+"""How long does a step of this run take here? Timed in warm worker-like processes, on the run's own data.
+
+`python -m core.probe` takes configs and a runtime as JSON from its input, and answers in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.training import checkpoint, streams
+from ablation_suite.core.training.cost import network_cost
+from ablation_suite.core.training.device import AUTOCAST, peak_memory_bytes, pick_device, prepare, reset_peak_memory
+from ablation_suite.core.training.evaluate import predict_logits
+from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.loop import num_steps_of, step, views_of
+from ablation_suite.core.training.session import assemble
+
+LEAST_STEPS = 3
+EVALUATED_BATCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What the parts of a run take, in seconds, and the most memory in bytes."""
+
+    num_steps: int
+    """Training steps of an epoch."""
+    step: float
+    """One training step: the median."""
+    load: float
+    """The part of a step in which its images are gathered and augmented."""
+    begin: float
+    """Building the network, and what the first steps take beyond others: compilation."""
+    evaluate: float
+    """One validation."""
+    test: float
+    """One pass over the test images; 0 where there are none."""
+    save: float
+    """One checkpoint, synced and verified."""
+    memory: int
+    flops_per_image: int
+    """FLOPs of the network's forward pass."""
+    product_rate: float
+    """FLOP/s of products of large matrices in the run's precision."""
+
+
+def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: float = 1.0) -> Timing:
+    """Time training steps for about `seconds` after two steps of warm-up, then an evaluation and a checkpoint.
+
+    The network that is trained here is thrown away.
+    """
+    device = pick_device(runtime)
+    prepare(runtime, config.precision)
+    reset_peak_memory(device)
+    train, val, test = (dataset.splits.get(name) for name in ("train", "val", "test"))
+    assert train is not None
+    assert val is not None
+    assert train.labels is not None
+    begin = time.perf_counter()
+    num_steps = num_steps_of(config, len(train))
+    parts = assemble(
+        config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
+    )
+    feed = make_feed(train.images, device)
+    draws = parts.augment.draw(config.seed, 1, len(train)).to(device)
+    labels = torch.from_numpy(train.labels).to(device)
+    mixing = streams.torch_generator(config.seed, "mix", 1, 0)
+    views = views_of(config, parts.loss, train.labels, epoch=1)[:num_steps]
+
+    def one_step(at: int = 0) -> None:
+        for images, rows in feed.batches(views[at % num_steps : at % num_steps + 1]):
+            step(config, parts, images, draws[rows], labels[rows], mixing, torch.zeros(3, device=device))
+
+    def load_one() -> None:
+        for images, rows in feed.batches(views[:1]):
+            parts.augment(images, draws[rows])
+
+    for _ in range(2):
+        _timed(one_step, device)
+    warm = time.perf_counter()
+    taken: list[float] = []
+    while len(taken) < LEAST_STEPS or sum(taken) < seconds:
+        taken.append(_timed(partial(one_step, len(taken)), device))
+    usual = statistics.median(taken)
+    load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))
+    num_images = min(len(val), EVALUATED_BATCHES * config.batch_size)
+    val_feed = make_feed(val.images, device)
+
+    def evaluate() -> None:
+        predict_logits(parts.evaluated, val_feed, num_images, config.batch_size, config.precision)
+
+    per_image = min(_timed(evaluate, device) for _ in range(2)) / num_images
+    return Timing(
+        num_steps=num_steps,
+        step=usual,
+        load=load,
+        begin=max(0.0, warm - begin - 2 * usual),
+        evaluate=per_image * len(val),
+        test=per_image * len(test) if test is not None else 0.0,
+        save=_save_seconds(parts.state_dict(), Path(runtime.results)),
+        memory=peak_memory_bytes(device),
+        flops_per_image=network_cost(config, len(dataset.classes))["flops_per_image"],
+        product_rate=product_rate(config.precision, device),
+    )
+
+
+def product_rate(precision: str, device: torch.device) -> float:
+    """FLOP/s of products of large square matrices, on all threads of the process: the best of five."""
+    size = 8192 if device.type == "cuda" else 1024
+    left = torch.rand(size, size, device=device, dtype=AUTOCAST.get(precision, torch.float32))
+    least = min(_timed(lambda: torch.mm(left, left), device) for _ in range(5))
+    return 2.0 * size**3 / least
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def _save_seconds(state: dict[str, Any], results: Path) -> float:
+    """The second of two saves, in a folder of its own where the runs will lie, since disks differ."""
+    results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=results, prefix=".probe-") as folder:
+        for number in range(2):
+            begin = time.perf_counter()
+            checkpoint.save(Path(folder) / "checkpoints", number, {"parts": state})
+            taken = time.perf_counter() - begin
+    return taken
+
+
+def main() -> None:
+    """Time every config of the input; `ready` is when what only the first run of a worker pays for was done."""
+    order = json.loads(sys.stdin.readline())
+    runtime = Runtime.model_validate_json(order["runtime"])
+    datasets: dict[str, Dataset] = {}
+    timings: list[dict[str, Any]] = []
+    ready = 0.0
+    configs = [validate(RunConfig, Document(data=data, source="probe")) for data in order["configs"]]
+    for config in configs[:1] + configs:
+        key = config.data.model_dump_json()
+        if key not in datasets:
+            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
+            datasets[key] = source.load()
+        warm = bool(timings)
+        timings.append(asdict(probe(config, datasets[key], runtime, seconds=1.0 if warm else 0.0)))
+        ready = ready if warm else time.time()
+    print(json.dumps({"ready": ready, "timings": timings[1:]}))
+
+
+if __name__ == "__main__":
+    main()

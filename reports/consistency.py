@@ -1,0 +1,38 @@
+"""Were all runs made alike? Recipe, data, library versions and devices, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ablation_suite.reports.results import Results
+
+
+def making(results: Results) -> dict[str, list[str]]:
+    """Fact -> its values over the usable runs; more than one value means that the runs were not made alike."""
+    found: dict[str, set[str]] = {}
+    for run in results.runs:
+        for fact, value in _facts(run.record) if run.record else ():
+            found.setdefault(fact, set()).add(value)
+    return {fact: sorted(values) for fact, values in found.items()}
+
+
+def unlike(facts: dict[str, list[str]]) -> list[str]:
+    """A sentence for each fact that is not the same in all runs."""
+    several = {fact: values for fact, values in facts.items() if len(values) > 1}
+    return [f"{fact} differs between the runs: {' / '.join(values)}" for fact, values in several.items()]
+
+
+def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "recipe", str(record.get("recipe", "unknown"))
+    yield "data", str(record.get("data_fingerprint", "unknown"))
+    provenance = record.get("provenance", {})
+    for package, version in provenance.get("packages", {}).items():
+        yield package, str(version)
+    device = provenance.get("device", {})
+    name = str(device.get("name", "unknown"))
+    yield "device", " ".join(_words([name, device.get("model") or (provenance.get("cpu") if name == "cpu" else None)]))
+
+
+def _words(values: Iterable[Any]) -> Iterator[str]:
+    return (str(value) for value in values if value)

@@ -1,0 +1,1 @@
+"""Which difference is real, and how sure are we?"""

@@ -1,0 +1,190 @@
+"""What may be said? A careful answer in a few sentences, made by rule from the comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ablation_suite.reports import quantities as texts
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.design import Design, DesignArm
+from ablation_suite.reports.quantities import SPLITS
+from ablation_suite.reports.results import Results
+from ablation_suite.reports.statistics.comparison import Comparison
+
+MOST_TOLD_ONE_BY_ONE = 3
+Rows = Sequence[tuple[DesignArm, Comparison]]
+
+
+def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]] = ()) -> str:
+    """Answer the question with no more certainty and no more digits than the runs give.
+
+    audit: findings as `arm`, `kind`, `text`, `severity`; confounds beside the factor itself qualify the answer.
+    """
+    design = results.design
+    if not results.of_arm(design.baseline):
+        return f"The baseline {_quoted(design.baseline)} has no finished run, so there is nothing to compare with yet."
+    rows = [(arm, compared[arm.name]) for arm in design.contenders]
+    speaking = [(arm, row) for arm, row in rows if row.interval]
+    if not speaking:
+        return "No arm has a finished run that can be paired with the baseline yet."
+    told = _each(speaking, design) if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary(speaking, design)
+    control = _control(compared[design.control]) if design.control else ()
+    return " ".join([*told, _basis(results, speaking), *control, *_caveats(results, rows, audit)])
+
+
+def _each(rows: Rows, design: Design) -> Iterator[str]:
+    baseline = _quoted(design.baseline)
+    for arm, row in rows:
+        name = _quoted(arm.name)
+        if row.verdict in ("higher", "lower"):
+            direction = "more" if row.verdict == "higher" else "less"
+            yield f"{name} is {direction} accurate than {baseline} by {_size(row)} pp ({_interval(row)})."
+        elif row.verdict == "equivalent":
+            yield (
+                f"{name} is equivalent to {baseline} within ±{design.margin:g} pp: "
+                f"the difference is {_signed(row)} pp ({_interval(row)})."
+            )
+        elif _excludes_zero(row):
+            yield (
+                f"{name} differs from {baseline} by {_signed(row)} pp ({_interval(row)}), which would count alone but "
+                f"not among {len(rows)} comparisons (adjusted p {_p(row)}): undecided."
+            )
+        else:
+            yield (
+                f"{name} cannot be told apart from {baseline}: the difference is {_signed(row)} pp ({_interval(row)}), "
+                f"and a true one below about {_detectable(row)} would likely have gone unseen."
+            )
+
+
+def _summary(rows: Rows, design: Design) -> Iterator[str]:
+    """For many arms: how many are higher, lower, equivalent and undecided, and the largest of each direction."""
+    baseline, total = _quoted(design.baseline), len(rows)
+    for verdict, word in (("higher", "more"), ("lower", "less")):
+        found = _of_verdict(rows, verdict)
+        if found:
+            arm, row = max(found, key=lambda pair: abs(pair[1].difference or 0.0))
+            most = "" if len(found) == 1 else "most of all "
+            yield (
+                f"{len(found)} of {total} arms {_is(found)} {word} accurate than {baseline}, "
+                f"{most}{_quoted(arm.name)}: {_signed(row)} pp ({_interval(row)})."
+            )
+    equivalent = _of_verdict(rows, "equivalent")
+    if equivalent:
+        yield f"{len(equivalent)} of {total} {_is(equivalent)} equivalent to {baseline} within ±{design.margin:g} pp."
+    undecided = _of_verdict(rows, "undecided")
+    if undecided:
+        _, worst = max(undecided, key=lambda pair: pair[1].smallest_detectable or 0.0)
+        which = "None" if len(undecided) == total else f"{len(undecided)}"
+        can = "can" if len(undecided) == total else "cannot"
+        yield (
+            f"{which} of {total} arms {can} be told apart from {baseline}; "
+            f"a true difference below about {_detectable(worst)} would likely have gone unseen."
+        )
+    alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
+    if alone:
+        shown = [f"{_quoted(arm.name)} ({_signed(row)} pp, adjusted p {_p(row)})" for arm, row in alone[:3]]
+        more = [f"{len(alone) - 3} more"] if len(alone) > 3 else []
+        yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
+
+
+def _basis(results: Results, rows: Rows) -> str:
+    pairs = sorted({row.num_pairs for _, row in rows})
+    images = f"{rows[0][1].num_images} {SPLITS[results.split]} images"
+    if pairs == [1]:
+        return (
+            f"This rests on 1 seed and {images}: training noise is unknown, and the intervals count the images alone."
+        )
+    seeds = f"{pairs[0]} seeds" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} seeds"
+    return f"This rests on {seeds}, paired, and {images}."
+
+
+def _control(row: Comparison) -> Iterator[str]:
+    """What the baseline against itself says about how far these intervals can be trusted."""
+    if row.interval is None:
+        return
+    told = f"The control, the baseline on other seeds, differs from it by {_signed(row)} pp ({_interval(row)})"
+    if row.interval.excludes_zero:
+        yield (
+            f"{told}: a false alarm. Chance gives one to 1 control in 20; where it is not chance, "
+            "the intervals of the arms are too narrow as well."
+        )
+    else:
+        yield f"{told}: zero is inside, as it should be."
+
+
+def _caveats(results: Results, rows: Rows, audit: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    compound = [arm.name for arm, _ in rows if arm.compound and not results.design.factors]
+    if compound:
+        verb = "changes" if len(compound) == 1 else "change"
+        yield f"{_names(compound)} {verb} several things at once, so that no single one of them is credited."
+    for arm, kinds in _confounds(audit).items():
+        yield f"Besides its factor, {_quoted(arm)} differs in {_listed(kinds)}, so that not all is the factor's doing."
+    silent = [arm.name for arm, row in rows if not row.interval]
+    if silent:
+        yield f"Nothing can be said yet about {_names(silent)}."
+    problems = results.problems()
+    if problems:
+        yield f"{len(problems)} of {len(results.runs)} planned runs {_is(problems)} not counted; they are named below."
+
+
+def _confounds(audit: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Arm -> the kinds of confounds beside its factor, in the order of the audit."""
+    found: dict[str, list[str]] = {}
+    for finding in audit:
+        if finding["severity"] == "confound" and finding["kind"] != "factor":
+            kinds = found.setdefault(finding["arm"], [])
+            kinds += [finding["kind"]] if finding["kind"] not in kinds else []
+    return found
+
+
+def _of_verdict(rows: Rows, verdict: str) -> Rows:
+    return [(arm, row) for arm, row in rows if row.verdict == verdict]
+
+
+def _excludes_zero(row: Comparison) -> bool:
+    return row.interval is not None and row.interval.excludes_zero
+
+
+def _is(items: Sequence[object]) -> str:
+    return "is" if len(items) == 1 else "are"
+
+
+def _names(names: Sequence[str]) -> str:
+    return _listed([_quoted(name) for name in names])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _quoted(name: str) -> str:
+    return f"“{name}”"
+
+
+def _places(row: Comparison) -> int:
+    assert row.interval is not None
+    return digits.decimals(100 * row.interval.half_width)
+
+
+def _signed(row: Comparison) -> str:
+    return digits.signed(100 * (row.difference or 0.0), _places(row))
+
+
+def _size(row: Comparison) -> str:
+    return digits.fixed(100 * abs(row.difference or 0.0), _places(row))
+
+
+def _p(row: Comparison) -> str:
+    return digits.p_value(row.p_adjusted or 0.0)
+
+
+def _interval(row: Comparison) -> str:
+    assert row.interval is not None
+    ends = digits.ends(100 * row.interval.low, 100 * row.interval.high)
+    low, high = (end.replace(">0", "just above 0").replace("<0", "just below 0") for end in ends)
+    return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
+
+
+def _detectable(row: Comparison) -> str:
+    pp = 100 * (row.smallest_detectable or 0.0)
+    return f"{digits.fixed(pp, digits.decimals(pp))} pp ({texts.detectable_images(row)} of {row.num_images} images)"
