@@ -143,9 +143,9 @@ class _Driver:
         name, num_running = active.run_id, sum(status is None for status in self.running.values())
         folder = RunFolder(self.runtime.store / name)
         waits = time.monotonic() < active.not_before or num_running >= self.executor.capacity()
-        if waits or name in self.running or folder.record_path.exists() or _has_diverged(folder):
+        if waits or name in self.running or folder.is_finished() or _has_diverged(folder):
             return
-        if not (folder.path / "run.json").exists():
+        if not folder.has_job():
             folder.create(active.jobs[len(active.scores)])
         self.running[name] = None
         self.executor.submit(folder.path)
@@ -171,7 +171,7 @@ class _Driver:
     def _look(self, active: _Active) -> None:
         """Report new epochs, and act on what has become of the trial's run."""
         folder = RunFolder(self.runtime.store / active.run_id)
-        record = folder.record()
+        record = folder.record() if folder.is_finished() else None
         if self._is_hopeless(active, record["history"] if record else folder.ledger.history()):
             self._cancel(active)
             self._end(active, "pruned")

@@ -15,7 +15,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.layout import EXTENSIONS
-from ablation_suite.core.runs.store import RunFolder, find_run, write_atomic
+from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.store import RunFolder, find_run
 
 if TYPE_CHECKING:
     import numpy as np

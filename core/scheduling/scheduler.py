@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED
 from ablation_suite.core.scheduling.executors import Event, Executor
 
@@ -58,7 +59,9 @@ def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, 
 
     Raises DriverBusy where another driver holds the results folder and `join` is false.
     """
-    todo = {name: job for name, job in jobs.items() if not (runtime.store / name / "record.json").exists()}
+    for name, job in jobs.items():
+        _mend(RunFolder(runtime.store / name), job)
+    todo = {name: job for name, job in jobs.items() if not RunFolder(runtime.store / name).is_finished()}
     outcome = Outcome(reused=len(jobs) - len(todo))
     if not todo:
         return outcome
@@ -66,6 +69,21 @@ def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, 
         reporter.begin(todo, outcome.reused, min(len(todo), executor.capacity()))
         _Grid(todo, runtime, reporter, executor, outcome).run()
     return outcome
+
+
+def _mend(folder: RunFolder, job: dict[str, Any]) -> None:
+    """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone."""
+    if folder.is_finished():
+        if not folder.has_job():
+            folder.create(job)
+        with suppress(OSError):  # somebody else's results
+            if not folder.is_locked():
+                folder.clean()
+        return
+    try:
+        folder.record()
+    except Damaged as error:
+        print(f"run {folder.run_id}: {error}; it is set aside and the run is trained again", file=sys.stderr)
 
 
 class _Grid:
@@ -105,7 +123,7 @@ class _Grid:
             return
         self.running.discard(event.run_id)
         folder = RunFolder(self.runtime.store / event.run_id)
-        if folder.record_path.exists():
+        if folder.is_finished():
             self.outcome.finished.append(event.run_id)
             self.reporter.ended(folder, None)
         elif event.exit_status == PREEMPTED:

@@ -9,11 +9,8 @@ from typing import IO, Any, cast
 
 import torch
 
-from ablation_suite.core.runs.store import write_atomic
-
-
-class Damaged(ValueError):
-    """A saved state that cannot be trusted."""
+from ablation_suite.core.runs.files import file_sha256, write_atomic
+from ablation_suite.core.runs.store import Damaged
 
 
 def save(folder: Path, number: int, state: dict[str, Any]) -> None:
@@ -73,7 +70,7 @@ def read_verified(path: Path, device: torch.device) -> Any:
 def is_intact(path: Path) -> bool:
     """Whether the SHA-256 beside a file is that of its bytes; neither torch nor safetensors notices a flipped bit."""
     expected = _sum_path(path)
-    return path.exists() and expected.exists() and expected.read_text() == _sha256(path)
+    return path.exists() and expected.exists() and expected.read_text() == file_sha256(path)
 
 
 def sweep(folder: Path) -> None:
@@ -104,8 +101,3 @@ class _Hashing:
 
 def _sum_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ablation_suite.core.data.dataset import DataError
-from ablation_suite.core.runs.store import read_json
+from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.training import device, loop
