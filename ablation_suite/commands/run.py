@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
@@ -123,11 +124,11 @@ def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
 
 def _summarise(outcome: Outcome, as_json: bool) -> None:
     if as_json:
-        data = {"finished": outcome.finished, "failed": outcome.failed, "reused": outcome.reused}
-        click.echo(json.dumps(data, indent=1))
+        click.echo(json.dumps(asdict(outcome), indent=1))
         return
-    num_runs = len(outcome.finished) + len(outcome.failed) + outcome.reused
+    num_runs = len(outcome.finished) + len(outcome.elsewhere) + len(outcome.failed) + outcome.reused
     text = f"{num_runs} runs: {len(outcome.finished)} trained, {outcome.reused} finished before"
+    text += f", {len(outcome.elsewhere)} trained by another driver" if outcome.elsewhere else ""
     click.echo(text + (f", {len(outcome.failed)} failed" if outcome.failed else ""))
     for name, reason in outcome.failed.items():
         click.echo(f"  failed {name}: {reason}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
@@ -19,6 +19,8 @@ from ablation_suite.core.tracking.wandb import open_tracker
 
 DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
 """Exit statuses: 75 is run again free of charge, 65 and 78 never, anything else a few times."""
+DIVERGED: Final = "loss not finite"
+"""The kind of failure that says something about the run's own settings, and nothing about the machine."""
 
 
 class Datasets:
@@ -106,7 +108,7 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
     if isinstance(error, DataError):
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
-        return BAD_CONFIG, "loss not finite", str(error)
+        return BAD_CONFIG, DIVERGED, str(error)
     if isinstance(error, WeightsError | SchemaError | DeviceError):
         return BAD_CONFIG, "bad configuration", str(error)
     if _is_out_of_memory(error):

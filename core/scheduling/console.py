@@ -38,7 +38,7 @@ class Progress:
         if self.live or time.monotonic() - self.shown > QUIET_SECONDS:
             self._show()
 
-    def ended(self, folder: RunFolder, failure: str | None) -> None:
+    def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None:
         self.share[folder.run_id] = 1.0
         self.current.pop(folder.run_id, None)
         labels = self.jobs[folder.run_id]["labels"]
@@ -48,6 +48,9 @@ class Progress:
             self._line(f"failed    {name} ({folder.run_id}): {failure}")
             return
         self.done += 1
+        if not here:
+            self._line(f"{self.done + self.failed:3d}/{len(self.jobs)} {name:32.32s} trained by another driver")
+            return
         record = folder.record() or {}
         accuracy, cost = record["metrics"]["val/accuracy"], record["cost"]
         self._line(
