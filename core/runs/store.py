@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import json
@@ -23,6 +24,9 @@ from ablation_suite.core.runs.ledger import Ledger
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
+
+
+_NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 class Busy(RuntimeError):
@@ -122,6 +126,9 @@ class RunFolder:
             return True
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         return False
 
     def attempts(self) -> list[int]:
@@ -146,6 +153,15 @@ class RunFolder:
         except (FileNotFoundError, Damaged):
             return {}
 
+    def held_by(self) -> str:
+        """Who trains a run whose lock is taken, since when, and what helps where that process hangs."""
+        claim = self.claimant()
+        try:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(claim["time"]))
+            return f"being trained by process {claim['pid']} on {claim['host']} since {since}; if that hangs, end it"
+        except (KeyError, TypeError):
+            return "being trained by another process"
+
     @contextmanager
     def claim(self) -> Iterator[Path]:
         """Hold the run for one attempt and give the attempt's folder; Busy where another process holds it.
@@ -153,8 +169,8 @@ class RunFolder:
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
         with open(self.path / "lock", "a") as lock:
-            if not _lock(lock):
-                raise Busy(f"run {self.run_id} is being trained by another process")
+            if not take_lock(lock):
+                raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
             attempt.mkdir(parents=True)
             write_json(attempt / "claim.json", {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()})
@@ -206,14 +222,24 @@ class RunFolder:
         return self.path / "attempts" / str(number)
 
 
-def _lock(file: IO[str]) -> bool:
-    """Take a lock; tried for a moment, since whoever reads the status holds it for an instant."""
+def take_lock(file: IO[str]) -> bool:
+    """Take a lock, or say that another process holds it; UserError where the file system knows no locks.
+
+    It is tried for a moment, since whoever reads the status holds it for an instant.
+    """
     for _ in range(20):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            where = Path(file.name).parent
+            raise UserError(
+                f"{where}: this file system has no file locks ({error.strerror}); put --results on one that has them"
+            ) from None
     return False
 
 

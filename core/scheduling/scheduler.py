@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import Damaged, RunFolder
+from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED
 from ablation_suite.core.scheduling.executors import Event, Executor
 
@@ -114,6 +113,9 @@ class Scheduler:
             self.strategy.finished(folder, here=event.exit_status != PREEMPTED and _has_trained(folder))
         elif tries.has_another(event.exit_status):
             self.tries[event.run_id] = tries
+            if event.exit_status == PREEMPTED and not tries.told_busy and folder.is_locked():
+                tries.told_busy = True
+                print(f"run {folder.run_id} waits: it is {folder.held_by()}", file=sys.stderr)
         else:
             failure = folder.failure() or {}
             idle = f"preempted {MAX_TRIES} times in a row, without an epoch or a checkpoint between"
@@ -128,6 +130,7 @@ class _Tries:
         self.folder = folder
         self.progress = _progress(folder)
         self.num_failed = self.num_idle = 0
+        self.told_busy = False
         self.not_before = 0.0
 
     def has_another(self, exit_status: int) -> bool:
@@ -250,14 +253,11 @@ class _Grid:
 def _sole_driver(results: Path, join: bool) -> Iterator[None]:
     results.mkdir(parents=True, exist_ok=True)
     with open(results / "driver.lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if take_lock(lock):
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-        except BlockingIOError:
-            if not join:
-                lock.seek(0)
-                message = f"another driver (process {lock.read().strip()}) works in {results}; --join helps it"
-                raise DriverBusy(message) from None
+        elif not join:
+            lock.seek(0)
+            raise DriverBusy(f"another driver (process {lock.read().strip()}) works in {results}; --join helps it")
         yield
