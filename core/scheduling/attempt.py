@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from ablation_suite.core.config.errors import os_error_line
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
@@ -111,6 +112,8 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
         return BAD_CONFIG, DIVERGED, str(error)
     if isinstance(error, WeightsError | SchemaError | DeviceError):
         return BAD_CONFIG, "bad configuration", str(error)
+    if isinstance(error, OSError):
+        return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
         return FAILED, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
     return FAILED, type(error).__name__, str(error) or type(error).__name__

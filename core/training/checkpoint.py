@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from ablation_suite.core.runs.files import file_sha256, write_atomic
+from ablation_suite.core.runs.files import file_sha256, naming, write_atomic
 from ablation_suite.core.runs.store import Damaged
 
 
@@ -46,9 +46,12 @@ def save_verified(path: Path, state: dict[str, Any]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
+        with naming(path), open(temporary, "wb") as file:
             hashing = _Hashing(file)
-            torch.save(state, cast("IO[bytes]", hashing))
+            try:
+                torch.save(state, cast("IO[bytes]", hashing))
+            except RuntimeError as error:  # "unexpected pos": torch's words for whatever a write failed of
+                raise hashing.error or error from None
             file.flush()
             os.fsync(file.fileno())
         _sum_path(path).unlink(missing_ok=True)
@@ -90,10 +93,15 @@ class _Hashing:
 
     def __init__(self, file: IO[bytes]):
         self.file, self.sha256 = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()

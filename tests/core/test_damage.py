@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from ablation_suite.commands.look import show, status
 from ablation_suite.core.runs.store import Damaged, RunFolder
-from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.scheduling.scheduler import drive
@@ -162,3 +168,115 @@ def test_what_a_kill_after_the_record_left_goes_at_the_next_look_of_a_driver(dam
     after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     assert {**after, "ledger.jsonl": b""} == {**before, "ledger.jsonl": b""}
     assert not (folder.path / "checkpoints").exists()
+
+
+BASE = "{data: digits, model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}, epochs: 1}"
+SPEC = """ablation: tiny
+question: q
+base: base.yaml
+seeds: 1
+arms: {some: {model.head.dropout: 0.3}}
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a file system of a given size and number of files; skips where that is not allowed."""
+    mounted = []
+
+    def mount(options):
+        place = tmp_path / "disk"
+        place.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True).returncode:
+            pytest.skip("file systems may not be mounted here")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may write, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+def ask(*words, folder, prefix=(), without=(), **environment):
+    """A verb in a process of its own, begun by another command or without some variables."""
+    env = {**os.environ, "ABLATE_CACHE": str(folder / "cache"), **environment}
+    command = [*prefix, sys.executable, "-m", "ablation_suite.cli", *map(str, words)]
+    env = {name: value for name, value in env.items() if name not in without}
+    env["PYTHONPATH"] = str(Path(__file__).parents[2])
+    (folder / "base.yaml").write_text(BASE)
+    (folder / "tiny.yaml").write_text(SPEC)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+
+
+def is_one_line(result, *parts):
+    """Exit status 2, and one line that holds all parts, beside what progress says."""
+    lines = [line for line in result.stderr.splitlines() if "runs to train" not in line]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert all(part in lines[0] for part in parts), lines[0]
+
+
+def test_a_disk_that_fills_up_under_a_checkpoint_is_told_with_the_room_that_is_left(
+    small_disk, make_config, digits, runtime
+):
+    """torch says "unexpected pos" of it; the message names the folder and the free space, and no rubbish is left."""
+    disk = small_disk("size=100k")
+    folder = RunFolder(disk / "run")
+    config = make_config({"model.backbone": {"name": "bottleneck", "planes": (16,), "blocks": (2,)}})
+    folder.create({"config": config.model_dump(mode="json"), "data_fingerprint": digits.fingerprint, "labels": {}})
+    assert work(folder, runtime, Datasets()) == FAILED
+    assert re.fullmatch(rf"the disk is full under {disk}/run\S* \(0\.\d MB free\)", folder.failure()["message"])
+    assert not [path for path in folder.path.rglob(".*")]
+
+
+def test_a_disk_without_room_for_one_more_file_is_told_as_that(small_disk, tmp_path):
+    """There are megabytes left, and no inode."""
+    is_one_line(
+        ask("run", "tiny.yaml", "--results", small_disk("size=9m,nr_inodes=4") / "r", folder=tmp_path),
+        "the disk is full under",
+        "inodes",
+    )
+
+
+def test_results_that_may_only_be_read_are_looked_at_and_refused_for_training(small_disk, tmp_path):
+    """`status`, and a `run` that has nothing to train, work; what would write is refused in one line."""
+    disk = small_disk("size=9m")
+    ask("run", "tiny.yaml", "--results", disk, "--tracker", "off", folder=tmp_path)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for words in (["status"], ["run", "tiny.yaml"]):
+        assert ask(*words, "--results", disk, folder=tmp_path).returncode == 0
+    is_one_line(ask("run", "tiny.yaml", "epochs=2", "--results", disk, folder=tmp_path), "Read-only file system")
+    runs = [path.name for path in (disk / "runs").iterdir()]
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    words = ("predict", runs[0], "a.png", "--results", disk, "-o")
+    is_one_line(ask(*words, disk / "p.csv", folder=tmp_path), "p.csv", "cannot be written", "-o")
+    is_one_line(ask(*words, tmp_path, folder=tmp_path), "is a folder")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_file_system_without_locks_is_told_before_training(tmp_path):
+    """Network file systems may know none; `status` still looks."""
+    strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=flock:error=EOPNOTSUPP"]
+    is_one_line(ask("run", "tiny.yaml", folder=tmp_path, prefix=strace), "results", "no file locks", "--results")
+    assert ask("status", folder=tmp_path, prefix=strace).stdout == "no runs\n"
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.getuid() != 0, reason="needs setpriv, as root")
+def test_a_user_without_a_home_is_told_what_to_set_and_then_trains(open_folder):
+    """As in a container that was started with `--user`."""
+    nobody = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]
+    away = ("HOME", "XDG_CACHE_HOME")
+    asked = ask("run", "tiny.yaml", folder=open_folder, prefix=nobody, without=(*away, "ABLATE_CACHE"))
+    is_one_line(asked, "HOME", "ABLATE_CACHE")
+    assert not (open_folder / "results").exists()
+    done = ask("run", "tiny.yaml", "--tracker", "off", folder=open_folder, prefix=nobody, without=away)
+    assert done.returncode == 0, done.stderr
+    assert ask("sync", folder=open_folder, prefix=nobody, without=away).returncode == 2  # no login, which is a line
