@@ -150,6 +150,7 @@ def _between_runs(records: list[dict[str, Any]], baseline: list[dict[str, Any]])
         ("data", "data fingerprint", "data_fingerprint"),
         ("software", "library versions", "provenance.packages"),
         ("software", "commit of the suite", "provenance.suite.commit"),
+        ("software", "source of the suite", "provenance.suite.source"),
         ("hardware", "device", "provenance.device.name"),
         ("hardware", "CPU threads", "provenance.threads"),
     ]

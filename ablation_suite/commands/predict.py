@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,13 +52,17 @@ class Member(NamedTuple):
 @click.argument("words", nargs=-1, required=True, metavar="RUN... IMAGES...")
 @click.option("-o", "--output", default="prediction.csv", show_default=True, metavar="FILE", help="The table to write.")
 @click.option("--proba", is_flag=True, help="Add a column proba_CLASS for each class.")
+@click.option("--exact-names", is_flag=True, help="Write names that a spreadsheet takes for formulas as they are.")
 @click.option("--results", metavar="DIR", help="Where the runs lie [ABLATE_RESULTS, else ./results].")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, ...")
-def predict(words: tuple[str, ...], output: str, proba: bool, results: str | None, device: str | None) -> None:
+def predict(
+    words: tuple[str, ...], output: str, proba: bool, exact_names: bool, results: str | None, device: str | None
+) -> None:
     """Classify IMAGES with finished runs; several RUNs average their probabilities.
 
     RUN is the beginning of a run's id or its folder, IMAGES a folder (with all below it) or single files. The table has
-    the columns image_name (no extension) and pred_label (the class's own name).
+    the columns image_name (no extension) and pred_label (the class's own name). A name that a spreadsheet would take
+    for a formula stands behind a ', unless --exact-names.
     """
     settings = {"results": results, "device": device, "threads": parallel.cores()}
     given = {key: value for key, value in settings.items() if value is not None}
@@ -67,7 +71,8 @@ def predict(words: tuple[str, ...], output: str, proba: bool, results: str | Non
     _require_writable(Path(output).absolute())
     members, classes = load_members(folders, runtime)
     probabilities = classify(members, [image.path for image in images], runtime)
-    write_atomic(Path(output), _table(images, classes, probabilities, proba).encode("utf-8", "surrogateescape"))
+    table = _table(images, classes, probabilities, proba, str if exact_names else _no_formula)
+    write_atomic(Path(output), table.encode("utf-8", "surrogateescape"))
     click.echo(f"{output}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
 
 
@@ -224,10 +229,18 @@ def _decode(paths: list[Path], size: int, faults: list[str]) -> np.ndarray:
     return pixels
 
 
-def _table(images: list[Image], classes: list[str], probabilities: np.ndarray, proba: bool) -> str:
+def _no_formula(name: str) -> str:
+    """The name with a ' before it where it begins as what a spreadsheet runs."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+def _table(
+    images: list[Image], classes: list[str], probabilities: np.ndarray, proba: bool, cell: Callable[[str], str]
+) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image_name", "pred_label", *([f"proba_{name}" for name in classes] if proba else [])])
     for image, row in zip(images, probabilities, strict=True):
-        writer.writerow([image.name, classes[row.argmax()], *([f"{value:.6f}" for value in row] if proba else [])])
+        label = classes[row.argmax()]
+        writer.writerow([cell(image.name), cell(label), *([f"{value:.6f}" for value in row] if proba else [])])
     return text.getvalue()

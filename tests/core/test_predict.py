@@ -184,6 +184,26 @@ def test_a_class_keeps_its_own_name(copied, ask, photos):
     assert {row["pred_label"] for row in ask(copied.path, photos)} <= set(names)
 
 
+def test_a_name_that_a_spreadsheet_would_run_is_quoted_unless_told_otherwise(copied, ask, tmp_path):
+    """OWASP's list of first characters, in names of images and of classes; --exact-names writes them as they are."""
+    record = copied.record()
+    classes = ["=1+1", "+1", "-1", "@SUM(1)", "\tx", *record["classes"][5:]]
+    write_json(copied.record_path, {**record, "classes": classes})
+    names = ["=HYPERLINK(1)", "+a", "-b", "@c", "\td", "e=f", "plain"]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / f"{name}.png")
+    quoted = ask(copied.path, tmp_path / "images", "--proba")
+    assert {row["image_name"] for row in quoted} == {*(f"'{name}" for name in names[:5]), "e=f", "plain"}
+    exact = ask(copied.path, tmp_path / "images", "--proba", "--exact-names")
+    assert {row["image_name"] for row in exact} == set(names)
+    safe = [f"'{name}" if name in classes[:5] else name for name in classes]
+    assert list(quoted[0])[2:] == [f"proba_{name}" for name in classes]
+    for ours, label in ((quoted, safe), (exact, classes)):
+        best = max(range(10), key=lambda k, row=ours[0]: float(row[list(row)[2 + k]]))
+        assert ours[0]["pred_label"] == label[best]
+
+
 def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monkeypatch, capsys):
     """`ablate predict nosuchrun photos` shows no traceback."""
     from ablation_suite.cli import main

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ablation_suite.core.runs.ledger import Ledger
 from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, work
 from ablation_suite.core.training import loop
 
@@ -303,6 +304,20 @@ def test_a_torn_tail_of_the_ledger_is_cut_off_and_told(make_config, make_folder,
     assert "torn_tail_closed" in events(folder)
     assert b"0badc0de" not in folder.ledger.path.read_bytes()
     same(folder, whole(config))
+
+
+@pytest.mark.parametrize("size", [1, 70_000, 300_000])
+def test_a_torn_tail_of_any_length_is_cut_back_to_the_last_whole_row(size, tmp_path):
+    """Also one that is longer than any block that a reader may take: no whole row goes, and no torn byte stays."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for epoch in (1, 2):
+        ledger.append("epoch", epoch=epoch)
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole + b"x" * size)
+    ledger.close_torn_tail()
+    assert [row["epoch"] for row in ledger.history()] == [1, 2]
+    assert ledger.path.read_bytes().startswith(whole)
+    assert ledger.rows()[-1]["rows_kept"] == 2
 
 
 def test_the_seconds_of_an_interrupted_epoch_are_counted_once(make_config, make_folder, runtime, monkeypatch):
