@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -184,9 +183,9 @@ def show(run: str, as_json: bool, runtime: Runtime) -> None:
 def remake_command(run_id: str, labels: dict[str, Any]) -> str:
     """The command line that trains a run again: by its spec, or by its id where it belongs to none."""
     if "arm" not in labels:
-        return shlex.join(["ablate", "reproduce", run_id])
+        return options.command("reproduce", run_id, carry=options.FOLDER_NAMES)
     words = [labels["spec"], *labels["overrides"], "--arm", labels["arm"], "--seed", str(labels["seed"])]
-    return shlex.join(["ablate", "run", *words])
+    return options.command("run", *words, carry=options.FOLDER_NAMES)
 
 
 def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import make_executor
 from ablation_suite.core.scheduling.scheduler import Outcome, drive
+from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 
@@ -52,12 +52,13 @@ def run(
     try:
         outcome, plans = _train(plans, runtime, join, arms, seeds)
     except (KeyboardInterrupt, SystemExit):
-        words_again = shlex.join(["ablate", "run", *words])
-        click.echo(f"\nstopped; finished runs are kept, and `{words_again}` goes on from here", err=True)
+        again = options.command("run", *words)
+        click.echo(f"\nstopped; finished runs are kept, and `{again}` goes on from here", err=True)
         raise
     _summarise(outcome, as_json)
     trained = [RunFolder(runtime.store / name) for name in outcome.finished]
-    if warning := unpublished(trained):
+    taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
+    if warning := unpublished(trained, options.command("sync", carry=taken_over)):
         click.echo(warning, err=True)
     if with_report:
         from ablation_suite.commands.report import write_reports

@@ -21,6 +21,7 @@ from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import Sweep, find_sweep, make_sweep, own_values, read_sweep_spec
+from ablation_suite.sweeps.storage_errors import hide_password
 from ablation_suite.sweeps.trial import best
 
 
@@ -45,7 +46,9 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
             for sweep in sweeps.values():
                 run_sweep(sweep, runtime, Progress(), url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
-            click.echo("\nstopped; every trial is kept, and the same command goes on from here", err=True)
+            shown = {"storage": hide_password(storage)} if storage else {}
+            again = options.command("tune", *words, **shown)
+            click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
             raise
         finally:
             executor.close()

@@ -145,8 +145,8 @@ def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:
     return read_json(path) if path.exists() else {}
 
 
-def unpublished(folders: Iterable[RunFolder]) -> str | None:
-    """One line about the runs whose tracker failed while they trained, for the end of a grid; None where all is well.
+def unpublished(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str | None:
+    """One line about the runs whose tracker failed while they trained, and the command that publishes them, or None.
 
     A worker's own warning goes to the log of its run, which nobody looks at.
     """
@@ -155,7 +155,7 @@ def unpublished(folders: Iterable[RunFolder]) -> str | None:
         return None
     reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
     words = " ".join(failed) if len(failed) <= 3 else ""
-    return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: ablate sync {words}".rstrip()
+    return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: {sync} {words}".rstrip()
 
 
 def _note_failure(folder: RunFolder, tracker: str, error: str) -> None:
