@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.projection import Shown, scalars, shown, summary
 
 LONGEST_GOODBYE = 25.0
@@ -117,9 +119,14 @@ class Publisher:
         _failed_at[self.tracker] = time.monotonic()
         _note_failure(self.folder, self.tracker, self.error)
         _log.warning(
-            "tracker %s does not work (%s); training goes on, nothing is lost. Publish later with: ablate sync %s",
-            self.tracker, self.error, self.folder.run_id,
+            "tracker %s does not work (%s); training goes on, nothing is lost. Publish later with: %s",
+            self.tracker, self.error, self._sync_command(),
         )  # fmt: skip
+
+    def _sync_command(self) -> str:
+        results = self.folder.path.parents[1]
+        words = ["ablate", "sync", self.folder.run_id, "--results", str(results)]
+        return shlex.join([*words, *(["--tracker", self.tracker] if self.tracker in EXTRAS else [])])
 
 
 def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:

@@ -67,7 +67,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, ablate: A
     spec = str(write_spec(tmp_path))
     status, _, err = ablate(spec, before_poll=interrupt)
     assert status == 130
-    assert f"`ablate sweep {spec}` goes on from here" in err
+    assert f"`ablate sweep {spec} --results {tmp_path / 'results'}` goes on from here" in err
     assert "1 running" in ablate("status", spec)[1]
     status, out, _ = ablate(spec)
     assert status == 0
