@@ -43,7 +43,8 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
         executor = make_executor(runtime)
         try:
             for sweep in sweeps.values():
-                run_sweep(sweep, runtime, Progress(), url=storage, executor=executor)
+                with Progress() as progress:
+                    run_sweep(sweep, runtime, progress, url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
             click.echo("\nstopped; every trial is kept, and the same command goes on from here", err=True)
             raise
