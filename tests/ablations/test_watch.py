@@ -118,7 +118,7 @@ def test_the_view_is_drawn_again_until_it_is_interrupted(tmp_path: Path, capsys:
 def test_on_a_terminal_the_table_is_drawn_over_and_the_last_one_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each drawing but the last is erased, and no line is longer than the terminal."""
+    """Each drawing but the last is erased, and what is wider than the terminal is cut."""
     make(tmp_path, "wide-" + 50 * "x", 0)
     out = io.StringIO()
     monkeypatch.setattr(out, "isatty", lambda: True)
@@ -137,6 +137,7 @@ def test_on_a_terminal_the_table_is_drawn_over_and_the_last_one_stays(
     *drawn, last = re.split(r"(?:\r|\x1b\[1A|\x1b\[2K)+", out.getvalue())
     tables = [re.sub(r"\x1b\[[?0-9;]*[a-z]", "", text).splitlines() for text in (drawn[0], last)]
     assert [table[-1].rstrip() for table in tables] == ["1 runs: 1 missing", "2 runs: 2 missing"]
+    assert [len(table) for table in tables] == [3, 4]
     assert all(len(line) <= 40 for table in tables for line in table)
 
 

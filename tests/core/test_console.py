@@ -97,7 +97,7 @@ def test_a_grid_on_a_terminal_has_bars_below_its_lines(tmp_path, clock: SimpleNa
 def test_where_nothing_can_be_redrawn_lines_are_all(monkeypatch: pytest.MonkeyPatch, out: type[io.StringIO]) -> None:
     """A file, and a terminal that says it is dumb, get no escape sequence and no bar."""
     monkeypatch.setenv("TERM", "dumb")
-    with Display(written := out()) as display:
+    with Display(written := out(), keep=True) as display:
         display.draw([Bar("runs", 0.5, "half")])
         display.line("a line")
     assert written.getvalue() == "a line\n"
