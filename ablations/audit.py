@@ -49,11 +49,11 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
 
 
 def finished_records(plan: Plan, store: Path) -> dict[str, list[dict[str, Any]]]:
-    """The records of a plan's finished runs, by arm."""
+    """The records of a plan's finished runs, by arm; a damaged one counts as not finished."""
     found: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in plan.ablation.arms}
     for cell in plan.cells:
-        record = folder(cell, store).record()
-        if record is not None:
+        run = folder(cell, store)
+        if run.is_finished() and (record := run.record()) is not None:
             found[cell.arm].append(record)
     return found
 

@@ -129,7 +129,7 @@ def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
     """The cells to train, in the order of the grid, each run once."""
     cells = {cell.run_id: cell for plan in plans for cell in reversed(plan.cells)}
     order = dict.fromkeys(cell.run_id for plan in plans for cell in plan.cells)
-    return [cells[name] for name in order if not folder(cells[name], runtime.store).record_path.exists()]
+    return [cells[name] for name in order if not folder(cells[name], runtime.store).is_finished()]
 
 
 def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -188,6 +188,7 @@ _WHY = {
     "interrupted": "interrupted before its end",
     "missing": "never begun",
     "finished": "finished while this report was made",
+    "damaged": "run.json is damaged",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.reports.page import data_uri, rendered
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
 from ablation_suite.reports.sweep_figures import draw_sweep

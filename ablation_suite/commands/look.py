@@ -160,13 +160,16 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runti
 def show(run: str, as_json: bool, runtime: Runtime) -> None:
     """Show one run, named by the beginning of its id: settings, numbers, provenance, how to make it again."""
     found = find_run(runtime.store, run)
-    record = found.record()
-    job = found.job()
-    data = {"state": found.status(), **job, **(record or {}), "failure": found.failure() if not record else None}
+    data: dict[str, Any] = {"state": found.status(), "damage": found.damage()}
+    data |= found.job() if found.has_job() else {}
+    record = found.record() if found.is_finished() else None
+    data |= {**(record or {}), "failure": found.failure() if not record else None}
     if as_json:
         click.echo(json.dumps(data, indent=1))
         return
     click.echo(f"run {found.run_id}: {data['state']}")
+    if data["damage"]:
+        click.echo(data["damage"])
     if data["failure"]:
         click.echo(f"failed: {data['failure']['message']}")
     for name in ("labels", "config", "metrics", "cost", "provenance"):
@@ -174,7 +177,8 @@ def show(run: str, as_json: bool, runtime: Runtime) -> None:
             click.echo(f"\n{name}")
             for path, value in leaves(data[name]):
                 click.echo(f"  {path}: {_value(value)}")
-    click.echo(f"\nmake it again: {remake_command(found.run_id, job['labels'])}")
+    if "labels" in data:
+        click.echo(f"\nmake it again: {remake_command(found.run_id, data['labels'])}")
 
 
 def remake_command(run_id: str, labels: dict[str, Any]) -> str:
@@ -188,9 +192,13 @@ def remake_command(run_id: str, labels: dict[str, Any]) -> str:
 def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:
     """The finished records of each arm; none where the data, and so the run ids, are not known here."""
     try:
-        return finished_records(make_plan(ablation, arms, runtime), runtime.store)
+        plan = make_plan(ablation, arms, runtime)
     except DataError:
         return {}
+    for run in {cell.run_id: folder(cell, runtime.store) for cell in plan.cells}.values():
+        if damage := run.damage():
+            click.echo(f"run {run.run_id} is left out: {damage}", err=True)
+    return finished_records(plan, runtime.store)
 
 
 def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.layout import EXTENSIONS
-from ablation_suite.core.runs.store import RunFolder, find_run, write_atomic
+from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.store import RunFolder, find_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +64,7 @@ def predict(words: tuple[str, ...], output: str, proba: bool, results: str | Non
     given = {key: value for key, value in settings.items() if value is not None}
     runtime = validate(Runtime, Document(data=given, source="command line"))
     folders, images = _sort_words(words, runtime)
-    if not Path(output).absolute().parent.is_dir():
-        raise PredictError(f"{output}: no folder {Path(output).absolute().parent} to write into")
+    _require_writable(Path(output).absolute())
     members, classes = load_members(folders, runtime)
     probabilities = classify(members, [image.path for image in images], runtime)
     write_atomic(Path(output), _table(images, classes, probabilities, proba).encode("utf-8", "surrogateescape"))
@@ -131,6 +132,16 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     if faults:
         raise PredictError("\n".join(faults))
     return np.concatenate(rows)
+
+
+def _require_writable(output: Path) -> None:
+    """PredictError, before anything is classified, where the table could not be written."""
+    if not output.parent.is_dir():
+        raise PredictError(f"{output}: no folder {output.parent} to write into")
+    if output.is_dir():
+        raise PredictError(f"{output}: is a folder; name a file with -o")
+    if not os.access(output.parent, os.W_OK):
+        raise PredictError(f"{output}: the folder {output.parent} cannot be written; name another file with -o")
 
 
 def _sort_words(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[Image]]:

@@ -102,7 +102,7 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
 
 def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
-    missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).record_path.exists()]
+    missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
     for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
         if model.weights != "none":
             import_module("ablation_suite.core.models.weights").check_weights(model)

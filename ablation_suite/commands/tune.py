@@ -15,7 +15,7 @@ from ablation_suite.ablations.tuned import Tuned, TunedArm, as_document, config_
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
-from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.scheduling.executors import make_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score

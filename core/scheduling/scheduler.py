@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED
 from ablation_suite.core.scheduling.executors import Event, Executor
 
@@ -87,7 +87,9 @@ class Scheduler:
             if name in self.running or (name in self.tries and time.monotonic() < self.tries[name].not_before):
                 continue
             folder = RunFolder(self.runtime.store / name)
-            if folder.record_path.exists():
+            if name not in self.tries:
+                _mend(folder, job)
+            if folder.is_finished():
                 self.strategy.finished(folder, here=False)
                 found_finished = True
                 continue
@@ -107,10 +109,13 @@ class Scheduler:
         folder = RunFolder(self.runtime.store / event.run_id)
         if event.run_id in self.cancelled:
             self.cancelled.discard(event.run_id)  # it ended because we asked, which is no try
-        elif folder.record_path.exists():
+        elif folder.is_finished():
             self.strategy.finished(folder, here=event.exit_status != PREEMPTED and _has_trained(folder))
         elif tries.has_another(event.exit_status):
             self.tries[event.run_id] = tries
+            if event.exit_status == PREEMPTED and not tries.told_busy and folder.is_locked():
+                tries.told_busy = True
+                print(f"run {folder.run_id} waits: it is {folder.held_by()}", file=sys.stderr)
         else:
             failure = folder.failure() or {}
             idle = f"preempted {MAX_TRIES} times in a row, without an epoch or a checkpoint between"
@@ -125,6 +130,7 @@ class _Tries:
         self.folder = folder
         self.progress = _progress(folder)
         self.num_failed = self.num_idle = 0
+        self.told_busy = False
         self.not_before = 0.0
 
     def has_another(self, exit_status: int) -> bool:
@@ -138,10 +144,25 @@ class _Tries:
             return self.num_failed < MAX_TRIES
         # Free of charge, but not for ever: a run that only ever stops is stuck. One that others train is not ours.
         before, self.progress = self.progress, _progress(self.folder)
-        is_idle = self.progress == before and self.folder.status() != "running"
+        is_idle = self.progress == before and not self.folder.is_locked()
         self.num_idle = self.num_idle + 1 if is_idle else 0
         self.not_before = now + BACK_OFF_SECONDS
         return self.num_idle < MAX_TRIES
+
+
+def _mend(folder: RunFolder, job: Job) -> None:
+    """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone."""
+    if folder.is_finished():
+        with suppress(OSError):  # somebody else's results
+            if not folder.has_job():
+                folder.create(job)
+            if not folder.is_locked():
+                folder.clean()
+        return
+    try:
+        folder.record()
+    except Damaged as error:
+        print(f"run {folder.run_id}: {error}; it is set aside and the run is trained again", file=sys.stderr)
 
 
 def _progress(folder: RunFolder) -> tuple[int, str]:
@@ -193,7 +214,9 @@ def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, 
 
     Raises DriverBusy where another driver holds the results folder and `join` is false.
     """
-    todo = {name: job for name, job in jobs.items() if not (runtime.store / name / "record.json").exists()}
+    todo = {name: job for name, job in jobs.items() if not RunFolder(runtime.store / name).is_finished()}
+    for name in jobs.keys() - todo.keys():
+        _mend(RunFolder(runtime.store / name), jobs[name])
     outcome = Outcome(reused=len(jobs) - len(todo))
     if not todo:
         return outcome
@@ -230,14 +253,11 @@ class _Grid:
 def _sole_driver(results: Path, join: bool) -> Iterator[None]:
     results.mkdir(parents=True, exist_ok=True)
     with open(results / "driver.lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if take_lock(lock):
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-        except BlockingIOError:
-            if not join:
-                lock.seek(0)
-                message = f"another driver (process {lock.read().strip()}) works in {results}; --join helps it"
-                raise DriverBusy(message) from None
+        elif not join:
+            lock.seek(0)
+            raise DriverBusy(f"another driver (process {lock.read().strip()}) works in {results}; --join helps it")
         yield

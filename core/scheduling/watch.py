@@ -12,14 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ablation_suite.core.runs.store import RunFolder, read_json
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Display
 
 INTERVAL = 2.0
 """Seconds between two drawings."""
 SILENCE = 60.0
 """Seconds, or three epochs if that is longer, for which a run of another machine may be silent and still running."""
-_ORDER = ("running", "failed", "interrupted", "missing", "finished")
+_ORDER = ("running", "damaged", "failed", "interrupted", "missing", "finished")
 
 
 def grid_rows(folders: list[RunFolder]) -> list[dict[str, Any]]:
@@ -60,10 +60,7 @@ def watch(folders: Callable[[], list[RunFolder]], *, sleep: Callable[[float], No
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
-    try:
-        job = folder.job()
-    except FileNotFoundError:
-        job = {}
+    job = folder.job() if folder.has_job() else {}
     labels = job.get("labels") or {}
     rows = folder.ledger.rows()
     history = [row for row in rows if row["kind"] == "epoch"]
@@ -95,11 +92,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
 
 
 def _host(folder: RunFolder) -> str | None:
-    last = max(folder.attempts(), default=None)
-    try:
-        return read_json(folder.path / "attempts" / str(last) / "claim.json")["host"]
-    except FileNotFoundError:
-        return None
+    return folder.claimant().get("host")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

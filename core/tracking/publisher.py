@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.provenance import error_line
-from ablation_suite.core.runs.store import RunFolder, read_json, write_json
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.projection import Shown, scalars, shown, summary
 
 LONGEST_GOODBYE = 25.0

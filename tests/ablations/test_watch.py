@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ablation_suite.core.runs.store import RunFolder, read_json, run_folders, write_json
+from ablation_suite.core.runs.files import read_json, write_json
+from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.scheduling import console
 from ablation_suite.core.scheduling.watch import INTERVAL, format_rows, grid_rows, watch
 

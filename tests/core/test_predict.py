@@ -18,7 +18,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.models.network import Network
-from ablation_suite.core.runs.store import write_json
+from ablation_suite.core.runs.files import write_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = [str(number) for number in range(10)]

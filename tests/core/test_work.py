@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
+import socket
+import time
 import weakref
 from types import SimpleNamespace
 
@@ -10,9 +14,11 @@ import pytest
 import torch
 
 from ablation_suite.core.data.dataset import DataError
-from ablation_suite.core.runs.store import read_json
+from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
+from ablation_suite.core.scheduling.scheduler import drive
 from ablation_suite.core.training import device, loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -157,6 +163,30 @@ def test_a_run_that_someone_else_trains_is_left_to_them(make_config, make_folder
         assert work(folder, runtime, Datasets()) == PREEMPTED
     assert folder.attempts() == [1]
     assert folder.status() == "interrupted"
+
+
+def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
+    make_config, make_folder, runtime, worker, kill_when, capsys
+):
+    """Once, on the error stream, so that somebody can end the process; then the run goes on."""
+    folder = make_folder(make_config(epochs=3))
+    process = worker.start(folder, runtime)
+    kill_when(process, lambda: folder.ledger.rows(), signal.SIGSTOP)
+    executor = Inline(runtime)
+    calls = iter(range(9))
+
+    def poll(seconds, plain=executor.poll):
+        if next(calls) == 2:
+            os.kill(process, signal.SIGKILL)
+            worker.wait()
+        return plain(seconds)
+
+    executor.poll = poll
+    assert drive({folder.run_id: folder.job()}, runtime, executor, Progress()).finished == [folder.run_id]
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(read_json(folder.path / "attempts/1/claim.json")["time"]))
+    told = [line for line in capsys.readouterr().err.splitlines() if "waits" in line]
+    assert len(told) == 1
+    assert f"process {process} on {socket.gethostname()} since {since}" in told[0]
 
 
 def test_the_first_record_wins(make_config, make_folder):
