@@ -77,7 +77,8 @@ def _train(
         while True:
             chosen = jobs(_only(plan, arms, seeds) for plan in plans)
             _prepare(plans, runtime)
-            outcome = drive(chosen, runtime, executor, Progress(), join=join)
+            with Progress() as progress:
+                outcome = drive(chosen, runtime, executor, progress, join=join)
             total.add(outcome)
             wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
             if not wanted:

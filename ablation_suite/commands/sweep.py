@@ -51,7 +51,8 @@ def sweep(words: tuple[str, ...], storage: str | None, with_report: bool, as_jso
         return 0
     check_tracker(runtime.tracker)
     try:
-        ended = run_sweep(search, runtime, Progress(), url=storage)
+        with Progress() as progress:
+            ended = run_sweep(search, runtime, progress, url=storage)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("sweep", *words, **_shown(storage))
         click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)

@@ -44,7 +44,8 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
         executor = make_executor(runtime)
         try:
             for sweep in sweeps.values():
-                run_sweep(sweep, runtime, Progress(), url=storage, executor=executor)
+                with Progress() as progress:
+                    run_sweep(sweep, runtime, progress, url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
             shown = {"storage": hide_password(storage)} if storage else {}
             again = options.command("tune", *words, **shown)

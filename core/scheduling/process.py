@@ -145,6 +145,10 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+        finally:
+            with suppress(BrokenPipeError):
+                self.input.close()
+            self.output.close()
 
     def last_words(self) -> str:
         """The last line that the worker or its run printed."""

@@ -144,7 +144,7 @@ class _Tries:
             return self.num_failed < MAX_TRIES
         # Free of charge, but not for ever: a run that only ever stops is stuck. One that others train is not ours.
         before, self.progress = self.progress, _progress(self.folder)
-        is_idle = self.progress == before and self.folder.status() != "running"
+        is_idle = self.progress == before and not self.folder.is_locked()
         self.num_idle = self.num_idle + 1 if is_idle else 0
         self.not_before = now + BACK_OFF_SECONDS
         return self.num_idle < MAX_TRIES

@@ -9,11 +9,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-import click
-
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.console import Display
 
 INTERVAL = 2.0
 """Seconds between two drawings."""
@@ -47,21 +47,16 @@ def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
 
 def watch(folders: Callable[[], list[RunFolder]], *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Draw the grid in place every INTERVAL seconds until Ctrl-C; `folders` is asked anew each time."""
-    is_terminal = sys.stdout.isatty()
     shown = ""
-    try:
+    with Display(sys.stdout, keep=True) as display, suppress(KeyboardInterrupt):
         while True:
-            rows = grid_rows(folders())
-            text = format_rows(rows, shutil.get_terminal_size().lines - 1 if is_terminal else None)
-            if is_terminal:
-                # Home, draw over, clear to the end of each line and of the screen: no flicker.
-                click.echo("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J", nl=False)
+            text = format_rows(grid_rows(folders()), shutil.get_terminal_size().lines - 1 if display.is_live else None)
+            if display.is_live:
+                display.draw(text)
             elif text != shown:
-                click.echo(text)
+                display.line(text)
             shown = text
             sleep(INTERVAL)
-    except KeyboardInterrupt:
-        return
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
