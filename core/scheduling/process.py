@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.executors import Event
 
 GRACE_SECONDS = 10.0
@@ -86,27 +87,28 @@ class _Worker:
         log = Path(runtime.results) / "logs" / f"worker-{number}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        environment = {
-            **os.environ,
-            "ABLATE_RUNTIME": runtime.model_dump_json(),
-            "ABLATE_COMMAND": shlex.join(sys.argv),
-        }
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = str(runtime.threads)
-        with open(log, "wb") as errors:
+        output, news = os.pipe()  # a pipe of its own: anything may be printed to the standard output
+        environment = isolation.environment(
+            ABLATE_RUNTIME=runtime.model_dump_json(),
+            ABLATE_COMMAND=shlex.join(sys.argv),
+            OMP_NUM_THREADS=str(runtime.threads),
+            MKL_NUM_THREADS=str(runtime.threads),
+        )
+        with open(log, "wb") as printed:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "ablation_suite.core.scheduling.worker"],
+                isolation.command("ablation_suite.core.scheduling.worker", f"serve({news})"),
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
+                stdout=printed,
+                stderr=printed,
                 env=environment,
+                pass_fds=[news],
                 start_new_session=True,
             )
+        os.close(news)
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.input: IO[bytes] = self.process.stdin
-        self.output: IO[bytes] = self.process.stdout
-        os.set_blocking(self.output.fileno(), False)
+        self.output: IO[bytes] = os.fdopen(output, "rb")
+        os.set_blocking(output, False)
         self.folder: Path | None = None
         self.partial = b""
 

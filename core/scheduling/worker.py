@@ -1,7 +1,7 @@
 """What does a warm worker process do? It takes run folders from its input, one line each, and tells how they go.
 
 `python -m ablation_suite.core.scheduling.worker RUN_FOLDER...` trains the given folders and ends with the last one's
-exit status; without folders it reads lines of JSON, which is how the process pool keeps it warm.
+exit status; the process pool keeps one warm with `serve`.
 """
 
 from __future__ import annotations
@@ -27,28 +27,29 @@ PROGRESS_SECONDS = 0.5
 
 
 def main() -> int:
-    """Train folders until there are no more; signals only set a flag, and the loop saves at the end of the step."""
-    runtime = Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}"))
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: stopping.set())
-    datasets = Datasets()
-    if len(sys.argv) > 1:
-        status = 0
-        for name in sys.argv[1:]:
-            if stopping.is_set():
-                break
-            status = work(RunFolder(Path(name)), runtime, datasets, stop=stopping.is_set) or status
-        return status
+    """Train the folders of the command line; signals only set a flag, and the loop saves at the end of the step."""
+    runtime, stopping, datasets = _begin()
+    status = 0
+    for name in sys.argv[1:]:
+        if stopping.is_set():
+            break
+        status = work(RunFolder(Path(name)), runtime, datasets, stop=stopping.is_set) or status
+    return status
+
+
+def serve(news: int) -> int:
+    """Train the folders that come as lines of JSON, until there are no more; `news` is where to tell, a pipe."""
+    os.set_inheritable(news, False)
+    runtime, stopping, datasets = _begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = _take_over_stdout()
+    answers = os.fdopen(news, "w")
     cancelled: set[str] = set()
     folders = _read_input(stopping, cancelled)
     _warm_up()
     while (line := folders.get()) is not None:
         folder = RunFolder(Path(line))
         teller = _Teller(answers, folder.run_id)
-        with _stderr_to(folder.path / "log.txt"):
+        with _printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
         teller.tell(exit_status=status)
@@ -76,11 +77,12 @@ class _Teller:
             pass
 
 
-def _take_over_stdout() -> TextIO:
-    """The pipe to the driver; whatever else is printed goes to the error stream."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return answers
+def _begin() -> tuple[Runtime, threading.Event, Datasets]:
+    """The runtime of the environment, a flag that signals set, and no data sets yet."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: stopping.set())
+    return Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}")), stopping, Datasets()
 
 
 def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) -> bool:
@@ -116,7 +118,7 @@ def _warm_up() -> None:
 
 
 @contextmanager
-def _stderr_to(path: Path) -> Iterator[None]:
+def _printing_to(path: Path) -> Iterator[None]:
     """What libraries print during a run belongs to its folder."""
     sys.stderr.flush()
     saved = os.dup(2)
