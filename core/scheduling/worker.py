@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +24,12 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.attempt import Datasets, work
 
 PROGRESS_SECONDS = 0.5
+BEAT_SECONDS = 2.0
+"""Between two signs of life while a step, an evaluation or the end of a run takes long."""
+STILL_SECONDS = 600.0
+"""A run that has begun its steps and does nothing at all for so long is stuck, in a file system or on a device."""
+LEAST_CPU_SHARE = 0.001
+"""Of one core: a process that uses less does nothing."""
 
 
 def main() -> int:
@@ -51,7 +57,8 @@ def serve(news: int) -> int:
         teller = _Teller(answers, folder.run_id)
         with _printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
-            status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
+            with teller.alive():
+                status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
         teller.tell(exit_status=status)
         if stopping.is_set():
             break
@@ -59,10 +66,12 @@ def serve(news: int) -> int:
 
 
 class _Teller:
-    """Writes the news of one run, not more often than someone can read them."""
+    """Writes the news of one run, not more often than someone can read them, and in between that it lives."""
 
     def __init__(self, answers: TextIO, run_id: str):
         self.answers, self.run_id, self.last = answers, run_id, 0.0
+        self.lock = threading.Lock()
+        self.over = threading.Event()
 
     def watch(self, epoch: int, step: int, num_steps: int) -> None:
         if time.monotonic() - self.last > PROGRESS_SECONDS:
@@ -70,11 +79,37 @@ class _Teller:
             self.tell(epoch=epoch, step=step, num_steps=num_steps)
 
     def tell(self, **news: Any) -> None:
-        try:
+        with self.lock, suppress(BrokenPipeError):
             self.answers.write(json.dumps({"run_id": self.run_id, **news}) + "\n")
             self.answers.flush()
-        except BrokenPipeError:
-            pass
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Say every few seconds that the process lives, from a thread that stops where the whole process is stopped."""
+        thread = threading.Thread(target=self._beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        before, worked_at = _cpu_seconds_of_others(), time.monotonic()
+        self.tell()
+        while not self.over.wait(BEAT_SECONDS):
+            now = _cpu_seconds_of_others()
+            if now - before > LEAST_CPU_SHARE * BEAT_SECONDS:
+                worked_at = time.monotonic()
+            before = now
+            # Before the first step a run may wait long for another process that decodes its images.
+            if not self.last or time.monotonic() - worked_at < STILL_SECONDS:
+                self.tell()
+
+
+def _cpu_seconds_of_others() -> float:
+    """What the threads of this process have used but for the one that asks."""
+    return time.process_time() - time.thread_time()
 
 
 def _begin() -> tuple[Runtime, threading.Event, Datasets]:
