@@ -52,8 +52,8 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _mixed_labels_have_no_pairs(self) -> RunConfig:
-        if self.mix.name != "none" and self.loss.name == "contrastive":
-            raise ValueError("mix needs a loss of single images; the contrastive loss compares whole images of a pair")
+        if self.mix.name != "none" and self.loss.num_views > 1:
+            raise ValueError(f"mix needs a loss of single images; the {self.loss.name} loss compares whole images")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ class CrossEntropy(Entry):
     """Cross-entropy of the logits."""
 
     builds = "ablation_suite.core.losses.cross_entropy:CrossEntropy"
+    num_views: ClassVar[int] = 1
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
@@ -26,6 +27,7 @@ class Contrastive(Entry):
     """
 
     builds = "ablation_suite.core.losses.contrastive:Contrastive"
+    num_views: ClassVar[int] = 2
     name: Literal["contrastive"] = "contrastive"
     weight: float = Field(15.0, ge=0.0)
     """Factor of the cosine embedding loss; 0 leaves pairs without a pull on them."""

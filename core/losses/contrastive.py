@@ -13,7 +13,7 @@ from ablation_suite.core.training import streams
 class Contrastive:
     """Two views per image: itself and its partner, in one batch."""
 
-    num_views = 2
+    num_views = ContrastiveEntry.num_views
 
     def __init__(self, entry: ContrastiveEntry):
         self.entry = entry

@@ -12,7 +12,7 @@ from ablation_suite.core.losses import CrossEntropy as CrossEntropyEntry
 class CrossEntropy:
     """One view per image."""
 
-    num_views = 1
+    num_views = CrossEntropyEntry.num_views
 
     def __init__(self, entry: CrossEntropyEntry):
         self.label_smoothing = entry.label_smoothing

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.models import Model
 from ablation_suite.core.training import streams
+from ablation_suite.core.training.protocols import Head
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,7 +27,7 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone = build(model.backbone)
         self.encoding = build(model.encoding)
-        self.head = build(model.head, self.encoding.num_outputs(self.backbone.num_features), num_classes)
+        self.head: Head = build(model.head, self.encoding.num_outputs(self.backbone.num_features), num_classes)
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Images (N, 3, H, W) in [0, 1] to logits (N, K) and pooled features (N, D); `generator` draws the dropout."""

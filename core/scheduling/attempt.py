@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
@@ -15,6 +15,9 @@ from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder, write_json
 from ablation_suite.core.tracking.wandb import open_tracker
+
+if TYPE_CHECKING:
+    from ablation_suite.core.training.session import Step
 
 DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
 """Exit statuses: 75 is run again free of charge, 65 and 78 never, anything else a few times."""
@@ -44,7 +47,7 @@ def work(
     datasets: Datasets,
     *,
     stop: Callable[[], bool] = lambda: False,
-    watch: Callable[[int, int, int], None] = lambda epoch, step, num_steps: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> int:
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from ablation_suite.core.training.loop import Preempted
@@ -52,7 +55,7 @@ def work(
     try:
         with folder.claim() as attempt:
             try:
-                _train(folder, runtime, datasets, int(attempt.name), stop, watch)
+                _train(folder, runtime, datasets, int(attempt.name), stop, on_step)
                 return DONE
             except Preempted as error:
                 folder.ledger.append("event", event="preempted", message=str(error))
@@ -73,7 +76,7 @@ def _train(
     datasets: Datasets,
     attempt: int,
     stop: Callable[[], bool],
-    watch: Callable[[int, int, int], None],
+    on_step: Callable[[Step], None],
 ) -> None:
     from ablation_suite.core.training.device import pick_device
     from ablation_suite.core.training.finish import clean, finish
@@ -87,7 +90,7 @@ def _train(
     facts = provenance(runtime, str(pick_device(runtime)))
     folder.ledger.append("start", attempt=attempt, provenance=facts)
     with open_tracker(runtime, folder) as tracker:
-        parts, position = train(config, dataset, runtime, folder, stop=stop, watch=watch, publish=tracker.publish)
+        parts, position = train(config, dataset, runtime, folder, stop=stop, on_step=on_step, publish=tracker.publish)
         record = finish(folder, config, dataset, parts, position, {**facts, "compile": parts.compiling.words})
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
-from ablation_suite.core.training import loop
+from ablation_suite.core.training import session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,18 +20,16 @@ on_each_device = pytest.mark.parametrize("device", ["cpu", cuda])
 
 @on_each_device
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_precision_trains_the_digits(precision, device, make_config, make_folder, runtime, digits, monkeypatch):
+def test_every_precision_trains_the_digits(precision, device, make_config, make_folder, runtime, digits):
     """Four of five digits are right after six epochs, and the forward pass really has the type that was asked for."""
     types = set()
 
-    def watched(config, parts, images, *rest, step=loop.step):
-        handle = parts.network.head.register_forward_hook(lambda *args: types.add(args[2].dtype))
-        step(config, parts, images, *rest)
-        handle.remove()
+    def on_step(step):
+        if (step.epoch, step.number) == (1, 1):
+            step.parts.network.head.register_forward_hook(lambda *args: types.add(args[2].dtype))
 
-    monkeypatch.setattr(loop, "step", watched)
     folder = make_folder(make_config({"optimizer.lr": 1e-2}, precision=precision, epochs=6))
-    assert work(folder, runtime.model_copy(update={"device": device}), Datasets()) == DONE
+    assert work(folder, runtime.model_copy(update={"device": device}), Datasets(), on_step=on_step) == DONE
     record = folder.record()
     assert types == {PRECISIONS[precision]}
     assert record["metrics"]["test/accuracy"] > 0.8
@@ -50,7 +48,7 @@ def test_a_step_whose_scaled_gradient_overflows_is_skipped(make_config, first_st
     """With a scale far too large the first steps move nothing and halve it, the loss stays a number, the rest train."""
     states = []
 
-    def too_large(*args, assemble=loop.assemble, **settings):
+    def too_large(*args, assemble=session.assemble, **settings):
         parts = assemble(*args, **settings)
         parts.scaler.load_state_dict({**parts.scaler.state_dict(), "scale": 2.0**40})
         return parts
@@ -58,7 +56,7 @@ def test_a_step_whose_scaled_gradient_overflows_is_skipped(make_config, first_st
     def watch(parts):
         states.append((parts.scaler.get_scale(), parts.network.head.linear.weight.detach().clone()))
 
-    monkeypatch.setattr(loop, "assemble", too_large)
+    monkeypatch.setattr(session, "assemble", too_large)
     tally = first_steps(make_config(precision="fp16"), 30, watch)
     scales = [scale for scale, _ in states]
     assert scales[:3] == [2.0**39, 2.0**38, 2.0**37]

@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
 from ablation_suite.core.config.menu import build
-from ablation_suite.core.training import loop, streams
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.training import session, streams
 from ablation_suite.core.training.loop import NonFiniteLoss, train
 from ablation_suite.core.training.session import assemble
 
@@ -88,7 +89,7 @@ def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=
 
 def twin_of(config, levels=0):
     """The network by hand with the initial values of a config's own."""
-    parts = assemble(config, num_classes=10, steps_per_epoch=17, device=torch.device("cpu"), runtime=loop.Runtime())
+    parts = assemble(config, num_classes=10, steps_per_epoch=17, device=torch.device("cpu"), runtime=Runtime())
     by_hand = ByHand(levels)
     names, values = list(by_hand.state_dict()), list(parts.network.state_dict().values())
     by_hand.load_state_dict(dict(zip(names, values, strict=True)))
@@ -196,7 +197,7 @@ def test_accumulated_gradients_equal_the_large_batch_without_batch_norm(loss, ma
         return parts
 
     plain = [first_steps(make_config(accumulate=pieces, loss=loss), 4, store=f"bn{pieces}") for pieces in (1, 3)]
-    monkeypatch.setattr(loop, "assemble", without_batch_norm)
+    monkeypatch.setattr(session, "assemble", without_batch_norm)
     whole, pieces = (
         first_steps(make_config(accumulate=pieces, loss=loss), 8, store=f"gn{pieces}") for pieces in (1, 3)
     )
@@ -206,24 +207,19 @@ def test_accumulated_gradients_equal_the_large_batch_without_batch_norm(loss, ma
     assert np.abs(plain[1][:, 0] / plain[0][:, 0] - 1).max() > 3e-4
 
 
-def seen_by(config, digits, runtime, make_folder, monkeypatch, store):
+def seen_by(config, digits, runtime, folder):
     """The images, augmentation draws and labels of each step of the first epoch, as bytes."""
     seen = []
 
-    def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
-        num_first = len(labels) // parts.loss.num_views
-        seen.append([each[:num_first].numpy().tobytes() for each in (images, draws, labels)])
-        step(config, parts, images, draws, labels, mixing, tally)
+    def on_step(step):
+        num_first = len(step.labels) // step.parts.loss.num_views
+        seen.append([each[:num_first].numpy().tobytes() for each in (step.images, step.draws, step.labels)])
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", watched)
-        train(config, digits, runtime, make_folder(config, store))
+    train(config, digits, runtime, folder, on_step=on_step)
     return seen
 
 
-def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(
-    digits, runtime, make_config, make_folder, monkeypatch
-):
+def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(digits, runtime, make_config, make_folder):
     """Another network, dropout, encoding, optimizer or loss changes neither; another seed changes both."""
     photo = {"name": "photo", "horizontal_flip": 0.5, "rotation": 20.0}
     base = {"augment": photo, "epochs": 1}
@@ -234,31 +230,30 @@ def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(
         {"optimizer": "sgd", "precision": "bf16", "ema_decay": 0.9},
         CONTRASTIVE,
     ]
-    seen = [
-        seen_by(make_config({**base, **arm}), digits, runtime, make_folder, monkeypatch, f"arm{number}")
-        for number, arm in enumerate(arms)
-    ]
+    configs = [make_config({**base, **arm}) for arm in arms]
+    seen = [seen_by(each, digits, runtime, make_folder(each, f"arm{at}")) for at, each in enumerate(configs)]
     assert len(seen[0]) == 17
     for other in seen[1:]:
         assert other == seen[0]
-    reseeded = seen_by(make_config({**base, "seed": 1}), digits, runtime, make_folder, monkeypatch, "seed")
+    other_seed = make_config({**base, "seed": 1})
+    reseeded = seen_by(other_seed, digits, runtime, make_folder(other_seed))
     for one, other in zip(reseeded, seen[0], strict=True):
         assert one[0] != other[0]
         assert one[1] != other[1]
 
 
-def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_config, make_folder, monkeypatch):
+def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_config, make_folder):
     """Loss and accuracy weigh the short last batch by its images, and `images_seen` counts every one."""
     tallies = []
-
-    def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
-        step(config, parts, images, draws, labels, mixing, tally)
-        tallies.append((*tally.tolist(), len(labels)))
-
-    monkeypatch.setattr(loop, "step", watched)
     config = make_config(epochs=1)
     folder = make_folder(config)
-    train(config, digits, runtime, folder)
+    train(
+        config,
+        digits,
+        runtime,
+        folder,
+        on_step=lambda step: tallies.append((*step.tally.tolist(), len(step.labels))),
+    )
     row = folder.ledger.history()[0]
     losses, norms, correct, sizes = np.array(tallies).T
     num_images = len(digits.splits["train"])
@@ -317,3 +312,23 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
     config = make_config(epochs=1)
     with pytest.raises(NonFiniteLoss, match="gradient is not finite in epoch 1, step 17"):
         train(config, digits, runtime, make_folder(config))
+
+
+def test_a_step_asks_nothing_of_the_head_but_logits(make_config, first_steps, monkeypatch):
+    """Another head, without a layer called `linear`, trains under mixing, which needs the number of classes."""
+
+    class TwoLayers(nn.Module):
+        def __init__(self, linear):
+            super().__init__()
+            self.layers = nn.Sequential(linear, nn.ReLU(), nn.Linear(10, 10))
+
+        def forward(self, features, generator):
+            return self.layers(features)
+
+    def with_other_head(*args, **settings):
+        parts = assemble(*args, **settings)
+        parts.network.head = TwoLayers(parts.network.head.linear)
+        return parts
+
+    monkeypatch.setattr(session, "assemble", with_other_head)
+    assert np.isfinite(first_steps(make_config(mix="mixup"), 3)[:, 0]).all()
