@@ -35,6 +35,9 @@ class Contrastive(Entry):
     """Cosine similarity below which a pair of different classes costs nothing."""
     positive_fraction: float = Field(0.5, ge=0.0, le=1.0)
     """Probability that the partner is of the same class."""
+    views: Literal["separate", "joint"] = "separate"
+    """`separate`: images and partners go through the network one after the other, each with a batch norm of its own;
+    `joint`: in one batch of twice the size."""
     label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
     """Share of the target that is spread evenly over all classes."""
 

@@ -7,16 +7,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from ablation_suite.core.losses import Contrastive as ContrastiveEntry
+from ablation_suite.core.losses.cross_entropy import wide
 from ablation_suite.core.training import streams
 
 
 class Contrastive:
-    """Two views per image: itself and its partner, in one batch."""
+    """Two views per image: itself and its partner."""
 
     num_views = ContrastiveEntry.num_views
 
     def __init__(self, entry: ContrastiveEntry):
         self.entry = entry
+        self.joins_views = entry.views == "joint"
 
     def partners(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """The partner (N,) of each image of the split, a function of (seed, epoch, image index).
@@ -39,13 +41,12 @@ class Contrastive:
         """
         first, second = targets[:num_images], targets[num_images:]
         smoothing = self.entry.label_smoothing
-        classification = 2.0 * functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        classification = 2.0 * functional.cross_entropy(wide(logits), targets, label_smoothing=smoothing)
         if self.entry.weight == 0.0:
             return classification
         sign = (first == second).float() * 2.0 - 1.0
-        pull = functional.cosine_embedding_loss(
-            features[:num_images].float(), features[num_images:].float(), sign, margin=self.entry.margin
-        )
+        one, other = wide(features).split(num_images)
+        pull = functional.cosine_embedding_loss(one, other, sign, margin=self.entry.margin)
         return classification + self.entry.weight * pull
 
 

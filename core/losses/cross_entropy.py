@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,6 +14,7 @@ class CrossEntropy:
     """One view per image."""
 
     num_views = CrossEntropyEntry.num_views
+    joins_views = True
 
     def __init__(self, entry: CrossEntropyEntry):
         self.label_smoothing = entry.label_smoothing
@@ -23,4 +25,9 @@ class CrossEntropy:
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
         """The mean over N images, from logits (N, K) and targets (N,) or soft (N, K)."""
-        return functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
+        return functional.cross_entropy(wide(logits), targets, label_smoothing=self.label_smoothing)
+
+
+def wide(values: Tensor) -> Tensor:
+    """Values of 16 bits in float32, since sums and logarithms of them would be noise; others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablation_suite.core.config.run_config import RunConfig
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
 
 

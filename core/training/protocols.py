@@ -19,6 +19,8 @@ class Loss(Protocol):
 
     num_views: int
     """V, the images that every training image brings: 1, or 2 where each comes with a partner."""
+    joins_views: bool
+    """Whether all V N images go through the network at once; else each view goes by itself (batch norm tells)."""
 
     def partners(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray | None:
         """The second view (N,) of each image of the split, as image indices; None for a loss of single images.

@@ -201,7 +201,8 @@ def assemble(
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     if compiling.compiles:
-        compile_backbone(network.backbone, num_images // config.accumulate, runtime)
+        images_a_pass = num_images if loss.joins_views else config.batch_size
+        compile_backbone(network.backbone, images_a_pass // config.accumulate, runtime)
     return Parts(
         network=network,
         num_classes=num_classes,
@@ -238,7 +239,7 @@ def step(
         inputs = parts.augment(piece_images, piece_draws)
         inputs, targets = parts.mix(inputs, piece_labels, parts.num_classes, mixing)
         with autocast(images.device, config.precision):
-            logits, features = parts.network(inputs, parts.generator)
+            logits, features = _forward(parts, inputs)
             loss = parts.loss(logits, features, targets, size) * (size / num_images)
         parts.scaler.scale(loss).backward()
         tally[0] += loss.detach()
@@ -251,6 +252,18 @@ def step(
     parts.scaler.step(parts.optimizer)
     parts.scaler.update()
     parts.update_average()
+
+
+def _forward(parts: Parts, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (V N, K) and features (V N, D) of inputs (V N, C, H, W): view by view, unless the loss joins them.
+
+    A view that goes by itself has batch norm over its own N images, and moves the running statistics once.
+    """
+    if parts.loss.joins_views:
+        return parts.network(inputs, parts.generator)
+    views = [parts.network(view, parts.generator) for view in inputs.chunk(parts.loss.num_views)]
+    logits, features = zip(*views, strict=True)
+    return torch.cat(logits), torch.cat(features)
 
 
 def _batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:

@@ -63,13 +63,13 @@ def with_leaf(config: RunConfig, path: str, value) -> RunConfig:
 
 def test_pinned_ids_do_not_move():
     """A run of last year is found again; who changes these changes RECIPE's promise."""
-    assert run_id(RunConfig(), "data") == "95acfeb78e65"
-    assert run_id(rich(), "data") == "21c5b975e433"
+    assert run_id(RunConfig(), "data") == "c9f712665ce1"
+    assert run_id(rich(), "data") == "89bab9bc7c02"
 
 
 def test_the_id_is_the_sha256_of_sorted_json():
     """Computed here from the published algorithm, by hand."""
-    content = {"config": rich().model_dump(mode="json"), "data": "d", "recipe": 1}
+    content = {"config": rich().model_dump(mode="json"), "data": "d", "recipe": 2}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert run_id(rich(), "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
 

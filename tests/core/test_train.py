@@ -64,8 +64,7 @@ def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=
         x, y = images[rows], labels[rows]
         if config.loss.name == "contrastive":
             partners = build(config.loss).partners(split.labels, config.seed, epoch)[rows]
-            logits, features = network(torch.cat([x, images[partners]]))
-            (first, second), (one, other) = logits.chunk(2), features.chunk(2)
+            (first, one), (second, other) = network(x), network(images[partners])
             sign = torch.where(y == labels[partners], 1, -1)
             pull = functional.cosine_embedding_loss(one, other, sign, margin=config.loss.margin)
             loss = functional.cross_entropy(first, y) + functional.cross_entropy(second, labels[partners])
@@ -123,6 +122,93 @@ def test_the_first_20_steps_equal_a_plain_loop(changes, levels, make_config, fir
     np.testing.assert_allclose(first_steps(config)[:, 0], expected, rtol=1e-6)
     assert len(expected) == 20
     assert min(expected) < 0.95 * expected[0]
+
+
+class AsPublished:
+    """The published training step in float64: network, optimizer and losses of torch alone, a call for each image.
+
+    Knows nothing of a config: it is told the pictures and classes of each step, and keeps the loss of each.
+    """
+
+    def __init__(self, network, *, encoding=0, contrastive=False, joint=False, pieces=1):
+        self.network = ByHand(encoding).double()
+        self.network.load_state_dict(network.state_dict())
+        self.network.train()
+        self.adam = torch.optim.Adam(self.network.parameters(), lr=3e-3, foreach=False)
+        self.contrastive, self.joint, self.pieces = contrastive, joint, pieces
+        self.criterion, self.cosine = nn.CrossEntropyLoss(), nn.CosineEmbeddingLoss(margin=0.2)
+        self.losses = []
+
+    def learn(self, pictures, classes):
+        """One step on pictures uint8 (N, H, W, 3), or on pairs: (2 N, H, W, 3), the first ones first."""
+        x = pictures.permute(0, 3, 1, 2).contiguous().double() / 255
+        self.adam.zero_grad()
+        total = 0.0
+        sides = (x.chunk(2), classes.chunk(2)) if self.contrastive else ([x], [classes])
+        num_images = len(sides[0][0])
+        for piece in torch.arange(num_images).tensor_split(self.pieces):
+            loss = self.criterion_of(*([each[piece] for each in side] for side in sides)) * len(piece) / num_images
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.adam.step()
+        self.losses.append(total)
+
+    def criterion_of(self, x, y):
+        if not self.contrastive:
+            return self.criterion(self.network(x[0])[0], y[0])
+        if self.joint:
+            (output1, output2), (feature1, feature2) = (each.chunk(2) for each in self.network(torch.cat(x)))
+        else:
+            output1, feature1 = self.network(x[0])
+            output2, feature2 = self.network(x[1])
+        same = torch.where(y[0] == y[1], 1, -1)
+        classified = self.criterion(output1, y[0]) + self.criterion(output2, y[1])
+        return classified + 15.0 * self.cosine(feature1, feature2, same)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    ("changes", "published"),
+    [
+        ({}, {}),
+        (ENCODED, {"encoding": 3}),
+        (CONTRASTIVE, {"contrastive": True}),
+        ({"loss": {**CONTRASTIVE["loss"], "views": "joint"}}, {"contrastive": True, "joint": True}),
+        ({**CONTRASTIVE, **ENCODED}, {"contrastive": True, "encoding": 3}),
+    ],
+    ids=["plain", "encoding", "contrastive", "joint", "contrastive+encoding"],
+)
+def test_in_float64_training_is_the_published_computation(
+    changes, published, pieces, make_config, first_steps, monkeypatch
+):
+    """Losses of 20 steps, all weights and batch norm's statistics, to 1e-9 of the published loop in float64."""
+    config = make_config({**changes, "clip_norm": 5.0, "accumulate": pieces})
+    reference = AsPublished(twin_of(config, published.get("encoding", 0)), **published, pieces=pieces)
+    network = []
+
+    class InFloat64:
+        def draw(self, seed, epoch, num_images):
+            return torch.empty(num_images, 0)
+
+        def __call__(self, images, rows):
+            return images.permute(0, 3, 1, 2).double() / 255
+
+    def in_float64(*args, **settings):
+        parts = assemble(*args, **settings)
+        network.append(parts.network.double())
+        parts.network.register_forward_pre_hook(lambda module, args: (args[0].double(), *args[1:]))
+        return dataclasses.replace(parts, augment=InFloat64())
+
+    seen = []
+    monkeypatch.setattr(session, "assemble", in_float64)
+    losses = first_steps(config, 20, on_step=lambda step: seen.append((step.images.clone(), step.labels.clone())))[:, 0]
+    for pictures, classes in seen:
+        reference.learn(pictures, classes)
+    np.testing.assert_allclose(losses, reference.losses, rtol=1e-9)
+    for ours, theirs in zip(network[0].state_dict().values(), reference.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    assert min(reference.losses) < 0.95 * reference.losses[0]
 
 
 @pytest.mark.parametrize(("changes", "levels"), [({}, 0), (CONTRASTIVE, 0), (ENCODED, 3)])
