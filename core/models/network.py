@@ -19,6 +19,8 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    memory_format = torch.channels_last
+    """How images lie in memory when they enter the backbone, whoever brings them."""
 
     def __init__(self, model: Model, num_classes: int):
         super().__init__()
@@ -33,6 +35,7 @@ class Network(nn.Module):
         """Images (N, 3, H, W) in [0, 1] to logits (N, K) and pooled features (N, D); `generator` draws the dropout."""
         if self.normalize:
             images = (images - self.mean) / self.std
+        images = images.contiguous(memory_format=self.memory_format)
         features = self.backbone(images)
         return self.head(self.encoding(features), generator), features
 

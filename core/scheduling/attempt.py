@@ -91,7 +91,8 @@ def _train(
     folder.ledger.append("start", attempt=attempt, provenance=facts)
     with open_tracker(runtime, folder) as tracker:
         parts, position = train(config, dataset, runtime, folder, stop=stop, on_step=on_step, publish=tracker.publish)
-        record = finish(folder, config, dataset, parts, position, {**facts, "compile": parts.compiling.words})
+        compiling = {"compile": parts.compiling.words, "compiled": list(parts.compiled)}
+        record = finish(folder, config, dataset, parts, position, {**facts, **compiling})
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)
         tracker.publish()

@@ -53,7 +53,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=AUTOCAST[precision])
 
 
-def memory_format(runtime: Runtime, device: torch.device) -> torch.memory_format:
+def memory_format(runtime: Runtime) -> torch.memory_format:
     """channels_last unless it is switched off; convolutions gain from it on the CPU as on CUDA devices."""
     return torch.contiguous_format if runtime.channels_last == "off" else torch.channels_last
 

@@ -59,8 +59,9 @@ def train(
     """
     session = set_up(config, dataset, runtime)
     parts, device = session.parts, session.device
-    if runtime.compile == "auto":
-        folder.ledger.append("event", event="compile", choice=parts.compiling.words)
+    if runtime.compile != "off":
+        compiled = list(parts.compiled)
+        folder.ledger.append("event", event="compile", choice=parts.compiling.words, compiled=compiled)
     position = _restore(folder, parts, device)
     val_split = dataset.splits["val"]
     val_feed = make_feed(val_split.images, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from ablation_suite.core.models.network import Network, build_network
 from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.training import streams
-from ablation_suite.core.training.compile import Choice, choose, compile_backbone
+from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
 from ablation_suite.core.training.device import autocast, memory_format, pick_device, prepare, reset_peak_memory
 from ablation_suite.core.training.feed import Feed, make_feed
 from ablation_suite.core.training.protocols import Augment, Loss, Mix
@@ -41,7 +42,9 @@ class Parts:
     generator: torch.Generator
     """Draws the dropout; seeded anew for every step."""
     compiling: Choice
-    """Whether the backbone is compiled, and why."""
+    """Whether anything is compiled, and why."""
+    compiled: tuple[str, ...]
+    """What is compiled for whole batches: `backbone`, `augmentation`, both or nothing."""
 
     @property
     def evaluated(self) -> Network:
@@ -189,7 +192,8 @@ def assemble(
     network = build_network(config.model, num_classes, config.seed)
     load_weights(network, config.model)
     network.to(device)
-    network.to(memory_format=memory_format(runtime, device))
+    network.memory_format = memory_format(runtime)
+    network.to(memory_format=network.memory_format)
     network.train()
     averaged = None
     if config.ema_decay is not None:
@@ -200,9 +204,19 @@ def assemble(
     loss: Loss = build(config.loss)
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
+    compiled: list[str] = []
     if compiling.compiles:
         images_a_pass = num_images if loss.joins_views else config.batch_size
         compile_backbone(network.backbone, images_a_pass // config.accumulate, runtime)
+        compiled.append("backbone")
+
+    def compile_augmentation(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        if not compiling.compiles or device.type == "cpu":  # where fused loops do it
+            return function
+        compiled.append("augmentation")
+        return for_whole_batches(function, num_images // config.accumulate, runtime)
+
+    augment = build(config.augment, compile=compile_augmentation)
     return Parts(
         network=network,
         num_classes=num_classes,
@@ -211,11 +225,12 @@ def assemble(
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
         schedule=build(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch),
         loss=loss,
-        augment=build(config.augment, compile=device.type == "cuda" and runtime.compile != "off"),
+        augment=augment,
         mix=build(config.mix),
         parameters=parameters,
         generator=torch.Generator(device),
         compiling=compiling,
+        compiled=tuple(compiled),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 from ablation_suite.core.training import session
+from ablation_suite.core.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,20 +73,29 @@ def test_the_gradient_norm_does_not_carry_the_scale(make_config, first_steps):
     assert norms[1] == pytest.approx(norms[0], rel=0.01)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "contrastive"])
-def test_channels_last_equals_contiguous_memory(loss, make_config, first_steps):
-    """The same losses and norms but for the order of sums; the convolutions do lie in the layout asked for."""
-    layouts = []
+@pytest.mark.parametrize("changes", [{}, {"loss": "contrastive"}, {"mix": "cutmix"}, {"augment": "photo"}])
+def test_channels_last_equals_contiguous_memory(changes, make_config, make_folder, digits, runtime):
+    """The same losses but for the order of sums; weights and images lie as asked for, in training and evaluation."""
+    losses = {}
+    for setting in ("on", "off"):
+        seen = []
 
-    def watch(parts):
-        weight = parts.network.backbone.stages[0][0].conv2.weight
-        layouts.append(weight.is_contiguous(memory_format=torch.channels_last))
+        def look(backbone, inputs, seen=seen):
+            weight = backbone.stages[0][0].conv2.weight
+            lasts = (each.is_contiguous(memory_format=torch.channels_last) for each in (weight, inputs[0]))
+            seen.append((backbone.training, *lasts))
 
-    on, off = (
-        first_steps(make_config(loss=loss), 5, watch, store=value, channels_last=value) for value in ("on", "off")
-    )
-    np.testing.assert_allclose(on[:, :2], off[:, :2], rtol=1e-4)
-    assert layouts == [True] * 5 + [False] * 5
+        def on_step(step, look=look):
+            if step.number == 1:
+                for network in (step.parts.network, step.parts.evaluated):
+                    network.backbone.register_forward_pre_hook(look)
+
+        config = make_config({**changes, "model.normalize": "imagenet"}, epochs=1, ema_decay=0.9)
+        folder, settings = make_folder(config, setting), runtime.model_copy(update={"channels_last": setting})
+        train(config, digits, settings, folder, on_step=on_step)
+        losses[setting] = folder.ledger.history()[0]["train/loss"]
+        assert set(seen) == {(training, setting == "on", setting == "on") for training in (True, False)}
+    assert losses["on"] == pytest.approx(losses["off"], rel=1e-3)
 
 
 @pytest.mark.gpu
