@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
 
 DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
-"""Exit statuses: 75 is run again free of charge, 65 and 78 never, anything else a few times."""
+"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
 
 
 class Datasets:
@@ -112,7 +112,7 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
     if isinstance(error, WeightsError | SchemaError | DeviceError):
         return BAD_CONFIG, "bad configuration", str(error)
     if _is_out_of_memory(error):
-        return FAILED, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+        return BAD_CONFIG, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 
@@ -131,6 +131,9 @@ def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -
 
 
 def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of which cuBLAS and cuDNN tell with statuses of their own; the same run would again."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    statuses = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    told = any(status in str(error) for status in statuses)
+    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -82,6 +82,12 @@ def peak_memory_bytes(device: torch.device) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def free_memory_bytes(device: torch.device) -> int:
+    """What a CUDA device can still give to this process: free memory, and what the allocator holds but does not use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def total_memory_bytes(device: torch.device) -> int:
     """All the memory that there is: of the device on CUDA, of the machine elsewhere."""
     if device.type == "cuda":

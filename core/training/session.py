@@ -52,7 +52,10 @@ class Parts:
         return cast(Network, self.averaged.module) if self.averaged is not None else self.network
 
     def update_average(self) -> None:
-        """`AveragedModel.update_parameters`, which would wait for the device twice, with its counter on the host."""
+        """`AveragedModel.update_parameters`, which would wait for the device twice, with its counter on the host.
+
+        Integers, such as batch norm's count of batches, are copied: an average of them would be cut at every step.
+        """
         if self.averaged is None:
             return
         assert self.averaged.multi_avg_fn is not None
@@ -60,7 +63,7 @@ class Parts:
         for dtype in {ours.dtype for ours, _ in pairs}:
             ours = [our for our, _ in pairs if our.dtype == dtype]
             theirs = [their for our, their in pairs if our.dtype == dtype]
-            if self.averaged.n_averaged == 0:
+            if self.averaged.n_averaged == 0 or not dtype.is_floating_point:
                 torch._foreach_copy_(ours, theirs)
             else:
                 self.averaged.multi_avg_fn(ours, theirs, self.averaged.n_averaged)

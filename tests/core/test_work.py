@@ -11,7 +11,7 @@ import torch
 
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs.store import read_json
-from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.training import device
 from ablation_suite.core.training.session import Session
@@ -45,15 +45,20 @@ def raising(error):
             "Tried to allocate 2 GiB.",
         ),
         (raising(MemoryError()), "MemoryError"),
+        (
+            raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `c`")),
+            "CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+        (raising(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")), "CUDNN_STATUS_ALLOC_FAILED"),
     ],
-    ids=["torch's own", "cuda", "bare"],
+    ids=["torch's own", "cuda", "bare", "cublas", "cudnn"],
 )
 def test_out_of_memory_tells_the_batch_size_the_memory_and_two_settings(
     error, words, make_config, make_folder, runtime
 ):
     """One line: what was asked for, the machine's memory, and values of accumulate and batch_size that need less."""
     folder = make_folder(make_config(accumulate=2))
-    assert work(folder, runtime, Datasets(), on_step=failing(error)) == FAILED
+    assert work(folder, runtime, Datasets(), on_step=failing(error)) == BAD_CONFIG
     failure = folder.failure()
     total = device.total_memory_bytes(torch.device("cpu")) / 2**30
     assert failure["kind"] == "out of memory"
@@ -73,7 +78,7 @@ def test_out_of_memory_on_a_cuda_device_tells_that_devices_memory(make_config, m
         monkeypatch.setattr(device, "pick_device", lambda runtime: torch.device("cuda"))
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    assert work(folder, runtime, Datasets(), on_step=on_step) == FAILED
+    assert work(folder, runtime, Datasets(), on_step=on_step) == BAD_CONFIG
     monkeypatch.setattr(device, "pick_device", plain)
     assert "on cuda with 80.0 GiB" in folder.failure()["message"]
 
@@ -93,7 +98,7 @@ def test_the_grid_goes_on_after_a_run_without_memory_and_holds_none_of_its(
         patch.setattr(Session, "step", remembering)
         first = make_folder(make_config())
         executor.submit(first.path)
-        assert [event.exit_status for event in executor.poll(0)] == [FAILED]
+        assert [event.exit_status for event in executor.poll(0)] == [BAD_CONFIG]
     gc.collect()
     assert networks[0]() is None
     second = make_folder(make_config(seed=1))
