@@ -51,8 +51,8 @@ class RunConfig(Frozen):
     """The one seed that every random stream is derived from."""
 
     @model_validator(mode="after")
-    def _mixed_labels_have_no_pairs(self) -> RunConfig:
-        if self.mix.name != "none" and self.loss.num_views > 1:
+    def _the_loss_takes_what_is_mixed(self) -> RunConfig:
+        if self.mix.name != "none" and not self.loss.takes_mixed_labels:
             raise ValueError(f"mix needs a loss of single images; the {self.loss.name} loss compares whole images")
         return self
 

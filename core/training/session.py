@@ -181,17 +181,33 @@ def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Session:
     reset_peak_memory(device)
     split = dataset.splits["train"]
     num_steps = len(_batches(np.arange(len(split)), config.batch_size))
+    assert split.labels is not None
+    num_classes = len(dataset.classes)
     parts = assemble(
-        config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
+        config,
+        num_classes=num_classes,
+        steps_per_epoch=num_steps,
+        device=device,
+        runtime=runtime,
+        class_sizes=np.bincount(split.labels, minlength=num_classes),
     )
     feed = make_feed(split.images, device)
     return Session(config=config, device=device, parts=parts, split=split, feed=feed, steps_per_epoch=num_steps)
 
 
 def assemble(
-    config: RunConfig, *, num_classes: int, steps_per_epoch: int, device: torch.device, runtime: Runtime
+    config: RunConfig,
+    *,
+    num_classes: int,
+    steps_per_epoch: int,
+    device: torch.device,
+    runtime: Runtime,
+    class_sizes: np.ndarray | None = None,
 ) -> Parts:
-    """Every part of a run in its initial state, on the device; WeightsError where pretrained weights do not fit."""
+    """Every part of a run in its initial state, on the device; WeightsError where pretrained weights do not fit.
+
+    `class_sizes` (K,) are the training images of each class, for a loss that weighs classes.
+    """
     network = build_network(config.model, num_classes, config.seed)
     load_weights(network, config.model)
     network.to(device)
@@ -204,7 +220,7 @@ def assemble(
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
     parameters = list(network.parameters())
-    loss: Loss = build(config.loss)
+    loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
