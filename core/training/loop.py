@@ -68,6 +68,9 @@ def train(
     val_labels = torch.from_numpy(val_split.labels).to(device)
     saver = _Saver(folder, parts, position, runtime, stop)
     for epoch in range(position.epoch, config.epochs + 1):
+        if config.early_stopping is not None and epoch - 1 - position.best_epoch >= config.early_stopping.patience:
+            folder.ledger.append("event", event="stopped_early", epoch=epoch - 1, best_epoch=position.best_epoch)
+            break
         relied_on = {position.best_epoch}
         trained = train_epoch(session, position, saver, on_step)
         begin = time.perf_counter()

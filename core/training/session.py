@@ -15,6 +15,7 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
+from ablation_suite.core.data.splits import part_of
 from ablation_suite.core.models.network import Network, build_network
 from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.schedules import Schedule
@@ -179,7 +180,7 @@ def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Session:
     device = pick_device(runtime)
     prepare(runtime, config.precision)
     reset_peak_memory(device)
-    split = dataset.splits["train"]
+    split = part_of(dataset.splits["train"], config.data.share, config.data.split_seed)
     num_steps = len(_batches(np.arange(len(split)), config.batch_size))
     assert split.labels is not None
     num_classes = len(dataset.classes)
@@ -219,12 +220,12 @@ def assemble(
         # Buffers too, since batch norm's statistics have to belong to the averaged weights.
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
-    parameters = list(network.parameters())
+    parameters = [each for each in network.parameters() if each.requires_grad]
     loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
-    if compiling.compiles:
+    if compiling.compiles and not network.is_frozen:
         images_a_pass = num_images if loss.joins_views else config.batch_size
         compile_backbone(network.backbone, images_a_pass // config.accumulate, runtime)
         compiled.append("backbone")

@@ -16,8 +16,9 @@ from torchvision.transforms.v2 import functional as vision
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.training import session, streams
-from ablation_suite.core.training.loop import NonFiniteLoss, train
+from ablation_suite.core.training.loop import NonFiniteLoss, Preempted, train
 from ablation_suite.core.training.session import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -419,3 +420,53 @@ def test_a_step_asks_nothing_of_the_head_but_logits(make_config, first_steps, mo
 
     monkeypatch.setattr(session, "assemble", with_other_head)
     assert np.isfinite(first_steps(make_config(mix="mixup"), 3)[:, 0]).all()
+
+
+@pytest.mark.parametrize("stop_after", [None, 1, 2])
+def test_early_stopping_ends_the_run_when_no_better_epoch_has_come(
+    stop_after, digits, runtime, make_config, make_folder
+):
+    """The first epochs of the run that goes on to the end, to the bit, up to `patience` after the best; resumed or not.
+
+    With a learning rate of 0.1 the accuracy falls back after some epochs.
+    """
+    settings = {"optimizer.lr": 0.1, "epochs": 12}
+    endless, early = make_config(settings), make_config({**settings, "early_stopping": {"patience": 2}})
+    folders = [make_folder(config) for config in (endless, early)]
+    train(endless, digits, runtime, folders[0])
+    if stop_after is not None:
+        with pytest.raises(Preempted):
+            train(early, digits, runtime, folders[1], stop=lambda: len(folders[1].ledger.history()) >= stop_after)
+    _, position = train(early, digits, runtime, folders[1])
+    accuracies, ended = ([row["val/accuracy"] for row in each.ledger.history()] for each in folders)
+    best = next(at for at in range(12) if max(accuracies[: at + 3]) == accuracies[at] and at + 3 <= 12)
+    assert ended == accuracies[: best + 3]
+    assert len(ended) < 12
+    assert position.best_epoch == best + 1
+    assert [row["epoch"] for row in folders[1].ledger.rows() if row.get("event") == "stopped_early"] == [best + 3]
+
+
+def test_early_stopping_and_the_last_epochs_weights_contradict_each_other(make_config):
+    """Patience is counted from the epoch that is kept."""
+    with pytest.raises(SchemaError, match="selection=last does not keep"):
+        make_config(selection="last", early_stopping={"patience": 1})
+
+
+def test_a_share_of_the_training_images_is_stratified_and_nested(digits, runtime, make_config, make_folder):
+    """A run sees its share of each class, rounded, all of them every epoch; a smaller share is part of a larger one."""
+    split, seen = digits.splits["train"], {}
+    for share in (0.001, 0.1, 0.5, 1.0):
+        pictures, labels = [], []
+
+        def on_step(step, pictures=pictures, labels=labels):
+            pictures += [image.numpy().tobytes() for image in step.images]
+            labels += step.labels.tolist()
+
+        config = make_config({"data": {"name": "digits", "share": share}, "epochs": 1, "batch_size": 50})
+        folder = make_folder(config)
+        train(config, digits, runtime, folder, on_step=on_step)
+        sizes = np.bincount(split.labels)
+        np.testing.assert_array_equal(np.bincount(labels), np.maximum(1, np.floor(share * sizes + 0.5)))
+        assert folder.ledger.history()[0]["images_seen"] == len(labels)
+        seen[share] = set(pictures)
+    assert seen[0.001] < seen[0.1] < seen[0.5] < seen[1.0] == {image.tobytes() for image in split.images}
