@@ -23,6 +23,13 @@ TRAINING = [
     click.option("--jobs", help="Runs side by side, or auto."),
     click.option("--threads", type=int, help="CPU threads of one run."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="Whether torch.compile is used."),
+    click.option("--channels-last", type=click.Choice(["auto", "on", "off"]), help="Memory format of images."),
+    click.option(
+        "--deterministic/--no-deterministic",
+        default=None,
+        help="Kernels that give the same bits at each run, or the fastest [deterministic].",
+    ),
+    click.option("--checkpoint-minutes", type=float, help="Longest time between checkpoints in an epoch [5]."),
     click.option("--executor", type=click.Choice(["process", "inline"]), help="Who trains."),
     click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
 ]

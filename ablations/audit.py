@@ -106,9 +106,8 @@ def _cost(config: RunConfig, records: list[dict[str, Any]], num_classes: int) ->
         from ablation_suite.core.training.cost import network_cost
 
         cost = network_cost(config, num_classes)
-    views = 2 if config.loss.name == "contrastive" else 1
     sizes = {name: cost[name] for name in ("parameters", "head_parameters", "flops_per_image")}
-    return {**sizes, "images": views * config.epochs, "steps": config.epochs / config.batch_size}
+    return {**sizes, "images": config.loss.num_views * config.epochs, "steps": config.epochs / config.batch_size}
 
 
 def _moved(cost: Mapping[str, float], baseline: Mapping[str, float]) -> Iterator[Found]:

@@ -54,9 +54,7 @@ def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runti
 
 def _row(arm: str, config: RunConfig, timing: dict[str, Any], workers: int) -> dict[str, Any]:
     """The numbers of an arm; FLOPs of forward and backward pass, which is three times the forward's."""
-    from ablation_suite.core.config.menu import build
-
-    views = build(config.loss).num_views * config.batch_size
+    views = config.loss.num_views * config.batch_size
     flops = workers * 3 * timing["flops_per_image"] * views / timing["step"]
     return {
         "arm": arm,

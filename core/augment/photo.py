@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ablation_suite.core.augment import NoAugment, batch, draws
 from ablation_suite.core.augment import Photo as PhotoEntry
 
+Batched = Callable[[Tensor, Tensor], Tensor]
+
 
 class Plain:
     """Images as they are."""
 
-    def __init__(self, entry: NoAugment, *, compile: bool = False):
+    def __init__(self, entry: NoAugment, *, compile: Callable[[Batched], Batched] | None = None):
         self.entry = entry
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
@@ -27,12 +31,12 @@ class Plain:
 class Photo:
     """Augments each image by its own parameters: on the CPU by fused loops, elsewhere by torch.
 
-    `compile` puts torch.compile around the torch path, whose first batch then takes some seconds.
+    `compile` is put around the torch path, whose first batch then takes some seconds.
     """
 
-    def __init__(self, entry: PhotoEntry, *, compile: bool = False):
+    def __init__(self, entry: PhotoEntry, *, compile: Callable[[Batched], Batched] | None = None):
         self.entry = entry
-        self.on_device = torch.compile(batch.augment) if compile else batch.augment
+        self.on_device: Batched = compile(batch.augment) if compile is not None else batch.augment
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
         """The parameters float32 (N, D) of one epoch on the CPU; row i belongs to image i of the split."""

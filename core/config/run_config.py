@@ -16,6 +16,13 @@ from ablation_suite.core.models import Model
 from ablation_suite.core.optim import Adam, Constant, Optimizer, Schedule
 
 
+class EarlyStopping(Frozen):
+    """When a run ends before its last epoch."""
+
+    patience: int = Field(ge=1)
+    """Epochs without a better validation accuracy after which no further one is trained."""
+
+
 class RunConfig(Frozen):
     """One training run as a paper's method section would state it."""
 
@@ -47,13 +54,28 @@ class RunConfig(Frozen):
     """Arithmetic of the forward pass: autocast for bf16 and fp16 (with a scaler); tf32 rounds products only."""
     selection: Literal["best", "last"] = "best"
     """Which epoch's weights are kept: the best validation accuracy (the first of equals), or the last."""
+    early_stopping: EarlyStopping | None = None
+    """End when the validation accuracy rises no more; null trains all epochs. The schedule is that of all epochs."""
     seed: int = Field(0, ge=0)
     """The one seed that every random stream is derived from."""
 
     @model_validator(mode="after")
-    def _mixed_labels_have_no_pairs(self) -> RunConfig:
-        if self.mix.name != "none" and self.loss.name == "contrastive":
-            raise ValueError("mix needs a loss of single images; the contrastive loss compares whole images of a pair")
+    def _the_loss_takes_what_is_mixed(self) -> RunConfig:
+        if self.mix.name != "none" and not self.loss.takes_mixed_labels:
+            raise ValueError(f"mix needs a loss of single images; the {self.loss.name} loss compares whole images")
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_epoch_is_known(self) -> RunConfig:
+        if self.early_stopping is not None and self.selection != "best":
+            raise ValueError("early_stopping waits for a better epoch, which selection=last does not keep; take best")
+        return self
+
+    @model_validator(mode="after")
+    def _images_fit_the_backbone(self) -> RunConfig:
+        size = self.model.backbone.image_size
+        if size is not None and self.data.size != size:
+            raise ValueError(f"{self.model.backbone.name} takes images of {size} pixels only; set data.size={size}")
         return self
 
 

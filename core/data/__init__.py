@@ -18,6 +18,8 @@ class Digits(Entry):
     """Height and width in pixels; 8 leaves the digits as they are."""
     split_seed: int = Field(0, ge=0)
     """Seed of the division into train, val and test."""
+    share: float = Field(1.0, gt=0.0, le=1.0)
+    """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
 
 
 class Folder(Entry):
@@ -33,6 +35,8 @@ class Folder(Entry):
     """Share of train/ held out for validation, by class; only where there is no validation folder."""
     split_seed: int = Field(0, ge=0)
     """Seed of that division."""
+    share: float = Field(1.0, gt=0.0, le=1.0)
+    """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
     allow: tuple[Literal["leaked", "unreadable"], ...] = ()
     """Faults to train with: `leaked` keeps an image that is in two splits, `unreadable` leaves broken files out."""
 
@@ -81,6 +85,8 @@ class Torchvision(Entry):
     """Share of its training images held out for validation, by class; only where it has no validation split."""
     split_seed: int = Field(0, ge=0)
     """Seed of that division."""
+    share: float = Field(1.0, gt=0.0, le=1.0)
+    """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
 
 
 Data = tagged(Digits, Folder, Torchvision)

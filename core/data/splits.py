@@ -33,6 +33,20 @@ def stratified(labels: np.ndarray, held_out: Sequence[float], seed: int) -> list
     return [np.sort(np.concatenate([np.empty(0, np.int64), *part])) for part in parts]
 
 
+def part_of(split: Split, share: float, seed: int) -> Split:
+    """The given share of a split's images by class, rounded, at least one of each; nested, and in the split's order."""
+    if share == 1.0:
+        return split
+    assert split.labels is not None
+    rows = []
+    for label in np.unique(split.labels):
+        order = streams.generator(seed, "share", int(label)).permutation(np.flatnonzero(split.labels == label))
+        rows.append(order[: max(1, int(share * len(order) + 0.5))])
+    kept = np.sort(np.concatenate(rows))
+    names = tuple(split.names[row] for row in kept)
+    return Split(images=Rows(split.images, kept), labels=split.labels[kept], names=names)
+
+
 def readable_rows(found: Mapping[str, Decoded], split: float | None, seed: int) -> dict[str, tuple[str, np.ndarray]]:
     """For "train", "val" and "test": where its images come from, and which rows there, without unreadable ones.
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from ablation_suite.core.config.menu import Entry, tagged
 
 
-class CrossEntropy(Entry):
+class LossEntry(Entry):
+    """What the rest of the house has to know of a loss."""
+
+    num_views: ClassVar[int] = 1
+    """Images that every training image brings."""
+    takes_mixed_labels: ClassVar[bool] = True
+    """Whether it can be minimised for images that are blends of several classes."""
+    weighs_classes: ClassVar[bool] = False
+    """Whether it is built with the number of training images of each class."""
+
+
+class CrossEntropy(LossEntry):
     """Cross-entropy of the logits."""
 
     builds = "ablation_suite.core.losses.cross_entropy:CrossEntropy"
@@ -18,7 +29,7 @@ class CrossEntropy(Entry):
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
 
 
-class Contrastive(Entry):
+class Contrastive(LossEntry):
     """Cross-entropy of both images of a pair plus a cosine embedding loss of their features.
 
     Each image is paired, with probability `positive_fraction`, with another image of its class, else with one of
@@ -26,6 +37,8 @@ class Contrastive(Entry):
     """
 
     builds = "ablation_suite.core.losses.contrastive:Contrastive"
+    num_views: ClassVar[int] = 2
+    takes_mixed_labels: ClassVar[bool] = False
     name: Literal["contrastive"] = "contrastive"
     weight: float = Field(15.0, ge=0.0)
     """Factor of the cosine embedding loss; 0 leaves pairs without a pull on them."""
@@ -33,8 +46,52 @@ class Contrastive(Entry):
     """Cosine similarity below which a pair of different classes costs nothing."""
     positive_fraction: float = Field(0.5, ge=0.0, le=1.0)
     """Probability that the partner is of the same class."""
+    views: Literal["separate", "joint"] = "separate"
+    """`separate`: images and partners go through the network one after the other, each with a batch norm of its own;
+    `joint`: in one batch of twice the size."""
     label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
     """Share of the target that is spread evenly over all classes."""
 
 
-Loss = tagged(CrossEntropy, Contrastive)
+class ClassWeighted(LossEntry):
+    """Cross-entropy in which rare classes count more, since each image is weighted by its class."""
+
+    builds = "ablation_suite.core.losses.cross_entropy:ClassWeighted"
+    weighs_classes: ClassVar[bool] = True
+    name: Literal["class_weighted"] = "class_weighted"
+    weights: Literal["balanced", "effective_number"] = "balanced"
+    """`balanced`: N / (K n) for a class of n images; `effective_number`: (1 - beta) / (1 - beta^n), scaled to a mean of
+    1 over the classes (Cui et al. 2019)."""
+    beta: float = Field(0.999, ge=0.0, lt=1.0)
+    """Of the effective number: 0 weighs all classes alike, near 1 by their images."""
+    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of the target that is spread evenly over all classes."""
+
+
+class Focal(LossEntry):
+    """Cross-entropy in which images that are classified well count less (Lin et al. 2017), over all classes."""
+
+    builds = "ablation_suite.core.losses.cross_entropy:Focal"
+    name: Literal["focal"] = "focal"
+    gamma: float = Field(2.0, ge=0.0)
+    """Power of 1 - p, the probability that is missing; 0 is cross-entropy."""
+
+
+class SupervisedContrastive(LossEntry):
+    """Cross-entropy plus the supervised contrastive loss of the features of a batch (Khosla et al. 2020, eq. 2).
+
+    Each image is pulled to all others of its class in the batch, or in its piece where `accumulate` cuts the batch.
+    """
+
+    builds = "ablation_suite.core.losses.contrastive:SupervisedContrastive"
+    takes_mixed_labels: ClassVar[bool] = False
+    name: Literal["supervised_contrastive"] = "supervised_contrastive"
+    weight: float = Field(1.0, ge=0.0)
+    """Factor of the contrastive loss."""
+    temperature: float = Field(0.1, gt=0.0)
+    """Divides the cosine similarities; the lower, the more the nearest images of other classes count."""
+    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of the target that is spread evenly over all classes."""
+
+
+Loss = tagged(CrossEntropy, Contrastive, ClassWeighted, Focal, SupervisedContrastive)

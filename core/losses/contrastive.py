@@ -1,22 +1,26 @@
-"""What pulls images of a class together? A cosine embedding loss of pairs, beside the cross-entropy of both images."""
+"""What pulls images of a class together? A loss of features, pair by pair or over a batch, beside the cross-entropy."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ablation_suite.core.losses import Contrastive as ContrastiveEntry
+from ablation_suite.core.losses import SupervisedContrastive as SupervisedContrastiveEntry
+from ablation_suite.core.losses.cross_entropy import SingleImages, wide
 from ablation_suite.core.training import streams
 
 
 class Contrastive:
-    """Two views per image: itself and its partner, in one batch."""
+    """Two views per image: itself and its partner."""
 
-    num_views = 2
+    num_views = ContrastiveEntry.num_views
 
     def __init__(self, entry: ContrastiveEntry):
         self.entry = entry
+        self.joins_views = entry.views == "joint"
 
     def partners(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """The partner (N,) of each image of the split, a function of (seed, epoch, image index).
@@ -39,13 +43,36 @@ class Contrastive:
         """
         first, second = targets[:num_images], targets[num_images:]
         smoothing = self.entry.label_smoothing
-        classification = 2.0 * functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        classification = 2.0 * functional.cross_entropy(wide(logits), targets, label_smoothing=smoothing)
         if self.entry.weight == 0.0:
             return classification
         sign = (first == second).float() * 2.0 - 1.0
-        pull = functional.cosine_embedding_loss(
-            features[:num_images].float(), features[num_images:].float(), sign, margin=self.entry.margin
-        )
+        one, other = wide(features).split(num_images)
+        pull = functional.cosine_embedding_loss(one, other, sign, margin=self.entry.margin)
+        return classification + self.entry.weight * pull
+
+
+class SupervisedContrastive(SingleImages):
+    """The other images of its class, in the batch, are the positives of an image."""
+
+    def __init__(self, entry: SupervisedContrastiveEntry):
+        self.entry = entry
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """CE + weight x the mean over N images of -1/|P| sum over positives p of log softmax(z z' / temperature)[p].
+
+        Features (N, D) are scaled to length 1; the softmax runs over all other images of the batch. An image without
+        positives adds nothing, as in the authors' code.
+        """
+        classification = functional.cross_entropy(wide(logits), targets, label_smoothing=self.entry.label_smoothing)
+        if self.entry.weight == 0.0:
+            return classification
+        directions = functional.normalize(wide(features))
+        itself = torch.eye(num_images, dtype=torch.bool, device=targets.device)
+        similarities = (directions @ directions.T / self.entry.temperature).masked_fill(itself, -torch.inf)
+        positives = (targets[:, None] == targets) & ~itself  # (N, N)
+        log_p = similarities.log_softmax(1).masked_fill(~positives, 0.0)
+        pull = -(log_p.sum(1) / positives.sum(1).clamp_min(1)).mean()
         return classification + self.entry.weight * pull
 
 

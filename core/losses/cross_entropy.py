@@ -1,26 +1,83 @@
-"""What does plain classification minimise? The cross-entropy of each image."""
+"""What does plain classification minimise? The cross-entropy of each image, of all images alike or not."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ablation_suite.core.losses import ClassWeighted as ClassWeightedEntry
 from ablation_suite.core.losses import CrossEntropy as CrossEntropyEntry
+from ablation_suite.core.losses import Focal as FocalEntry
 
 
-class CrossEntropy:
-    """One view per image."""
+class SingleImages:
+    """One view per image, and no partners."""
 
     num_views = 1
-
-    def __init__(self, entry: CrossEntropyEntry):
-        self.label_smoothing = entry.label_smoothing
+    joins_views = True
 
     def partners(self, labels: np.ndarray, seed: int, epoch: int) -> None:
         """A loss of single images pairs nothing."""
         return None
 
+
+class CrossEntropy(SingleImages):
+    """All images alike."""
+
+    def __init__(self, entry: CrossEntropyEntry):
+        self.label_smoothing = entry.label_smoothing
+
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
         """The mean over N images, from logits (N, K) and targets (N,) or soft (N, K)."""
-        return functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
+        return functional.cross_entropy(wide(logits), targets, label_smoothing=self.label_smoothing)
+
+
+class ClassWeighted(SingleImages):
+    """Each image weighted by its class; over the training images of `balanced`, the weights have a mean of 1."""
+
+    def __init__(self, entry: ClassWeightedEntry, class_sizes: np.ndarray):
+        self.label_smoothing = entry.label_smoothing
+        self.weights = torch.from_numpy(class_weights(entry, class_sizes))  # (K,)
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """The sum over N images of weight x cross-entropy, divided by N, so that pieces of a batch add up to it."""
+        values = wide(logits)
+        if self.weights.device != values.device or self.weights.dtype != values.dtype:
+            self.weights = self.weights.to(values)  # once
+        return functional.cross_entropy(
+            values, targets, weight=self.weights, label_smoothing=self.label_smoothing, reduction="none"
+        ).mean()
+
+
+class Focal(SingleImages):
+    """Images that are classified well count less."""
+
+    def __init__(self, entry: FocalEntry):
+        self.gamma = entry.gamma
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """The mean over N images of -sum over classes of q (1 - p)^gamma log p, with the target's share q (N, K)."""
+        log_p = wide(logits).log_softmax(1)
+        shares = targets if targets.is_floating_point() else functional.one_hot(targets, log_p.shape[1])
+        missing = (-torch.expm1(log_p)).clamp_min(1e-12)  # powers below 1 have no slope at 0
+        return -(shares * missing**self.gamma * log_p).sum(1).mean()
+
+
+def class_weights(entry: ClassWeightedEntry, class_sizes: np.ndarray) -> np.ndarray:
+    """The weight (K,) of each class from its training images (K,); a class without images has 0 and is not counted."""
+    present = class_sizes > 0
+    sizes = class_sizes[present].astype(np.float64)
+    weights = np.zeros(len(class_sizes))
+    if entry.weights == "balanced":
+        weights[present] = sizes.sum() / (len(sizes) * sizes)
+    else:
+        inverse = (1.0 - entry.beta) / (1.0 - entry.beta**sizes)
+        weights[present] = inverse / inverse.mean()
+    return weights
+
+
+def wide(values: Tensor) -> Tensor:
+    """Values of 16 bits in float32, since sums and logarithms of them would be noise; others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ablation_suite.core.config.menu import Entry, Frozen, tagged
 
 
-class TorchvisionBackbone(Entry):
+class Backbone(Entry):
+    """What the rest of the house has to know of a backbone."""
+
+    pools: ClassVar[bool] = True
+    """Whether its global average pooling can be replaced by another (`model.pooling`)."""
+    image_size: ClassVar[int | None] = None
+    """The one height and width that it takes, if there is such."""
+
+
+class TorchvisionBackbone(Backbone):
     """A ResNet or ResNeXt of torchvision, up to its pooled features."""
 
     builds = "ablation_suite.core.models.backbones:torchvision_backbone"
@@ -30,7 +39,97 @@ class TorchvisionBackbone(Entry):
     """`imagenet`: 7x7 stride 2 and max pooling; `small`: 3x3 stride 1 without pooling, for images of some 32 pixels."""
 
 
-class BottleneckBackbone(Entry):
+class TorchvisionClassifier(Backbone):
+    """Any other classification network of torchvision, up to the inputs of its last layer.
+
+    The dropout before that layer goes with it (`model.head.dropout` stands for it); all other dropout and stochastic
+    depth stay. Initial values have torchvision's distributions, and auxiliary classifiers are left out.
+    """
+
+    builds = "ablation_suite.core.models.backbones:torchvision_classifier"
+    name: Literal[
+        "alexnet",
+        "convnext_base",
+        "convnext_large",
+        "convnext_small",
+        "convnext_tiny",
+        "densenet121",
+        "densenet161",
+        "densenet169",
+        "densenet201",
+        "efficientnet_b0",
+        "efficientnet_b1",
+        "efficientnet_b2",
+        "efficientnet_b3",
+        "efficientnet_b4",
+        "efficientnet_b5",
+        "efficientnet_b6",
+        "efficientnet_b7",
+        "efficientnet_v2_l",
+        "efficientnet_v2_m",
+        "efficientnet_v2_s",
+        "googlenet",
+        "inception_v3",
+        "maxvit_t",
+        "mnasnet0_5",
+        "mnasnet0_75",
+        "mnasnet1_0",
+        "mnasnet1_3",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "mobilenet_v3_small",
+        "regnet_x_16gf",
+        "regnet_x_1_6gf",
+        "regnet_x_32gf",
+        "regnet_x_3_2gf",
+        "regnet_x_400mf",
+        "regnet_x_800mf",
+        "regnet_x_8gf",
+        "regnet_y_128gf",
+        "regnet_y_16gf",
+        "regnet_y_1_6gf",
+        "regnet_y_32gf",
+        "regnet_y_3_2gf",
+        "regnet_y_400mf",
+        "regnet_y_800mf",
+        "regnet_y_8gf",
+        "shufflenet_v2_x0_5",
+        "shufflenet_v2_x1_0",
+        "shufflenet_v2_x1_5",
+        "shufflenet_v2_x2_0",
+        "squeezenet1_0",
+        "squeezenet1_1",
+        "swin_b",
+        "swin_s",
+        "swin_t",
+        "swin_v2_b",
+        "swin_v2_s",
+        "swin_v2_t",
+        "vgg11",
+        "vgg11_bn",
+        "vgg13",
+        "vgg13_bn",
+        "vgg16",
+        "vgg16_bn",
+        "vgg19",
+        "vgg19_bn",
+        "vit_b_16",
+        "vit_b_32",
+        "vit_h_14",
+        "vit_l_16",
+        "vit_l_32",
+    ]
+
+    @property
+    def pools(self) -> bool:  # type: ignore[override]
+        return not self.name.startswith(("alexnet", "densenet", "mnasnet", "mobilenet_v2", "shufflenet", "vgg", "vit"))
+
+    @property
+    def image_size(self) -> int | None:  # type: ignore[override]
+        return 224 if self.name.startswith(("maxvit", "vit")) else None
+
+
+class BottleneckBackbone(Backbone):
     """A small twin of the ResNet and ResNeXt families, made of torchvision's own bottleneck blocks."""
 
     builds = "ablation_suite.core.models.backbones:bottleneck_backbone"
@@ -83,8 +182,13 @@ class LinearHead(Entry):
 class Model(Frozen):
     """A network: normalised images -> backbone -> pooled features -> encoding -> head -> logits."""
 
-    backbone: tagged(TorchvisionBackbone, BottleneckBackbone) = BottleneckBackbone()  # type: ignore[valid-type]
-    """The convolutional network up to its pooled features."""
+    backbone: tagged(TorchvisionBackbone, TorchvisionClassifier, BottleneckBackbone) = BottleneckBackbone()  # type: ignore[valid-type]
+    """The network up to its pooled features."""
+    pooling: Literal["average", "max", "gem"] = "average"
+    """What makes one feature of each channel's map; `gem` is the generalised mean with a power that is learned, from 3
+    on (Radenovic et al. 2019)."""
+    freeze: Literal["none", "backbone"] = "none"
+    """`backbone` keeps its weights, batch norm's statistics included, and trains the head alone."""
     weights: str = "none"
     """`none`, a torchvision weights name such as `IMAGENET1K_V1`, or the path of a state dict (.pth, .safetensors)."""
     normalize: Literal["none", "imagenet"] = "none"
@@ -93,6 +197,12 @@ class Model(Frozen):
     """What is done to the pooled features before the head."""
     head: tagged(LinearHead) = LinearHead()  # type: ignore[valid-type]
     """What turns features into logits."""
+
+    @model_validator(mode="after")
+    def _the_backbone_pools(self) -> Model:
+        if self.pooling != "average" and not self.backbone.pools:
+            raise ValueError(f"{self.backbone.name} has no global pooling of its own to replace; use pooling average")
+        return self
 
     @property
     def weights_file(self) -> Path | None:

@@ -1,24 +1,120 @@
-"""What turns an image into pooled features? torchvision's residual networks and small twins of their blocks."""
+"""What turns an image into pooled features? torchvision's networks without their last layer, and small twins."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.ops import StochasticDepth
 
-from ablation_suite.core.models import BottleneckBackbone, TorchvisionBackbone
+from ablation_suite.core.models import BottleneckBackbone, TorchvisionBackbone, TorchvisionClassifier
 
 
 def torchvision_backbone(entry: TorchvisionBackbone) -> ResNet:
-    """A torchvision network whose classifier is the identity; it has the attribute `num_features`."""
+    """A torchvision network whose classifier is the identity, with the attributes `num_features` and `left_out`.
+
+    `left_out` are the beginnings of those names in a published state dict for which the network has no use.
+    """
     network = get_model(entry.name, weights=None)
     network.num_features = network.fc.in_features
     network.fc = nn.Identity()
+    network.left_out = ("fc.",)
     if entry.stem == "small":
         network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
         network.maxpool = nn.Identity()
     return network
+
+
+def torchvision_classifier(entry: TorchvisionClassifier) -> nn.Module:
+    """A torchvision network whose last layer is the identity, with `num_features` and `left_out` as a ResNet here.
+
+    What it draws at random in training is drawn by `Drop`, from the generator that the step gives.
+    """
+    settings: dict[str, Any] = {}
+    if entry.name in ("googlenet", "inception_v3"):
+        # As torchvision makes them for their published weights, which rescale normalised images.
+        settings = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    device = torch.get_default_device()
+    with torch.device("cpu" if entry.name.startswith("regnet") else device):  # it computes its widths with tensors
+        network = get_model(entry.name, weights=None, **settings).to(device)
+    name, network.num_features = _cut_last_layer(network)
+    network.left_out = (f"{name}.", "aux1.", "aux2.", "AuxLogits.")
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(parent, name, Drop(child.p, by_row=False))
+            elif isinstance(child, StochasticDepth):
+                setattr(parent, name, Drop(child.p, by_row=child.mode == "row"))
+    return network
+
+
+class Drop(nn.Module):
+    """Dropout of single values or, `by_row`, of whole images (stochastic depth), from a given stream in training."""
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, probability: float, *, by_row: bool):
+        super().__init__()
+        self.probability, self.by_row = probability, by_row
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values (N, ...), of which the kept ones are divided by the share that is kept."""
+        if not self.training or self.probability == 0.0:
+            return values
+        shape = [len(values)] + [1] * (values.dim() - 1) if self.by_row else list(values.shape)
+        kept = 1.0 - self.probability
+        return values * values.new_empty(shape).bernoulli_(kept, generator=self.generator) / kept
+
+
+class GeM(nn.Module):
+    """The generalised mean of each channel, with a power that is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gem_power = nn.Parameter(torch.full((1,), 3.0))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, D, H, W) to (N, D, 1, 1): (mean of x^p)^(1/p), for x of at least 1e-6."""
+        wide = maps.to(torch.promote_types(maps.dtype, torch.float32)).clamp_min(1e-6)
+        return wide.pow(self.gem_power).mean((2, 3), keepdim=True).pow(1.0 / self.gem_power)
+
+
+def set_pooling(network: nn.Module, pooling: str) -> None:
+    """Put another global pooling in the place of a backbone's average."""
+    if pooling == "average":
+        return
+    found = [name for name in ("avgpool", "classifier.0", "classifier.3") if _is_global_pooling(network, name)]
+    parent, _, last = found[0].rpartition(".")
+    setattr(network.get_submodule(parent), last, GeM() if pooling == "gem" else nn.AdaptiveMaxPool2d(1))
+
+
+def _is_global_pooling(network: nn.Module, name: str) -> bool:
+    module = dict(network.named_modules()).get(name)
+    return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
+
+
+def _cut_last_layer(network: nn.Module) -> tuple[str, int]:
+    """Replace the last layer with classes by the identity, with what comes between it and its inputs' dropout.
+
+    Gives its name and the number of its inputs. SqueezeNet classifies by a convolution and a ReLU before its pooling.
+    """
+    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    name, last = layers[-1]
+    parent_name, _, place = name.rpartition(".")
+    parent = network.get_submodule(parent_name)
+    setattr(parent, place, nn.Identity())
+    if isinstance(parent, nn.Sequential) and place.isdigit():
+        at = int(place)
+        if isinstance(last, nn.Conv2d):
+            parent[at + 1] = nn.Identity()
+        if isinstance(parent[at - 1], nn.Dropout):
+            parent[at - 1] = nn.Identity()
+    elif isinstance(getattr(network, "dropout", None), nn.Dropout):
+        network.dropout = nn.Identity()
+    return name, last.in_channels if isinstance(last, nn.Conv2d) else last.in_features
 
 
 class BottleneckNetwork(nn.Module):
@@ -35,14 +131,16 @@ class BottleneckNetwork(nn.Module):
             stages.append(_stage(entry, channels, planes, blocks, stride=1 if number == 0 else 2))
             channels = planes * Bottleneck.expansion
         self.stages = nn.ModuleList(stages)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.num_features = channels
+        self.left_out = ("fc.",)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) to pooled features (N, D)."""
         x = self.relu(self.bn1(self.conv1(images)))
         for stage in self.stages:
             x = stage(x)
-        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
+        return torch.flatten(self.avgpool(x), 1)
 
 
 def bottleneck_backbone(entry: BottleneckBackbone) -> BottleneckNetwork:

@@ -34,7 +34,7 @@ class SinusoidalEncoding(nn.Module):
         return num_features * (2 * self.levels + self.include_input)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = features.float()  # (N, D): sin(32 x) of a 16-bit x would be noise
+        x = features.to(torch.promote_types(features.dtype, torch.float32))  # (N, D): sin(32 x) of 16 bits is noise
         parts = [x] if self.include_input else []
         for level in range(self.levels):
             parts += [torch.sin(2**level * x), torch.cos(2**level * x)]

@@ -6,14 +6,14 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.models import Model
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ablation_suite.core.models.network import Network
 
@@ -37,7 +37,7 @@ def check_weights(model: Model) -> None:
 
     with torch.device("meta"):
         backbone = Network(model, num_classes=1).backbone
-    _require_fit(read_weights(model), backbone.state_dict(), model)
+    _require_fit(_without_head(read_weights(model), backbone), backbone.state_dict(), model)
 
 
 def load_weights(network: Network, model: Model) -> None:
@@ -47,9 +47,11 @@ def load_weights(network: Network, model: Model) -> None:
     """
     if model.weights == "none":
         return
-    values = read_weights(model)
-    _require_fit(values, network.backbone.state_dict(), model)
-    network.backbone.load_state_dict(_without_head(values), strict=False)
+    values = _without_head(read_weights(model), network.backbone)
+    own = network.backbone.state_dict()
+    _require_fit(values, own, model)
+    for name, value in values.items():
+        own[name].copy_(value)  # load_state_dict would ask MNASNet for the version of its file
 
 
 def read_weights(model: Model) -> Values:
@@ -137,8 +139,8 @@ def _published_hash(path: Path) -> str:
 
 def _require_fit(values: Values, own: Values, model: Model) -> None:
     """WeightsError with every tensor that is missing, unexpected or of another shape."""
-    values = _without_head(values)
-    faults = [f"missing {name}" for name in own.keys() - values.keys() if not name.endswith("num_batches_tracked")]
+    missing = [each for each in own.keys() - values.keys() if not each.endswith(("num_batches_tracked", "gem_power"))]
+    faults = [f"missing {name}" for name in missing]
     faults += [f"unexpected {name}" for name in values.keys() - own.keys()]
     faults += [
         f"{name} is {tuple(values[name].shape)}, the network has {tuple(own[name].shape)}"
@@ -151,5 +153,9 @@ def _require_fit(values: Values, own: Values, model: Model) -> None:
         )
 
 
-def _without_head(values: Values) -> Values:
-    return {name: value for name, value in values.items() if not name.startswith("fc.")}
+def _without_head(values: Values, backbone: nn.Module) -> Values:
+    """The values that a backbone has a use for; DenseNet's published names have a dot more, as torchvision tells."""
+    left_out = cast("tuple[str, ...]", backbone.left_out)
+    dotted = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+    named = {dotted.sub(r"\1\2", name): value for name, value in values.items()}
+    return {name: value for name, value in named.items() if not name.startswith(left_out)}

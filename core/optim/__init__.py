@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -74,5 +74,66 @@ class Cosine(Entry):
     """Learning rate after the last step, as a fraction of the highest."""
 
 
+class Step(Entry):
+    """The learning rate is multiplied by `gamma` every so many epochs after the warm-up (torch's StepLR)."""
+
+    builds = "ablation_suite.core.optim.schedules:step"
+    name: Literal["step"] = "step"
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    """Epochs over which the learning rate rises linearly from one hundredth."""
+    every_epochs: float = Field(30.0, gt=0.0)
+    """Epochs from one drop to the next."""
+    gamma: float = Field(0.1, gt=0.0, le=1.0)
+    """Factor of each drop."""
+
+
+class MultiStep(Entry):
+    """The learning rate is multiplied by `gamma` at the end of each listed epoch after the warm-up (MultiStepLR)."""
+
+    builds = "ablation_suite.core.optim.schedules:multi_step"
+    name: Literal["multi_step"] = "multi_step"
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    """Epochs over which the learning rate rises linearly from one hundredth."""
+    milestones: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(min_length=1)
+    """Epochs after which the learning rate drops, counted from the end of the warm-up."""
+    gamma: float = Field(0.1, gt=0.0, le=1.0)
+    """Factor of each drop."""
+
+
+class Exponential(Entry):
+    """The learning rate is multiplied by `gamma` per epoch after the warm-up, by a part of it at each step."""
+
+    builds = "ablation_suite.core.optim.schedules:exponential"
+    name: Literal["exponential"] = "exponential"
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    """Epochs over which the learning rate rises linearly from one hundredth."""
+    gamma: float = Field(0.95, gt=0.0, le=1.0)
+    """Factor of one epoch."""
+
+
+class Linear(Entry):
+    """A straight line from the learning rate, after the warm-up, down to `final_fraction` of it (LinearLR)."""
+
+    builds = "ablation_suite.core.optim.schedules:linear"
+    name: Literal["linear"] = "linear"
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    """Epochs over which the learning rate rises linearly from one hundredth."""
+    final_fraction: float = Field(0.0, ge=0.0, le=1.0)
+    """Learning rate after the last step, as a fraction of the highest."""
+
+
+class OneCycle(Entry):
+    """Up to the learning rate and down again, each along half a cosine (OneCycleLR; Smith and Topin 2018)."""
+
+    builds = "ablation_suite.core.optim.schedules:one_cycle"
+    name: Literal["one_cycle"] = "one_cycle"
+    pct_start: float = Field(0.3, gt=0.0, lt=1.0)
+    """Share of the steps on the way up."""
+    div_factor: float = Field(25.0, ge=1.0)
+    """The highest learning rate is this many times the first."""
+    final_div_factor: float = Field(1e4, ge=1.0)
+    """The first learning rate is this many times the last."""
+
+
 Optimizer = tagged(Adam, AdamW, SGD)
-Schedule = tagged(Constant, Cosine)
+Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle)

@@ -1,36 +1,89 @@
-"""Which share of the learning rate does a step use? Pure functions of the step, so that a resume needs no state."""
+"""Which share of the learning rate does a step use? Pure functions of the step, so that a resume needs no state.
+
+All but one_cycle begin after the warm-up, as torch's `SequentialLR` of `LinearLR(start_factor=0.01)` and the scheduler.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from ablation_suite.core.optim import Constant, Cosine
+from ablation_suite.core.optim import Constant, Cosine, Exponential, Linear, MultiStep, OneCycle, Step
 
 Schedule = Callable[[int], float]
 
 
 def constant(entry: Constant, num_steps: int, steps_per_epoch: int) -> Schedule:
     """Step (from 0) to 1.0, after the warm-up."""
-    warmup_steps = round(entry.warmup_epochs * steps_per_epoch)
-    return lambda step: _warmup(step, warmup_steps)
+    return _after_warmup(entry.warmup_epochs, steps_per_epoch, lambda step: 1.0)
 
 
 def cosine(entry: Cosine, num_steps: int, steps_per_epoch: int) -> Schedule:
-    """Step (from 0) to half a cosine from 1.0, after the warm-up, to `final_fraction` at step `num_steps`.
-
-    The values are those of torch's `SequentialLR` of `LinearLR(start_factor=0.01)` and `CosineAnnealingLR`.
-    """
-    warmup_steps = round(entry.warmup_epochs * steps_per_epoch)
+    """Half a cosine from 1.0 to `final_fraction` at step `num_steps`."""
+    remaining = _remaining(entry.warmup_epochs, num_steps, steps_per_epoch)
 
     def factor(step: int) -> float:
-        if step < warmup_steps:
-            return _warmup(step, warmup_steps)
-        progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
-        return entry.final_fraction + (1.0 - entry.final_fraction) * (1.0 + math.cos(math.pi * progress)) / 2.0
+        return _cosine(1.0, entry.final_fraction, step / remaining)
+
+    return _after_warmup(entry.warmup_epochs, steps_per_epoch, factor)
+
+
+def step(entry: Step, num_steps: int, steps_per_epoch: int) -> Schedule:
+    """`gamma` to the power of the intervals that are over."""
+    interval = max(1, round(entry.every_epochs * steps_per_epoch))
+    return _after_warmup(entry.warmup_epochs, steps_per_epoch, lambda step: entry.gamma ** (step // interval))
+
+
+def multi_step(entry: MultiStep, num_steps: int, steps_per_epoch: int) -> Schedule:
+    """`gamma` to the power of the milestones that are passed."""
+    milestones = [round(epochs * steps_per_epoch) for epochs in entry.milestones]
+
+    def factor(step: int) -> float:
+        return entry.gamma ** sum(step >= milestone for milestone in milestones)
+
+    return _after_warmup(entry.warmup_epochs, steps_per_epoch, factor)
+
+
+def exponential(entry: Exponential, num_steps: int, steps_per_epoch: int) -> Schedule:
+    """`gamma` to the power of the epochs that are over, in parts of an epoch."""
+    return _after_warmup(entry.warmup_epochs, steps_per_epoch, lambda step: entry.gamma ** (step / steps_per_epoch))
+
+
+def linear(entry: Linear, num_steps: int, steps_per_epoch: int) -> Schedule:
+    """From 1.0 to `final_fraction` at step `num_steps`, evenly."""
+    remaining = _remaining(entry.warmup_epochs, num_steps, steps_per_epoch)
+    drop = (1.0 - entry.final_fraction) / remaining
+    return _after_warmup(entry.warmup_epochs, steps_per_epoch, lambda step: 1.0 - drop * step)
+
+
+def one_cycle(entry: OneCycle, num_steps: int, steps_per_epoch: int) -> Schedule:
+    """From 1 / div_factor up to 1.0 and down to a `final_div_factor`th of the first, reached at the last step."""
+    first = 1.0 / entry.div_factor
+    peak, last = entry.pct_start * num_steps - 1.0, num_steps - 1.0
+
+    def factor(step: int) -> float:
+        if step < peak:
+            return _cosine(first, 1.0, step / peak)
+        return _cosine(1.0, first / entry.final_div_factor, (step - peak) / (last - peak))
 
     return factor
 
 
-def _warmup(step: int, warmup_steps: int) -> float:
-    return 1.0 if step >= warmup_steps else 0.01 + 0.99 * step / warmup_steps
+def _after_warmup(warmup_epochs: float, steps_per_epoch: int, factor: Schedule) -> Schedule:
+    """A line from 0.01 to 1.0, then the factor of the steps since."""
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+
+    def warmed(step: int) -> float:
+        return factor(step - warmup_steps) if step >= warmup_steps else 0.01 + 0.99 * step / warmup_steps
+
+    return warmed
+
+
+def _remaining(warmup_epochs: float, num_steps: int, steps_per_epoch: int) -> int:
+    """Steps after the warm-up, at least one."""
+    return max(1, num_steps - round(warmup_epochs * steps_per_epoch))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    """Half a cosine from start to end, at a progress in [0, 1]."""
+    return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0

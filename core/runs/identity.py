@@ -11,7 +11,7 @@ from typing import Any
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.runs.files import file_sha256
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ablation_suite.core.config.errors import os_error_line
 from ablation_suite.core.config.menu import build
@@ -18,8 +18,11 @@ from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder
 from ablation_suite.core.tracking.wandb import open_tracker
 
+if TYPE_CHECKING:
+    from ablation_suite.core.training.session import Step
+
 DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
-"""Exit statuses: 75 is run again free of charge, 65 and 78 never, anything else a few times."""
+"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
 
@@ -48,7 +51,7 @@ def work(
     datasets: Datasets,
     *,
     stop: Callable[[], bool] = lambda: False,
-    watch: Callable[[int, int, int], None] = lambda epoch, step, num_steps: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> int:
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from ablation_suite.core.training.loop import Preempted
@@ -56,7 +59,7 @@ def work(
     try:
         with folder.claim() as attempt:
             try:
-                _train(folder, runtime, datasets, int(attempt.name), stop, watch)
+                _train(folder, runtime, datasets, int(attempt.name), stop, on_step)
                 return DONE
             except Preempted as error:
                 folder.ledger.append("event", event="preempted", message=str(error))
@@ -77,7 +80,7 @@ def _train(
     datasets: Datasets,
     attempt: int,
     stop: Callable[[], bool],
-    watch: Callable[[int, int, int], None],
+    on_step: Callable[[Step], None],
 ) -> None:
     from ablation_suite.core.training.device import pick_device
     from ablation_suite.core.training.finish import finish
@@ -92,8 +95,9 @@ def _train(
     facts = provenance(runtime, str(pick_device(runtime)))
     folder.ledger.append("start", attempt=attempt, provenance=facts)
     with open_tracker(runtime, folder) as tracker:
-        parts, position = train(config, dataset, runtime, folder, stop=stop, watch=watch, publish=tracker.publish)
-        record = finish(folder, config, dataset, parts, position, {**facts, "compile": parts.compiling.words})
+        parts, position = train(config, dataset, runtime, folder, stop=stop, on_step=on_step, publish=tracker.publish)
+        compiling = {"compile": parts.compiling.words, "compiled": list(parts.compiled)}
+        record = finish(folder, config, dataset, parts, position, {**facts, **compiling})
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)
         tracker.publish()
@@ -115,7 +119,7 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
     if isinstance(error, OSError):
         return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
-        return FAILED, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+        return BAD_CONFIG, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 
@@ -134,6 +138,9 @@ def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -
 
 
 def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of which cuBLAS and cuDNN tell with statuses of their own; the same run would again."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    statuses = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    told = any(status in str(error) for status in statuses)
+    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -17,11 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.attempt import Datasets, work
+
+if TYPE_CHECKING:
+    from ablation_suite.core.training.session import Step
 
 PROGRESS_SECONDS = 0.5
 BEAT_SECONDS = 2.0
@@ -58,7 +61,7 @@ def serve(news: int) -> int:
         with _printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             with teller.alive():
-                status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
+                status = work(folder, runtime, datasets, stop=stop, on_step=teller.on_step)
         teller.tell(exit_status=status)
         if stopping.is_set():
             break
@@ -73,10 +76,10 @@ class _Teller:
         self.lock = threading.Lock()
         self.over = threading.Event()
 
-    def watch(self, epoch: int, step: int, num_steps: int) -> None:
+    def on_step(self, step: Step) -> None:
         if time.monotonic() - self.last > PROGRESS_SECONDS:
             self.last = time.monotonic()
-            self.tell(epoch=epoch, step=step, num_steps=num_steps)
+            self.tell(epoch=step.epoch, step=step.number, num_steps=step.num_steps)
 
     def tell(self, **news: Any) -> None:
         with self.lock, suppress(BrokenPipeError):

@@ -1,8 +1,9 @@
-"""Does torch.compile pay for this run? Weighs its warm-up against the steps to come, and compiles the backbone."""
+"""Does torch.compile pay for this run? Weighs its warm-up against the steps to come, and compiles for whole batches."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ EAGER_FLOPS = 30e12
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Whether the backbone is compiled, and why in words."""
+    """Whether anything is compiled, and why in words."""
 
     compiles: bool
     words: str
@@ -49,20 +50,33 @@ def choose(config: RunConfig, num_images: int, device: torch.device, runtime: Ru
 def compile_backbone(backbone: nn.Module, num_images: int, runtime: Runtime) -> None:
     """Compile the backbone's training pass for batches of `num_images`, in place, so that its state dict stays.
 
-    The last batch of an epoch and the evaluation stay eager: each further shape would cost a warm-up of its own.
-    Compiled code is kept below `runtime.cache` for other processes, and a backbone of the same shapes that is built
-    later in this process takes it as it is.
+    The evaluation stays eager. A backbone of the same shapes that is built later in this process takes the compiled
+    code as it is.
+    """
+    eager = backbone.forward
+    whole = for_whole_batches(eager, num_images, runtime)
+
+    def forward(images: Tensor) -> Tensor:
+        return (whole if backbone.training else eager)(images)
+
+    backbone.forward = forward  # type: ignore[method-assign]
+
+
+def for_whole_batches(eager: Callable[..., Tensor], num_images: int, runtime: Runtime) -> Callable[..., Tensor]:
+    """A function of images (N, ...) and more, compiled for N = `num_images` with static shapes, eager for any other N.
+
+    A further shape, such as an epoch's last batch, would cost a warm-up of its own, and compiled for any size it could
+    be other code in a process that resumes. Compiled code is kept below `runtime.cache` for other processes.
     """
     _keep_compiled_code(Path(runtime.cache) / "inductor")
     dynamo: Any = torch._dynamo
     dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, 64)  # networks of one class, in one warm worker
-    eager = backbone.forward
     compiled = torch.compile(eager, dynamic=False)
 
-    def forward(images: Tensor) -> Tensor:
-        return (compiled if backbone.training and len(images) == num_images else eager)(images)
+    def call(images: Tensor, *rest: Tensor) -> Tensor:
+        return (compiled if len(images) == num_images else eager)(images, *rest)
 
-    backbone.forward = forward  # type: ignore[method-assign]
+    return call
 
 
 def _keep_compiled_code(folder: Path) -> None:

@@ -53,7 +53,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=AUTOCAST[precision])
 
 
-def memory_format(runtime: Runtime, device: torch.device) -> torch.memory_format:
+def memory_format(runtime: Runtime) -> torch.memory_format:
     """channels_last unless it is switched off; convolutions gain from it on the CPU as on CUDA devices."""
     return torch.contiguous_format if runtime.channels_last == "off" else torch.channels_last
 
@@ -80,6 +80,12 @@ def peak_memory_bytes(device: torch.device) -> int:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """What a CUDA device can still give to this process: free memory, and what the allocator holds but does not use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def total_memory_bytes(device: torch.device) -> int:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablation_suite.core.training.device import free_memory_bytes
+
 RESIDENT_SHARE = 0.4
 """Share of the device's free memory that a data set may take as a resident."""
 
@@ -26,8 +28,8 @@ def make_feed(images: Any, device: torch.device) -> Feed:
     if device.type != "cuda":
         return Host(images)
     num_bytes = int(np.prod(images.shape))
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return Resident(images, device) if num_bytes < RESIDENT_SHARE * free_bytes else Streamed(images, device)
+    fits = num_bytes < RESIDENT_SHARE * free_memory_bytes(device)
+    return Resident(images, device) if fits else Streamed(images, device)
 
 
 class Host:

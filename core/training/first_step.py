@@ -11,11 +11,7 @@ import torch
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
-from ablation_suite.core.training import streams
-from ablation_suite.core.training.device import pick_device, prepare
-from ablation_suite.core.training.feed import make_feed
-from ablation_suite.core.training.loop import num_steps_of, step, views_of
-from ablation_suite.core.training.session import assemble
+from ablation_suite.core.training.session import set_up
 
 NUM_IMAGES = 4
 """Images of the batch: enough for batch norm, few enough for a large network on a CPU."""
@@ -53,30 +49,20 @@ def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstSt
 
     Raises WeightsError where pretrained weights are not there or do not fit.
     """
-    device = pick_device(runtime)
-    prepare(runtime, config.precision)
-    split = dataset.splits["train"]
-    assert split.labels is not None
-    num_steps = num_steps_of(config, len(split))
-    parts = assemble(
-        config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
-    )
-    initial = _digests(parts.network)
-    views = views_of(config, parts.loss, split.labels, epoch=1)
-    draws = parts.augment.draw(config.seed, 1, len(split))
-    few = views[0].reshape(parts.loss.num_views, -1)[:, :NUM_IMAGES].reshape(-1)
-    parts.generator.manual_seed(streams.key(config.seed, "dropout", 1, 0) & (2**63 - 1))
-    mixing = streams.torch_generator(config.seed, "mix", 1, 0)
-    labels = torch.from_numpy(split.labels).to(device)
-    tally = torch.zeros(3, dtype=torch.float64, device=device)
-    for images, rows in make_feed(split.images, device).batches([few]):
-        step(config, parts, images, draws.to(device)[rows], labels[rows], mixing, tally)
+    session = set_up(config, dataset, runtime)
+    network, num_views = session.parts.network, session.parts.loss.num_views
+    initial = _digests(network)
+    epoch = session.draw(1)
+    few = epoch.views[0].reshape(num_views, -1)[:, :NUM_IMAGES].reshape(-1)
+    tally = torch.zeros(3, dtype=torch.float64, device=session.device)
+    for images, rows in session.feed.batches([few]):
+        session.step(epoch, 0, images, rows, tally)
     return FirstStep(
-        order=_digest(np.concatenate([each.reshape(parts.loss.num_views, -1)[0] for each in views])),
-        draws=_digest(draws.numpy()),
+        order=_digest(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views])),
+        draws=_digest(epoch.draws.cpu().numpy()),
         initial=initial,
         loss=float(tally[0]),
-        after=_digests(parts.network),
+        after=_digests(network),
     )
 
 

@@ -6,24 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.data.dataset import Dataset, Split
+from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.training import checkpoint, streams
-from ablation_suite.core.training.device import autocast, peak_memory_bytes, pick_device, prepare, reset_peak_memory
+from ablation_suite.core.training import checkpoint
+from ablation_suite.core.training.device import peak_memory_bytes
 from ablation_suite.core.training.evaluate import metrics, predict_logits
-from ablation_suite.core.training.feed import Feed, make_feed
-from ablation_suite.core.training.session import Parts, assemble
-
-Watch = Callable[[int, int, int], None]
-"""Called after every step with (epoch, step, steps of the epoch)."""
+from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.session import Parts, Session, Step, set_up
 
 
 class NonFiniteLoss(RuntimeError):
@@ -54,30 +49,30 @@ def train(
     folder: RunFolder,
     *,
     stop: Callable[[], bool] = lambda: False,
-    watch: Watch = lambda epoch, step, num_steps: None,
+    on_step: Callable[[Step], None] = lambda step: None,
     publish: Callable[[], None] = lambda: None,
 ) -> tuple[Parts, Position]:
     """Train to the last epoch, from the newest checkpoint if there is one; `best_path` has the kept weights.
 
+    `on_step` is called after every step, before the run may be saved or stopped.
     Raises NonFiniteLoss at the end of the epoch in which it arose, and Preempted at the step after `stop()` is true.
     """
-    device = pick_device(runtime)
-    prepare(runtime, config.precision)
-    reset_peak_memory(device)
-    train_split, val_split = dataset.splits["train"], dataset.splits["val"]
-    num_steps = num_steps_of(config, len(train_split))
-    parts = assemble(
-        config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
-    )
-    if runtime.compile == "auto":
-        folder.ledger.append("event", event="compile", choice=parts.compiling.words)
+    session = set_up(config, dataset, runtime)
+    parts, device = session.parts, session.device
+    if runtime.compile != "off":
+        compiled = list(parts.compiled)
+        folder.ledger.append("event", event="compile", choice=parts.compiling.words, compiled=compiled)
     position = _restore(folder, parts, device)
-    train_feed, val_feed = make_feed(train_split.images, device), make_feed(val_split.images, device)
+    val_split = dataset.splits["val"]
+    val_feed = make_feed(val_split.images, device)
     val_labels = torch.from_numpy(val_split.labels).to(device)
     saver = _Saver(folder, parts, position, runtime, stop)
     for epoch in range(position.epoch, config.epochs + 1):
+        if config.early_stopping is not None and epoch - 1 - position.best_epoch >= config.early_stopping.patience:
+            folder.ledger.append("event", event="stopped_early", epoch=epoch - 1, best_epoch=position.best_epoch)
+            break
         relied_on = {position.best_epoch}
-        trained = train_epoch(config, parts, train_split, train_feed, position, saver, watch)
+        trained = train_epoch(session, position, saver, on_step)
         begin = time.perf_counter()
         logits = predict_logits(parts.evaluated, val_feed, len(val_labels), config.batch_size, config.precision)
         validated = metrics(logits, val_labels)
@@ -104,87 +99,31 @@ def train(
 
 
 def train_epoch(
-    config: RunConfig, parts: Parts, split: Split, feed: Feed, position: Position, saver: _Saver, watch: Watch
+    session: Session, position: Position, saver: _Saver, on_step: Callable[[Step], None]
 ) -> dict[str, float]:
     """One pass over the training images from `position.step` on, without waiting for the device between steps."""
     begin = time.perf_counter() - position.seconds
-    epoch, seed, device = position.epoch, config.seed, parts.generator.device
-    num_images = len(split)
-    batches = _batches(streams.order(seed, epoch, num_images), config.batch_size)
-    views = _with_partners(batches, parts.loss.partners(split.labels, seed, epoch))
-    draws = parts.augment.draw(seed, epoch, num_images).to(device)
-    labels = torch.from_numpy(split.labels).to(device)
+    parts, epoch = session.parts, session.draw(position.epoch)
+    num_steps = len(epoch.views)
     if position.tally is None:
-        position.tally = torch.zeros(3, len(batches), dtype=torch.float64, device=device)
-    rates = [config.optimizer.lr * parts.schedule((epoch - 1) * len(batches) + i) for i in range(len(batches))]
-    for images, rows in feed.batches(views[position.step :]):
-        parts.generator.manual_seed(streams.key(seed, "dropout", epoch, position.step) & (2**63 - 1))
-        for group in parts.optimizer.param_groups:
-            group["lr"] = rates[position.step]
-        mixing = streams.torch_generator(seed, "mix", epoch, position.step)
-        step(config, parts, images, draws[rows], labels[rows], mixing, position.tally[:, position.step])
+        position.tally = torch.zeros(3, num_steps, dtype=torch.float64, device=session.device)
+    for images, rows in session.feed.batches(epoch.views[position.step :]):
+        step = session.step(epoch, position.step, images, rows, position.tally[:, position.step])
         position.step += 1
         position.seconds = time.perf_counter() - begin
-        watch(epoch, position.step, len(batches))
+        on_step(step)
         saver.after_step()
     losses, norms, correct = position.tally.cpu()
     position.seconds = time.perf_counter() - begin
-    _require_finite(epoch, losses, norms, rates, skips_steps=parts.scaler.is_enabled())
-    sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
+    _require_finite(epoch.number, losses, norms, epoch.rates, skips_steps=parts.scaler.is_enabled())
     return {
-        "train/loss": float((losses * sizes).sum() / sizes.sum()),
-        "train/accuracy": float(correct.sum() / sizes.sum()),
+        "train/loss": float((losses * epoch.sizes).sum() / epoch.sizes.sum()),
+        "train/accuracy": float(correct.sum() / epoch.sizes.sum()),
         "train/grad_norm": float(norms[norms.isfinite()].mean()),
-        "lr": rates[-1],
-        "num_steps": len(batches),
-        "images_seen": parts.loss.num_views * int(sizes.sum()),
+        "lr": epoch.rates[-1],
+        "num_steps": num_steps,
+        "images_seen": parts.loss.num_views * int(epoch.sizes.sum()),
     }
-
-
-def step(
-    config: RunConfig,
-    parts: Parts,
-    images: Tensor,
-    draws: Tensor,
-    labels: Tensor,
-    mixing: torch.Generator,
-    tally: Tensor,
-) -> None:
-    """One optimizer step on images (V N, H, W, 3) with draws (V N, P) and labels (V N,) of V views of N images.
-
-    Writes (loss, gradient norm, number of correct first views) into `tally` (3,), on the device.
-    """
-    num_views, num_images = parts.loss.num_views, len(labels) // parts.loss.num_views
-    parts.optimizer.zero_grad(set_to_none=True)
-    for piece_images, piece_draws, piece_labels in _pieces(config.accumulate, num_views, images, draws, labels):
-        size = len(piece_labels) // num_views
-        inputs = parts.augment(piece_images, piece_draws)
-        inputs, targets = parts.mix(inputs, piece_labels, parts.network.head.linear.out_features, mixing)
-        with autocast(images.device, config.precision):
-            logits, features = parts.network(inputs, parts.generator)
-            loss = parts.loss(logits, features, targets, size) * (size / num_images)
-        parts.scaler.scale(loss).backward()
-        tally[0] += loss.detach()
-        tally[2] += (logits[:size].argmax(1) == piece_labels[:size]).sum()
-    parts.scaler.unscale_(parts.optimizer)
-    norm = torch.nn.utils.get_total_norm([each.grad for each in parts.parameters if each.grad is not None])
-    if config.clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(parts.parameters, config.clip_norm, norm)
-    tally[1] += norm
-    parts.scaler.step(parts.optimizer)
-    parts.scaler.update()
-    parts.update_average()
-
-
-def num_steps_of(config: RunConfig, num_images: int) -> int:
-    """Optimizer steps of one epoch over that many training images."""
-    return len(_batches(np.arange(num_images), config.batch_size))
-
-
-def views_of(config: RunConfig, loss: Any, labels: np.ndarray, epoch: int) -> list[np.ndarray]:
-    """The image indices of each batch of an epoch: the first views (N,), then their partners where there are any."""
-    batches = _batches(streams.order(config.seed, epoch, len(labels)), config.batch_size)
-    return _with_partners(batches, loss.partners(labels, config.seed, epoch))
 
 
 def best_path(folder: RunFolder, epoch: int) -> Path:
@@ -239,27 +178,6 @@ def _drop_best_but(folder: RunFolder, epochs: set[int]) -> None:
     for path in folder.path.glob("best-*.pt"):
         if path not in kept:
             checkpoint.drop(path)
-
-
-def _batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """The order cut into batches; a last batch of one image is left out, since batch norm has no variance over it."""
-    batches = np.split(order, range(batch_size, len(order), batch_size))
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
-
-
-def _with_partners(batches: list[np.ndarray], partners: np.ndarray | None) -> list[np.ndarray]:
-    """The image indices of each batch: the first views, then their partners."""
-    if partners is None:
-        return batches
-    return [np.concatenate([batch, partners[batch]]) for batch in batches]
-
-
-def _pieces(accumulate: int, num_views: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Tensors (V N, ...) cut along N into `accumulate` pieces (V n, ...)."""
-    if accumulate == 1:
-        return [tensors]
-    split = [each.unflatten(0, (num_views, -1)).tensor_split(accumulate, dim=1) for each in tensors]
-    return [tuple(each.flatten(0, 1) for each in piece) for piece in zip(*split, strict=True) if piece[0].shape[1]]
 
 
 def _require_finite(epoch: int, losses: Tensor, norms: Tensor, rates: list[float], *, skips_steps: bool) -> None:

@@ -24,13 +24,12 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data.dataset import Dataset
-from ablation_suite.core.training import checkpoint, streams
+from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
-from ablation_suite.core.training.device import AUTOCAST, peak_memory_bytes, pick_device, prepare, reset_peak_memory
+from ablation_suite.core.training.device import AUTOCAST, peak_memory_bytes
 from ablation_suite.core.training.evaluate import predict_logits
 from ablation_suite.core.training.feed import make_feed
-from ablation_suite.core.training.loop import num_steps_of, step, views_of
-from ablation_suite.core.training.session import assemble
+from ablation_suite.core.training.session import set_up
 
 LEAST_STEPS = 3
 EVALUATED_BATCHES = 4
@@ -66,31 +65,20 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
 
     The network that is trained here is thrown away.
     """
-    device = pick_device(runtime)
-    prepare(runtime, config.precision)
-    reset_peak_memory(device)
-    train, val, test = (dataset.splits.get(name) for name in ("train", "val", "test"))
-    assert train is not None
-    assert val is not None
-    assert train.labels is not None
+    val, test = dataset.splits["val"], dataset.splits.get("test")
     begin = time.perf_counter()
-    num_steps = num_steps_of(config, len(train))
-    parts = assemble(
-        config, num_classes=len(dataset.classes), steps_per_epoch=num_steps, device=device, runtime=runtime
-    )
-    feed = make_feed(train.images, device)
-    draws = parts.augment.draw(config.seed, 1, len(train)).to(device)
-    labels = torch.from_numpy(train.labels).to(device)
-    mixing = streams.torch_generator(config.seed, "mix", 1, 0)
-    views = views_of(config, parts.loss, train.labels, epoch=1)[:num_steps]
+    session = set_up(config, dataset, runtime)
+    parts, device, num_steps = session.parts, session.device, session.steps_per_epoch
+    epoch = session.draw(1)
 
-    def one_step(at: int = 0) -> None:
-        for images, rows in feed.batches(views[at % num_steps : at % num_steps + 1]):
-            step(config, parts, images, draws[rows], labels[rows], mixing, torch.zeros(3, device=device))
+    def one_step(number: int = 0) -> None:
+        at = number % num_steps
+        for images, rows in session.feed.batches(epoch.views[at : at + 1]):
+            session.step(epoch, at, images, rows, torch.zeros(3, device=device))
 
     def load_one() -> None:
-        for images, rows in feed.batches(views[:1]):
-            parts.augment(images, draws[rows])
+        for images, rows in session.feed.batches(epoch.views[:1]):
+            parts.augment(images, epoch.draws[rows])
 
     for _ in range(2):
         _timed(one_step, device)

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 BASE = """data: digits
@@ -246,3 +247,19 @@ def test_real_photographs_train(tmp_path):
         assert record["metrics"]["val/accuracy"] > 0.2
         assert record["cost"]["images_seen"] == 5000
         assert len(record["classes"]) == 10
+
+
+def test_every_setting_of_the_arithmetic_can_be_typed():
+    """Deterministic kernels, the memory format and the time between checkpoints arrive in the runtime."""
+    from click.testing import CliRunner
+
+    import ablation_suite.options
+    from ablation_suite.core.config.runtime import Runtime
+
+    given = []
+    command = click.command()(ablation_suite.options.training(lambda runtime: given.append(runtime)))
+    for words in ("", "--no-deterministic --channels-last off --checkpoint-minutes 0.5", "--deterministic"):
+        assert CliRunner().invoke(command, words.split()).exit_code == 0
+    other = {"deterministic": False, "channels_last": "off", "checkpoint_minutes": 0.5}
+    assert given == [Runtime(), Runtime(**other), Runtime()]
+    assert CliRunner().invoke(command, ["--checkpoint-minutes", "0"]).exit_code != 0

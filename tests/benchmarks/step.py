@@ -24,9 +24,8 @@ from ablation_suite.core.optim import Adam
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.device import prepare
-from ablation_suite.core.training.loop import step
 from ablation_suite.core.training.probe import product_rate
-from ablation_suite.core.training.session import Parts, assemble
+from ablation_suite.core.training.session import Parts, assemble, step
 from tests.benchmarks import reference
 from tests.benchmarks.lines import Line, ratio_line
 

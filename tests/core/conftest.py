@@ -148,28 +148,25 @@ def make_folder(tmp_path, digits):
 
 
 @pytest.fixture
-def first_steps(digits, runtime, make_folder, monkeypatch):
-    """The (loss, gradient norm, number correct) of the first steps of `train`; `also(parts)` is called after each."""
+def first_steps(digits, runtime, make_folder):
+    """The (loss, gradient norm, number correct) of the first steps of `train`; the hooks are called after each."""
 
     import numpy as np
 
-    from ablation_suite.core.training import loop
+    from ablation_suite.core.training.loop import Preempted, train
 
-    def run(config, num_steps=20, also=lambda parts: None, dataset=digits, store="runs", **changes):
+    def run(config, num_steps=20, also=lambda parts: None, on_step=lambda step: None, store="runs", **changes):
         tallies = []
 
-        def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
-            step(config, parts, images, draws, labels, mixing, tally)
-            tallies.append(tally.tolist())
-            also(parts)
+        def after(step):
+            tallies.append(step.tally.tolist())
+            also(step.parts)
+            on_step(step)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "step", watched)
-            settings = runtime.model_copy(update={"channels_last": "off", **changes})
-            with pytest.raises(loop.Preempted):
-                loop.train(
-                    config, dataset, settings, make_folder(config, store), stop=lambda: len(tallies) >= num_steps
-                )
+        settings = runtime.model_copy(update={"channels_last": "off", **changes})
+        folder = make_folder(config, store)
+        with pytest.raises(Preempted):
+            train(config, digits, settings, folder, stop=lambda: len(tallies) >= num_steps, on_step=after)
         return np.array(tallies)
 
     return run

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ablation_suite.core.augment import NoAugment, Photo
+from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.models.network import build_network
-from ablation_suite.core.training.compile import WARM_UP_SECONDS, choose, compile_backbone
+from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.training.compile import WARM_UP_SECONDS, choose, compile_backbone, for_whole_batches
+from ablation_suite.core.training.session import assemble
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -40,6 +44,66 @@ def test_the_state_dict_of_a_compiled_network_keeps_its_keys(make_config, runtim
     keys = list(network.state_dict())
     compile_backbone(network.backbone, 8, runtime)
     assert list(network.state_dict()) == keys
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """What torch.compile was asked for, as (its settings, sizes of the batches that came); nothing is compiled."""
+    asked = []
+
+    def spy(function, **settings):
+        sizes = []
+        asked.append((settings, sizes))
+        return lambda images, *rest: sizes.append(len(images)) or function(images, *rest)
+
+    monkeypatch.setattr(torch, "compile", spy)
+    return asked
+
+
+def test_compiled_code_is_of_one_shape_and_other_batches_stay_eager(compiled, runtime):
+    """Static shapes, so that a process that resumes compiles the same; the result is the function's own."""
+    double = for_whole_batches(lambda images, by: images * by, 4, runtime)
+    for size in (4, 3, 4, 1):
+        assert torch.equal(double(torch.ones(size), torch.tensor(2.0)), torch.full((size,), 2.0))
+    assert compiled == [({"dynamic": False}, [4, 4])]
+
+
+@pytest.mark.parametrize(
+    ("setting", "augment", "expected"),
+    [
+        ("off", "photo", ()),
+        ("auto", "photo", ()),  # so short a run gains nothing
+        ("on", "photo", ("backbone", "augmentation")),
+        ("on", "none", ("backbone",)),
+    ],
+)
+def test_one_switch_compiles_backbone_and_augmentation_or_nothing(
+    setting, augment, expected, compiled, make_config, runtime, monkeypatch
+):
+    """On a device that augments by torch (here one without memory), and the parts say what was really compiled."""
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu", plain=torch.Generator: plain())
+    config, settings = make_config(augment=augment), runtime.model_copy(update={"compile": setting})
+    parts = assemble(config, num_classes=10, steps_per_epoch=1, device=torch.device("meta"), runtime=settings)
+    assert parts.compiled == expected
+    assert len(compiled) == len(expected)
+
+
+def test_the_record_and_the_ledger_say_what_was_compiled(compiled, make_config, make_folder, runtime):
+    """On the CPU fused loops augment, so that `on` compiles the backbone alone."""
+    folder = make_folder(make_config(epochs=1, augment="photo"))
+    assert work(folder, runtime.model_copy(update={"compile": "on"}), Datasets()) == DONE
+    told = [row for row in folder.ledger.rows() if row.get("event") == "compile"]
+    assert [(row["choice"], row["compiled"]) for row in told] == [("on, as asked for", ["backbone"])]
+    assert folder.record()["provenance"]["compiled"] == ["backbone"]
+    assert set(compiled[0][1]) == {64}
+
+
+def test_an_augmentation_without_a_torch_path_has_nothing_to_compile():
+    """The compiler is asked for by those that use what it gives."""
+    asked = []
+    for entry in (NoAugment(), Photo()):
+        build(entry, compile=lambda function: asked.append(function) or function)
+    assert len(asked) == 1
 
 
 @pytest.mark.slow

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 from ablation_suite.core.config.menu import build
-from ablation_suite.core.losses import Contrastive, CrossEntropy
+from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.losses import ClassWeighted, Contrastive, CrossEntropy, Focal, SupervisedContrastive
+from ablation_suite.core.losses.cross_entropy import class_weights
 
 LABELS = np.repeat(np.arange(4), (30, 50, 20, 20))[np.random.default_rng(0).permutation(120)]
 
@@ -24,6 +27,102 @@ def test_cross_entropy_with_label_smoothing_is_the_formula():
         loss = build(CrossEntropy(label_smoothing=smoothing))
         ours = loss(torch.tensor(logits), torch.zeros(6, 2), torch.tensor(targets), 6)
         assert ours.item() == pytest.approx(-(q * log_p).sum(1).mean(), rel=1e-6)
+
+
+def rows(num_images=12, num_classes=4, seed=3):
+    """Logits, features and targets in float64."""
+    rng = np.random.default_rng(seed)
+    logits, features = rng.normal(size=(num_images, num_classes)), rng.normal(size=(num_images, 5))
+    return torch.tensor(logits), torch.tensor(features), torch.tensor(rng.integers(num_classes, size=num_images))
+
+
+def test_balanced_weights_are_scikit_learns_and_effective_numbers_those_of_the_paper():
+    """n images of a class count as (1 - beta^n) / (1 - beta) of them; a class without images is left out."""
+    labels = np.repeat([0, 1, 3], (90, 9, 1))
+    balanced = class_weights(ClassWeighted(), np.bincount(labels))
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
+    np.testing.assert_allclose(balanced, [expected[0], expected[1], 0.0, expected[2]])
+    effective = class_weights(ClassWeighted(weights="effective_number", beta=0.9), np.bincount(labels))
+    by_hand = [1 / sum(0.9**i for i in range(n)) for n in (90, 9, 0, 1) if n]
+    np.testing.assert_allclose(effective[[0, 1, 3]], 3 * np.array(by_hand) / sum(by_hand))
+    assert effective[2] == 0
+
+
+def test_class_weighted_cross_entropy_is_torchs_scaled_to_the_images():
+    """torch's weighted mean divides by the weights of the batch, ours by its images; shares of classes add up."""
+    logits, features, targets = rows()
+    sizes = np.array([5, 10, 20, 40])
+    weights = torch.tensor(class_weights(ClassWeighted(), sizes))
+    for smoothing in (0.0, 0.1):
+        loss = build(ClassWeighted(label_smoothing=smoothing), sizes)
+        theirs = functional.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
+        theirs = theirs * weights[targets].sum() / len(targets)
+        torch.testing.assert_close(loss(logits, features, targets, 12), theirs)
+        soft = functional.one_hot(targets, 4).double()
+        torch.testing.assert_close(loss(logits, features, soft, 12), theirs)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_focal_loss_is_the_formula(gamma):
+    """By NumPy: the mean of -(1 - p)^gamma log p of the class; gamma 0 is cross-entropy; blended labels blend it."""
+    logits, features, targets = rows()
+    p = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
+    focal = -((1 - p) ** gamma) * np.log(p)
+    loss = build(Focal(gamma=gamma))
+    ours = loss(logits, features, targets, 12)
+    assert ours.item() == pytest.approx(focal[range(12), targets].mean(), rel=1e-9)
+    if gamma == 0.0:
+        torch.testing.assert_close(ours, functional.cross_entropy(logits, targets))
+    shares = torch.rand(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert loss(logits, features, shares, 12).item() == pytest.approx((shares.numpy() * focal).sum(1).mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_focal_loss_of_a_sure_image_has_a_gradient(gamma):
+    """A probability that rounds to 1 leaves nothing missing; the slope of its root would be infinite."""
+    logits = torch.tensor([[200.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    build(Focal(gamma=gamma))(logits, torch.zeros(2, 1), torch.tensor([0, 1]), 2).backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_the_supervised_contrastive_loss_is_equation_2_of_khosla_et_al():
+    """Image by image in NumPy, with the two of class 2 and the one alone in class 3; added to the cross-entropy."""
+    logits, features, _ = rows()
+    targets = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 3])
+    z, total = features.numpy() / np.linalg.norm(features.numpy(), axis=1, keepdims=True), 0.0
+    for i in range(12):
+        others = [a for a in range(12) if a != i]
+        positives = [p for p in others if targets[p] == targets[i]]
+        normaliser = np.log(sum(np.exp(z[i] @ z[a] / 0.2) for a in others))
+        total += sum(normaliser - z[i] @ z[p] / 0.2 for p in positives) / max(1, len(positives))
+    plain = functional.cross_entropy(logits, targets).item()
+    ours = build(SupervisedContrastive(weight=0.7, temperature=0.2))(logits, features, targets, 12)
+    assert ours.item() == pytest.approx(plain + 0.7 * total / 12, rel=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0], [0]])
+def test_a_batch_without_positives_or_without_negatives_has_a_gradient(labels):
+    """Where there is no image to be pulled to, nothing pulls, and nothing is infinite."""
+    features = torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    logits, targets = torch.zeros(len(labels), 3), torch.tensor(labels)
+    build(SupervisedContrastive())(logits, features, targets, len(labels)).backward()
+    assert features.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", ["class_weighted", "focal", "supervised_contrastive"])
+def test_each_loss_trains_the_digits(loss, make_config, first_steps):
+    """Through the loop, in 16 bits: the loss falls."""
+    losses = first_steps(make_config(loss=loss, precision="bf16"), 17)[:, 0]
+    assert losses[-3:].mean() < 0.97 * losses[:3].mean()
+
+
+def test_a_loss_that_compares_images_takes_no_mixed_ones(make_config):
+    """A blend of two classes is of neither; cross-entropies take shares of classes."""
+    for loss in ("contrastive", "supervised_contrastive"):
+        with pytest.raises(SchemaError, match=f"the {loss} loss compares whole images"):
+            make_config(loss=loss, mix="mixup")
+    for loss in ("class_weighted", "focal"):
+        make_config(loss=loss, mix="mixup")
 
 
 def contrastive_by_hand(logits, features, targets, weight, margin):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from scipy import stats
 from torch import nn
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.resnet import Bottleneck
 from torchvision.transforms.v2 import functional as vision
 
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.config.schema import Document, validate
-from ablation_suite.core.models import Model
+from ablation_suite.core.config.schema import Document, SchemaError, validate
+from ablation_suite.core.models import Model, TorchvisionBackbone, TorchvisionClassifier
+from ablation_suite.core.models.backbones import Drop, GeM
 from ablation_suite.core.models.network import Network, build_network
+from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.training.cost import network_cost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -213,3 +217,191 @@ def test_a_small_stem_keeps_the_size_of_small_images():
         network.backbone.layer4.register_forward_hook(lambda *args, stem=stem: sizes.update({stem: args[2].shape[2:]}))
         network(torch.zeros(1, 3, 32, 32))
     assert sizes == {"imagenet": (1, 1), "small": (4, 4)}
+
+
+FAMILIES = {
+    "alexnet": 64,
+    "convnext_tiny": 32,
+    "densenet121": 32,
+    "efficientnet_b0": 32,
+    "googlenet": 32,
+    "inception_v3": 75,
+    "maxvit_t": 224,
+    "mnasnet0_5": 32,
+    "mobilenet_v2": 32,
+    "mobilenet_v3_small": 32,
+    "regnet_y_400mf": 32,
+    "shufflenet_v2_x0_5": 32,
+    "squeezenet1_1": 32,
+    "swin_t": 32,
+    "swin_v2_t": 32,
+    "vgg11": 32,
+    "vit_b_32": 224,
+}
+"""One network of each family of torchvision, and a size that it takes."""
+
+
+def torchvisions(name, **settings):
+    """The network as torchvision makes it for its published weights, in evaluation."""
+    if name in ("googlenet", "inception_v3"):
+        settings |= {"init_weights": False, "transform_input": True}
+    return get_model(name, weights=None, num_classes=7, **settings).eval()
+
+
+def test_every_classification_network_of_torchvision_is_on_the_menu():
+    """By its own name, each once."""
+    entries = (TorchvisionBackbone, TorchvisionClassifier)
+    names = [name for entry in entries for name in get_args(entry.model_fields["name"].annotation)]
+    assert sorted(names) == sorted(list_models(module=torchvision.models))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_features_of_a_classifier_are_what_enters_its_last_layer(name, tmp_path):
+    """With the values of torchvision's own network, read as a weights file, whose last layer is left out."""
+    theirs = torchvisions(name)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    described = model(backbone=name, weights=str(tmp_path / "theirs.pth"))
+    ours = build_network(described, num_classes=3, seed=0)
+    load_weights(ours, described)
+    entered = []
+    last = [module for module in theirs.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    last.register_forward_hook(lambda module, inputs, output: entered.append(inputs[0]))
+    images = torch.rand(2, 3, FAMILIES[name], FAMILIES[name], generator=torch.Generator().manual_seed(0))
+    theirs(images)
+    logits, features = ours.eval()(images)
+    expected = entered[0].mean((2, 3)) if name.startswith("squeezenet") else entered[0]
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    assert features.shape == (2, ours.backbone.num_features)
+    assert logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "inception_v3"])
+def test_parameters_and_flops_of_a_classifier_are_the_published_ones(name):
+    """Our head has a bias, where MaxViT's has none; Inception's published counts are of two heads."""
+    weights = get_model_weights(name).DEFAULT.meta
+    data = {"model": {"backbone": name}, "data": {"name": "folder", "path": "x", "size": 224}}
+    cost = network_cost(validate(RunConfig, Document(data=data, source="test")), num_classes=1000)
+    assert cost["parameters"] == weights["num_params"] + (1000 if name == "maxvit_t" else 0)
+    if not name.startswith(("squeezenet", "swin_v2")):  # classified before pooling; published at 256 pixels
+        assert cost["flops_per_image"] / 2e9 == pytest.approx(weights["_ops"], rel=0.02)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_classifier_begins_with_torchvisions_distributions(name):
+    """Each tensor has the mean and the deviation of torchvision's own, within the error of both."""
+    torch.manual_seed(0)
+    settings = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    theirs = dict(get_model(name, weights=None, **settings).named_parameters())
+    ours = build_network(model(backbone=name), num_classes=3, seed=0).backbone
+    for tensor, value in ours.named_parameters():
+        other = theirs[tensor]
+        if value.numel() > 500 and other.std() > 1e-4 * other.abs().max():
+            error = 6.0 / math.sqrt(value.numel())
+            assert abs(value.std() / other.std() - 1.0) < error, tensor
+            assert abs(value.mean() - other.mean()) < error * other.std(), tensor
+            assert not torch.equal(value, other)
+        elif other.std() < 1e-4 * other.abs().max() or not other.any():
+            assert torch.equal(value, other), tensor
+
+
+def test_classifiers_share_the_initial_values_of_every_tensor_of_one_name_and_shape():
+    """A deeper ConvNeXt, another seed's global state before it, and no tensor moves; another seed moves all."""
+    first = dict(build_network(model(backbone="convnext_tiny"), 3, 5).named_parameters())
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    deeper = dict(build_network(model(backbone="convnext_small"), 3, 5).named_parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+    other = dict(build_network(model(backbone="convnext_tiny"), 3, 6).named_parameters())
+    shared = [name for name in first if name in deeper and first[name].shape == deeper[name].shape]
+    assert len(shared) > 0.8 * len(first)
+    for name in shared:
+        assert torch.equal(first[name], deeper[name]), name
+        random = name.endswith("weight") and first[name].dim() > 1
+        assert not random or not torch.equal(first[name], other[name]), name
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "vgg11", "swin_t"])
+def test_a_classifier_drops_from_the_given_stream_and_no_other(name):
+    """In training the same stream gives the same features, another gives others, and the global state stays."""
+    network = build_network(model(backbone=name), num_classes=3, seed=0).train()
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = torch.get_rng_state()
+    one, again, other = (network(images, torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("mode", ["row", "batch"])
+def test_stochastic_depth_keeps_whole_images_as_torchvisions_does(mode):
+    """Rows are kept whole with probability 1 - p and divided by it, or all together; none drop in evaluation."""
+    drop = Drop(0.3, by_row=mode == "row")
+    drop.generator = torch.Generator().manual_seed(0)
+    values = drop(torch.ones(4000, 3, 2))
+    assert values.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    share = (values != 0).float().mean().item()
+    assert abs(share - 0.7) < 5 * math.sqrt(0.3 * 0.7 / (4000 if mode == "row" else 24000))
+    assert (values[:, 0, 0] == values[:, 2, 1]).all() == (mode == "row")
+    assert torch.equal(drop.eval()(torch.ones(2, 2)), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("backbone", ["bottleneck", "resnet18", "convnext_tiny", "squeezenet1_1", "regnet_y_400mf"])
+def test_pooling_is_the_average_the_maximum_or_a_generalised_mean_of_the_same_maps(backbone):
+    """By hand from the maps that enter the pooling; GeM of power 1 would be the average, begins with 3, and learns."""
+    maps, features = {}, {}
+    for pooling in ("average", "max", "gem"):
+        network = build_network(model(backbone=backbone, pooling=pooling), num_classes=3, seed=0).eval()
+        kinds = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d, "gem": GeM}
+        place = next(m for n, m in network.backbone.named_modules() if n in ("avgpool", "classifier.3"))
+        assert isinstance(place, kinds[pooling])
+        place.register_forward_hook(lambda module, inputs, output, key=pooling: maps.update({key: inputs[0]}))
+        place.register_forward_hook(lambda module, inputs, output, key=pooling: features.update({key: output}))
+        images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        logits, _ = network(images)
+    assert torch.equal(maps["max"], maps["gem"])
+    torch.testing.assert_close(features["average"], maps["average"].mean((2, 3), keepdim=True))
+    torch.testing.assert_close(features["max"], maps["max"].amax((2, 3), keepdim=True))
+    by_hand = maps["gem"].clamp(min=1e-6).pow(3).mean((2, 3), keepdim=True).pow(1 / 3)
+    torch.testing.assert_close(features["gem"], by_hand)
+    logits.sum().backward()
+    assert place.gem_power.grad.abs() > 0
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "densenet121", "vgg11"])
+def test_a_network_without_a_global_pooling_says_so(name):
+    """Rather than to pool as ever under another name."""
+    with pytest.raises(SchemaError, match=f"{name} has no global pooling"):
+        model(backbone=name, pooling="max")
+
+
+def test_every_network_that_can_pool_otherwise_does():
+    """What the menu says of each name is what its modules say."""
+    for name in get_args(TorchvisionClassifier.model_fields["name"].annotation):
+        if not name.startswith("regnet") and TorchvisionClassifier(name=name).pools:
+            with torch.device("meta"):
+                network = Network(model(backbone=name, pooling="gem"), num_classes=3)
+            assert any(isinstance(module, GeM) for module in network.modules()), name
+
+
+def test_a_network_of_one_size_says_which():
+    """A vision transformer has one position for each patch."""
+    for size, fits in ((224, True), (32, False)):
+        data = {"model": {"backbone": "vit_b_16"}, "data": {"name": "digits", "size": size}}
+        if fits:
+            validate(RunConfig, Document(data=data, source="test"))
+        else:
+            with pytest.raises(SchemaError, match="vit_b_16 takes images of 224 pixels only"):
+                validate(RunConfig, Document(data=data, source="test"))
+
+
+def test_a_frozen_backbone_keeps_every_value_and_the_head_moves(make_config, first_steps):
+    """Batch norm's statistics too; the head begins as it does without freezing."""
+    states = []
+
+    def look(parts):
+        states.append({name: value.clone() for name, value in parts.network.state_dict().items()})
+
+    first_steps(make_config({"model.freeze": "backbone"}), 18, look)  # beyond an evaluation
+    initial = build_network(make_config().model, num_classes=10, seed=0).state_dict()
+    for name, value in states[-1].items():
+        assert torch.equal(value, initial[name]) == name.startswith("backbone."), name

@@ -7,7 +7,18 @@ import torch
 from torch.optim import lr_scheduler
 
 from ablation_suite.core.config.menu import build
-from ablation_suite.core.optim import SGD, Adam, AdamW, Constant, Cosine
+from ablation_suite.core.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    MultiStep,
+    OneCycle,
+    Step,
+)
 
 STEPS_PER_EPOCH, EPOCHS = 7, 6
 NUM_STEPS = STEPS_PER_EPOCH * EPOCHS
@@ -83,10 +94,40 @@ def warm(optimizer, steps, after):
             Cosine(warmup_epochs=1.5, final_fraction=0.1),
             lambda o: warm(o, 10, lr_scheduler.CosineAnnealingLR(o, T_max=NUM_STEPS - 10, eta_min=0.1)),
         ),
+        (Step(every_epochs=2, gamma=0.5), lambda o: lr_scheduler.StepLR(o, step_size=14, gamma=0.5)),
+        (
+            Step(every_epochs=1.5, warmup_epochs=1.0),
+            lambda o: warm(o, 7, lr_scheduler.StepLR(o, step_size=10, gamma=0.1)),
+        ),
+        (
+            MultiStep(milestones=(2, 3.5, 5), gamma=0.2),
+            lambda o: lr_scheduler.MultiStepLR(o, milestones=[14, 24, 35], gamma=0.2),
+        ),
+        (
+            MultiStep(milestones=(1, 3), warmup_epochs=2.0),
+            lambda o: warm(o, 14, lr_scheduler.MultiStepLR(o, milestones=[7, 21], gamma=0.1)),
+        ),
+        (Exponential(gamma=0.7), lambda o: lr_scheduler.ExponentialLR(o, gamma=0.7 ** (1 / 7))),
+        (
+            Exponential(gamma=0.7, warmup_epochs=1.0),
+            lambda o: warm(o, 7, lr_scheduler.ExponentialLR(o, gamma=0.7 ** (1 / 7))),
+        ),
+        (Linear(), lambda o: lr_scheduler.LinearLR(o, start_factor=1.0, end_factor=0.0, total_iters=NUM_STEPS)),
+        (
+            Linear(warmup_epochs=1.0, final_fraction=0.2),
+            lambda o: warm(o, 7, lr_scheduler.LinearLR(o, 1.0, 0.2, total_iters=NUM_STEPS - 7)),
+        ),
+        (OneCycle(), lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=NUM_STEPS, cycle_momentum=False)),
+        (
+            OneCycle(pct_start=0.5, div_factor=10.0, final_div_factor=100.0),
+            lambda o: lr_scheduler.OneCycleLR(
+                o, 1.0, NUM_STEPS, pct_start=0.5, div_factor=10.0, final_div_factor=100.0, cycle_momentum=False
+            ),
+        ),
     ],
 )
 def test_each_schedule_equals_torchs_scheduler_at_every_step(entry, make):
-    """Constant, cosine and linear warm-up (1.5 epochs of 7 steps are 10 steps), within rounding."""
+    """Every entry of the menu, with and without linear warm-up (1.5 epochs of 7 steps are 10), within rounding."""
     schedule = build(entry, NUM_STEPS, STEPS_PER_EPOCH)
     assert [schedule(step) for step in range(NUM_STEPS)] == pytest.approx(factors(make), rel=1e-9, abs=1e-12)
 
@@ -97,3 +138,12 @@ def test_a_schedule_is_a_function_of_the_step_alone():
     forwards = [schedule(step) for step in range(NUM_STEPS)]
     assert [schedule(step) for step in reversed(range(NUM_STEPS))] == forwards[::-1]
     assert len(set(forwards)) > NUM_STEPS / 2
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 5])
+def test_a_run_of_few_steps_has_rates_too(num_steps):
+    """Where torch divides by zero: each factor is a share of the learning rate, whatever the schedule."""
+    entries = [Cosine(), Step(every_epochs=0.1), MultiStep(milestones=(0.1,)), Exponential(), Linear(), OneCycle()]
+    for entry in [*entries, OneCycle(pct_start=1 / 3), OneCycle(pct_start=0.9), Cosine(warmup_epochs=9.0)]:
+        schedule = build(entry, num_steps, 1)
+        assert all(0.0 <= schedule(step) <= 1.0 for step in range(num_steps))

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
-from ablation_suite.core.training import loop
+from ablation_suite.core.training import session
+from ablation_suite.core.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,18 +21,16 @@ on_each_device = pytest.mark.parametrize("device", ["cpu", cuda])
 
 @on_each_device
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_precision_trains_the_digits(precision, device, make_config, make_folder, runtime, digits, monkeypatch):
+def test_every_precision_trains_the_digits(precision, device, make_config, make_folder, runtime, digits):
     """Four of five digits are right after six epochs, and the forward pass really has the type that was asked for."""
     types = set()
 
-    def watched(config, parts, images, *rest, step=loop.step):
-        handle = parts.network.head.register_forward_hook(lambda *args: types.add(args[2].dtype))
-        step(config, parts, images, *rest)
-        handle.remove()
+    def on_step(step):
+        if (step.epoch, step.number) == (1, 1):
+            step.parts.network.head.register_forward_hook(lambda *args: types.add(args[2].dtype))
 
-    monkeypatch.setattr(loop, "step", watched)
     folder = make_folder(make_config({"optimizer.lr": 1e-2}, precision=precision, epochs=6))
-    assert work(folder, runtime.model_copy(update={"device": device}), Datasets()) == DONE
+    assert work(folder, runtime.model_copy(update={"device": device}), Datasets(), on_step=on_step) == DONE
     record = folder.record()
     assert types == {PRECISIONS[precision]}
     assert record["metrics"]["test/accuracy"] > 0.8
@@ -50,7 +49,7 @@ def test_a_step_whose_scaled_gradient_overflows_is_skipped(make_config, first_st
     """With a scale far too large the first steps move nothing and halve it, the loss stays a number, the rest train."""
     states = []
 
-    def too_large(*args, assemble=loop.assemble, **settings):
+    def too_large(*args, assemble=session.assemble, **settings):
         parts = assemble(*args, **settings)
         parts.scaler.load_state_dict({**parts.scaler.state_dict(), "scale": 2.0**40})
         return parts
@@ -58,7 +57,7 @@ def test_a_step_whose_scaled_gradient_overflows_is_skipped(make_config, first_st
     def watch(parts):
         states.append((parts.scaler.get_scale(), parts.network.head.linear.weight.detach().clone()))
 
-    monkeypatch.setattr(loop, "assemble", too_large)
+    monkeypatch.setattr(session, "assemble", too_large)
     tally = first_steps(make_config(precision="fp16"), 30, watch)
     scales = [scale for scale, _ in states]
     assert scales[:3] == [2.0**39, 2.0**38, 2.0**37]
@@ -74,20 +73,29 @@ def test_the_gradient_norm_does_not_carry_the_scale(make_config, first_steps):
     assert norms[1] == pytest.approx(norms[0], rel=0.01)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "contrastive"])
-def test_channels_last_equals_contiguous_memory(loss, make_config, first_steps):
-    """The same losses and norms but for the order of sums; the convolutions do lie in the layout asked for."""
-    layouts = []
+@pytest.mark.parametrize("changes", [{}, {"loss": "contrastive"}, {"mix": "cutmix"}, {"augment": "photo"}])
+def test_channels_last_equals_contiguous_memory(changes, make_config, make_folder, digits, runtime):
+    """The same losses but for the order of sums; weights and images lie as asked for, in training and evaluation."""
+    losses = {}
+    for setting in ("on", "off"):
+        seen = []
 
-    def watch(parts):
-        weight = parts.network.backbone.stages[0][0].conv2.weight
-        layouts.append(weight.is_contiguous(memory_format=torch.channels_last))
+        def look(backbone, inputs, seen=seen):
+            weight = backbone.stages[0][0].conv2.weight
+            lasts = (each.is_contiguous(memory_format=torch.channels_last) for each in (weight, inputs[0]))
+            seen.append((backbone.training, *lasts))
 
-    on, off = (
-        first_steps(make_config(loss=loss), 5, watch, store=value, channels_last=value) for value in ("on", "off")
-    )
-    np.testing.assert_allclose(on[:, :2], off[:, :2], rtol=1e-4)
-    assert layouts == [True] * 5 + [False] * 5
+        def on_step(step, look=look):
+            if step.number == 1:
+                for network in (step.parts.network, step.parts.evaluated):
+                    network.backbone.register_forward_pre_hook(look)
+
+        config = make_config({**changes, "model.normalize": "imagenet"}, epochs=1, ema_decay=0.9)
+        folder, settings = make_folder(config, setting), runtime.model_copy(update={"channels_last": setting})
+        train(config, digits, settings, folder, on_step=on_step)
+        losses[setting] = folder.ledger.history()[0]["train/loss"]
+        assert set(seen) == {(training, setting == "on", setting == "on") for training in (True, False)}
+    assert losses["on"] == pytest.approx(losses["off"], rel=1e-3)
 
 
 @pytest.mark.gpu

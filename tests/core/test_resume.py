@@ -320,17 +320,15 @@ def test_a_torn_tail_of_any_length_is_cut_back_to_the_last_whole_row(size, tmp_p
     assert ledger.rows()[-1]["rows_kept"] == 2
 
 
-def test_the_seconds_of_an_interrupted_epoch_are_counted_once(make_config, make_folder, runtime, monkeypatch):
+def test_the_seconds_of_an_interrupted_epoch_are_counted_once(make_config, make_folder, runtime):
     """A resumed epoch is charged for the time before the stop as well: each of 17 steps takes at least 20 ms."""
 
-    def slow(*args, step=loop.step):
+    def slowly(step):
         time.sleep(0.02)
-        step(*args)
 
-    monkeypatch.setattr(loop, "step", slow)
     folder = make_folder(make_config(epochs=1))
-    preempted(folder, runtime, 10)
-    assert work(folder, runtime, Datasets()) == DONE
+    assert work(folder, runtime, Datasets(), stop=stopping_after(10), on_step=slowly) == PREEMPTED
+    assert work(folder, runtime, Datasets(), on_step=slowly) == DONE
     cost = folder.record()["cost"]
     assert cost["train_seconds"] > 17 * 0.02
     assert cost["images_per_second"] < cost["images_seen"] / (17 * 0.02)

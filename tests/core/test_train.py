@@ -15,8 +15,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
 from ablation_suite.core.config.menu import build
-from ablation_suite.core.training import loop, streams
-from ablation_suite.core.training.loop import NonFiniteLoss, train
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.training import session, streams
+from ablation_suite.core.training.loop import NonFiniteLoss, Preempted, train
 from ablation_suite.core.training.session import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,8 +65,7 @@ def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=
         x, y = images[rows], labels[rows]
         if config.loss.name == "contrastive":
             partners = build(config.loss).partners(split.labels, config.seed, epoch)[rows]
-            logits, features = network(torch.cat([x, images[partners]]))
-            (first, second), (one, other) = logits.chunk(2), features.chunk(2)
+            (first, one), (second, other) = network(x), network(images[partners])
             sign = torch.where(y == labels[partners], 1, -1)
             pull = functional.cosine_embedding_loss(one, other, sign, margin=config.loss.margin)
             loss = functional.cross_entropy(first, y) + functional.cross_entropy(second, labels[partners])
@@ -88,7 +89,7 @@ def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=
 
 def twin_of(config, levels=0):
     """The network by hand with the initial values of a config's own."""
-    parts = assemble(config, num_classes=10, steps_per_epoch=17, device=torch.device("cpu"), runtime=loop.Runtime())
+    parts = assemble(config, num_classes=10, steps_per_epoch=17, device=torch.device("cpu"), runtime=Runtime())
     by_hand = ByHand(levels)
     names, values = list(by_hand.state_dict()), list(parts.network.state_dict().values())
     by_hand.load_state_dict(dict(zip(names, values, strict=True)))
@@ -122,6 +123,93 @@ def test_the_first_20_steps_equal_a_plain_loop(changes, levels, make_config, fir
     np.testing.assert_allclose(first_steps(config)[:, 0], expected, rtol=1e-6)
     assert len(expected) == 20
     assert min(expected) < 0.95 * expected[0]
+
+
+class AsPublished:
+    """The published training step in float64: network, optimizer and losses of torch alone, a call for each image.
+
+    Knows nothing of a config: it is told the pictures and classes of each step, and keeps the loss of each.
+    """
+
+    def __init__(self, network, *, encoding=0, contrastive=False, joint=False, pieces=1):
+        self.network = ByHand(encoding).double()
+        self.network.load_state_dict(network.state_dict())
+        self.network.train()
+        self.adam = torch.optim.Adam(self.network.parameters(), lr=3e-3, foreach=False)
+        self.contrastive, self.joint, self.pieces = contrastive, joint, pieces
+        self.criterion, self.cosine = nn.CrossEntropyLoss(), nn.CosineEmbeddingLoss(margin=0.2)
+        self.losses = []
+
+    def learn(self, pictures, classes):
+        """One step on pictures uint8 (N, H, W, 3), or on pairs: (2 N, H, W, 3), the first ones first."""
+        x = pictures.permute(0, 3, 1, 2).contiguous().double() / 255
+        self.adam.zero_grad()
+        total = 0.0
+        sides = (x.chunk(2), classes.chunk(2)) if self.contrastive else ([x], [classes])
+        num_images = len(sides[0][0])
+        for piece in torch.arange(num_images).tensor_split(self.pieces):
+            loss = self.criterion_of(*([each[piece] for each in side] for side in sides)) * len(piece) / num_images
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.adam.step()
+        self.losses.append(total)
+
+    def criterion_of(self, x, y):
+        if not self.contrastive:
+            return self.criterion(self.network(x[0])[0], y[0])
+        if self.joint:
+            (output1, output2), (feature1, feature2) = (each.chunk(2) for each in self.network(torch.cat(x)))
+        else:
+            output1, feature1 = self.network(x[0])
+            output2, feature2 = self.network(x[1])
+        same = torch.where(y[0] == y[1], 1, -1)
+        classified = self.criterion(output1, y[0]) + self.criterion(output2, y[1])
+        return classified + 15.0 * self.cosine(feature1, feature2, same)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    ("changes", "published"),
+    [
+        ({}, {}),
+        (ENCODED, {"encoding": 3}),
+        (CONTRASTIVE, {"contrastive": True}),
+        ({"loss": {**CONTRASTIVE["loss"], "views": "joint"}}, {"contrastive": True, "joint": True}),
+        ({**CONTRASTIVE, **ENCODED}, {"contrastive": True, "encoding": 3}),
+    ],
+    ids=["plain", "encoding", "contrastive", "joint", "contrastive+encoding"],
+)
+def test_in_float64_training_is_the_published_computation(
+    changes, published, pieces, make_config, first_steps, monkeypatch
+):
+    """Losses of 20 steps, all weights and batch norm's statistics, to 1e-9 of the published loop in float64."""
+    config = make_config({**changes, "clip_norm": 5.0, "accumulate": pieces})
+    reference = AsPublished(twin_of(config, published.get("encoding", 0)), **published, pieces=pieces)
+    network = []
+
+    class InFloat64:
+        def draw(self, seed, epoch, num_images):
+            return torch.empty(num_images, 0)
+
+        def __call__(self, images, rows):
+            return images.permute(0, 3, 1, 2).double() / 255
+
+    def in_float64(*args, **settings):
+        parts = assemble(*args, **settings)
+        network.append(parts.network.double())
+        parts.network.register_forward_pre_hook(lambda module, args: (args[0].double(), *args[1:]))
+        return dataclasses.replace(parts, augment=InFloat64())
+
+    seen = []
+    monkeypatch.setattr(session, "assemble", in_float64)
+    losses = first_steps(config, 20, on_step=lambda step: seen.append((step.images.clone(), step.labels.clone())))[:, 0]
+    for pictures, classes in seen:
+        reference.learn(pictures, classes)
+    np.testing.assert_allclose(losses, reference.losses, rtol=1e-9)
+    for ours, theirs in zip(network[0].state_dict().values(), reference.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    assert min(reference.losses) < 0.95 * reference.losses[0]
 
 
 @pytest.mark.parametrize(("changes", "levels"), [({}, 0), (CONTRASTIVE, 0), (ENCODED, 3)])
@@ -160,7 +248,7 @@ def test_the_norm_that_is_told_is_the_gradients_before_clipping(make_config, fir
 def test_the_moving_average_is_the_formula_and_torchs_own(make_config, first_steps):
     """First the weights after step 1, then decay x average + (1 - decay) x weights; batch norm's statistics as well.
 
-    To the bit it is what torch's `AveragedModel` gives.
+    To the bit it is what torch's `AveragedModel` gives, but for integers, which are the network's own.
     """
     decay, states, averages, torchs = 0.9, [], [], []
 
@@ -180,7 +268,8 @@ def test_the_moving_average_is_the_formula_and_torchs_own(make_config, first_ste
                 torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     assert not torch.equal(averages[-1]["backbone.conv1.weight"], states[-1]["backbone.conv1.weight"])
     for name, value in torchs[0].module.state_dict().items():
-        assert torch.equal(averages[-1][name], value), name
+        expected = value if value.is_floating_point() else torch.tensor(10)
+        assert torch.equal(averages[-1][name], expected), name
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "contrastive"])
@@ -196,7 +285,7 @@ def test_accumulated_gradients_equal_the_large_batch_without_batch_norm(loss, ma
         return parts
 
     plain = [first_steps(make_config(accumulate=pieces, loss=loss), 4, store=f"bn{pieces}") for pieces in (1, 3)]
-    monkeypatch.setattr(loop, "assemble", without_batch_norm)
+    monkeypatch.setattr(session, "assemble", without_batch_norm)
     whole, pieces = (
         first_steps(make_config(accumulate=pieces, loss=loss), 8, store=f"gn{pieces}") for pieces in (1, 3)
     )
@@ -206,24 +295,19 @@ def test_accumulated_gradients_equal_the_large_batch_without_batch_norm(loss, ma
     assert np.abs(plain[1][:, 0] / plain[0][:, 0] - 1).max() > 3e-4
 
 
-def seen_by(config, digits, runtime, make_folder, monkeypatch, store):
+def seen_by(config, digits, runtime, folder):
     """The images, augmentation draws and labels of each step of the first epoch, as bytes."""
     seen = []
 
-    def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
-        num_first = len(labels) // parts.loss.num_views
-        seen.append([each[:num_first].numpy().tobytes() for each in (images, draws, labels)])
-        step(config, parts, images, draws, labels, mixing, tally)
+    def on_step(step):
+        num_first = len(step.labels) // step.parts.loss.num_views
+        seen.append([each[:num_first].numpy().tobytes() for each in (step.images, step.draws, step.labels)])
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", watched)
-        train(config, digits, runtime, make_folder(config, store))
+    train(config, digits, runtime, folder, on_step=on_step)
     return seen
 
 
-def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(
-    digits, runtime, make_config, make_folder, monkeypatch
-):
+def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(digits, runtime, make_config, make_folder):
     """Another network, dropout, encoding, optimizer or loss changes neither; another seed changes both."""
     photo = {"name": "photo", "horizontal_flip": 0.5, "rotation": 20.0}
     base = {"augment": photo, "epochs": 1}
@@ -234,31 +318,30 @@ def test_arms_see_the_same_images_in_the_same_order_with_the_same_draws(
         {"optimizer": "sgd", "precision": "bf16", "ema_decay": 0.9},
         CONTRASTIVE,
     ]
-    seen = [
-        seen_by(make_config({**base, **arm}), digits, runtime, make_folder, monkeypatch, f"arm{number}")
-        for number, arm in enumerate(arms)
-    ]
+    configs = [make_config({**base, **arm}) for arm in arms]
+    seen = [seen_by(each, digits, runtime, make_folder(each, f"arm{at}")) for at, each in enumerate(configs)]
     assert len(seen[0]) == 17
     for other in seen[1:]:
         assert other == seen[0]
-    reseeded = seen_by(make_config({**base, "seed": 1}), digits, runtime, make_folder, monkeypatch, "seed")
+    other_seed = make_config({**base, "seed": 1})
+    reseeded = seen_by(other_seed, digits, runtime, make_folder(other_seed))
     for one, other in zip(reseeded, seen[0], strict=True):
         assert one[0] != other[0]
         assert one[1] != other[1]
 
 
-def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_config, make_folder, monkeypatch):
+def test_the_row_of_an_epoch_holds_means_over_images(digits, runtime, make_config, make_folder):
     """Loss and accuracy weigh the short last batch by its images, and `images_seen` counts every one."""
     tallies = []
-
-    def watched(config, parts, images, draws, labels, mixing, tally, step=loop.step):
-        step(config, parts, images, draws, labels, mixing, tally)
-        tallies.append((*tally.tolist(), len(labels)))
-
-    monkeypatch.setattr(loop, "step", watched)
     config = make_config(epochs=1)
     folder = make_folder(config)
-    train(config, digits, runtime, folder)
+    train(
+        config,
+        digits,
+        runtime,
+        folder,
+        on_step=lambda step: tallies.append((*step.tally.tolist(), len(step.labels))),
+    )
     row = folder.ledger.history()[0]
     losses, norms, correct, sizes = np.array(tallies).T
     num_images = len(digits.splits["train"])
@@ -317,3 +400,73 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
     config = make_config(epochs=1)
     with pytest.raises(NonFiniteLoss, match="gradient is not finite in epoch 1, step 17"):
         train(config, digits, runtime, make_folder(config))
+
+
+def test_a_step_asks_nothing_of_the_head_but_logits(make_config, first_steps, monkeypatch):
+    """Another head, without a layer called `linear`, trains under mixing, which needs the number of classes."""
+
+    class TwoLayers(nn.Module):
+        def __init__(self, linear):
+            super().__init__()
+            self.layers = nn.Sequential(linear, nn.ReLU(), nn.Linear(10, 10))
+
+        def forward(self, features, generator):
+            return self.layers(features)
+
+    def with_other_head(*args, **settings):
+        parts = assemble(*args, **settings)
+        parts.network.head = TwoLayers(parts.network.head.linear)
+        return parts
+
+    monkeypatch.setattr(session, "assemble", with_other_head)
+    assert np.isfinite(first_steps(make_config(mix="mixup"), 3)[:, 0]).all()
+
+
+@pytest.mark.parametrize("stop_after", [None, 1, 2])
+def test_early_stopping_ends_the_run_when_no_better_epoch_has_come(
+    stop_after, digits, runtime, make_config, make_folder
+):
+    """The first epochs of the run that goes on to the end, to the bit, up to `patience` after the best; resumed or not.
+
+    With a learning rate of 0.1 the accuracy falls back after some epochs.
+    """
+    settings = {"optimizer.lr": 0.1, "epochs": 12}
+    endless, early = make_config(settings), make_config({**settings, "early_stopping": {"patience": 2}})
+    folders = [make_folder(config) for config in (endless, early)]
+    train(endless, digits, runtime, folders[0])
+    if stop_after is not None:
+        with pytest.raises(Preempted):
+            train(early, digits, runtime, folders[1], stop=lambda: len(folders[1].ledger.history()) >= stop_after)
+    _, position = train(early, digits, runtime, folders[1])
+    accuracies, ended = ([row["val/accuracy"] for row in each.ledger.history()] for each in folders)
+    best = next(at for at in range(12) if max(accuracies[: at + 3]) == accuracies[at] and at + 3 <= 12)
+    assert ended == accuracies[: best + 3]
+    assert len(ended) < 12
+    assert position.best_epoch == best + 1
+    assert [row["epoch"] for row in folders[1].ledger.rows() if row.get("event") == "stopped_early"] == [best + 3]
+
+
+def test_early_stopping_and_the_last_epochs_weights_contradict_each_other(make_config):
+    """Patience is counted from the epoch that is kept."""
+    with pytest.raises(SchemaError, match="selection=last does not keep"):
+        make_config(selection="last", early_stopping={"patience": 1})
+
+
+def test_a_share_of_the_training_images_is_stratified_and_nested(digits, runtime, make_config, make_folder):
+    """A run sees its share of each class, rounded, all of them every epoch; a smaller share is part of a larger one."""
+    split, seen = digits.splits["train"], {}
+    for share in (0.001, 0.1, 0.5, 1.0):
+        pictures, labels = [], []
+
+        def on_step(step, pictures=pictures, labels=labels):
+            pictures += [image.numpy().tobytes() for image in step.images]
+            labels += step.labels.tolist()
+
+        config = make_config({"data": {"name": "digits", "share": share}, "epochs": 1, "batch_size": 50})
+        folder = make_folder(config)
+        train(config, digits, runtime, folder, on_step=on_step)
+        sizes = np.bincount(split.labels)
+        np.testing.assert_array_equal(np.bincount(labels), np.maximum(1, np.floor(share * sizes + 0.5)))
+        assert folder.ledger.history()[0]["images_seen"] == len(labels)
+        seen[share] = set(pictures)
+    assert seen[0.001] < seen[0.1] < seen[0.5] < seen[1.0] == {image.tobytes() for image in split.images}

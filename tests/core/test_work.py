@@ -17,25 +17,24 @@ import torch
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling import process, worker
-from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.scheduling.scheduler import drive
-from ablation_suite.core.training import device, loop
+from ablation_suite.core.training import device
+from ablation_suite.core.training.session import Session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def failing(error, at_step=3):
-    """A step that raises at the given call."""
-    calls = iter(range(1, 10**9))
+def failing(error):
+    """What raises at the third step."""
 
-    def step(*args, plain=loop.step):
-        if next(calls) == at_step:
+    def on_step(step):
+        if step.number == 3:
             error()
-        plain(*args)
 
-    return step
+    return on_step
 
 
 def raising(error):
@@ -54,16 +53,20 @@ def raising(error):
             "Tried to allocate 2 GiB.",
         ),
         (raising(MemoryError()), "MemoryError"),
+        (
+            raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `c`")),
+            "CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+        (raising(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")), "CUDNN_STATUS_ALLOC_FAILED"),
     ],
-    ids=["torch's own", "cuda", "bare"],
+    ids=["torch's own", "cuda", "bare", "cublas", "cudnn"],
 )
 def test_out_of_memory_tells_the_batch_size_the_memory_and_two_settings(
-    error, words, make_config, make_folder, runtime, monkeypatch
+    error, words, make_config, make_folder, runtime
 ):
     """One line: what was asked for, the machine's memory, and values of accumulate and batch_size that need less."""
-    monkeypatch.setattr(loop, "step", failing(error))
     folder = make_folder(make_config(accumulate=2))
-    assert work(folder, runtime, Datasets()) == FAILED
+    assert work(folder, runtime, Datasets(), on_step=failing(error)) == BAD_CONFIG
     failure = folder.failure()
     total = device.total_memory_bytes(torch.device("cpu")) / 2**30
     assert failure["kind"] == "out of memory"
@@ -76,16 +79,14 @@ def test_out_of_memory_tells_the_batch_size_the_memory_and_two_settings(
 def test_out_of_memory_on_a_cuda_device_tells_that_devices_memory(make_config, make_folder, runtime, monkeypatch):
     """The total is the device's own, not the machine's."""
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * 2**30))
-    monkeypatch.setattr(loop, "step", failing(raising(torch.OutOfMemoryError("CUDA out of memory."))))
     plain = device.pick_device
     folder = make_folder(make_config())
 
-    def step(*args):
+    def on_step(step):
         monkeypatch.setattr(device, "pick_device", lambda runtime: torch.device("cuda"))
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(loop, "step", step)
-    assert work(folder, runtime, Datasets()) == FAILED
+    assert work(folder, runtime, Datasets(), on_step=on_step) == BAD_CONFIG
     monkeypatch.setattr(device, "pick_device", plain)
     assert "on cuda with 80.0 GiB" in folder.failure()["message"]
 
@@ -96,16 +97,16 @@ def test_the_grid_goes_on_after_a_run_without_memory_and_holds_none_of_its(
     """The next run of the same worker is trained, and the failed one's network is gone."""
     networks = []
 
-    def remembering(config, parts, *args):
-        networks.append(weakref.ref(parts.network))
+    def remembering(session, *args):
+        networks.append(weakref.ref(session.parts.network))
         torch.empty(2**60)
 
     executor = Inline(runtime)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "step", remembering)
+        patch.setattr(Session, "step", remembering)
         first = make_folder(make_config())
         executor.submit(first.path)
-        assert [event.exit_status for event in executor.poll(0)] == [FAILED]
+        assert [event.exit_status for event in executor.poll(0)] == [BAD_CONFIG]
     gc.collect()
     assert networks[0]() is None
     second = make_folder(make_config(seed=1))
@@ -284,7 +285,7 @@ def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeyp
     assert {line for line in told.getvalue().splitlines()} == {'{"run_id": "a"}'}
     monkeypatch.setattr(worker, "STILL_SECONDS", 0.0)
     teller = worker._Teller(told, "b")
-    teller.watch(1, 1, 2)
+    teller.on_step(SimpleNamespace(epoch=1, number=1, num_steps=2))
     with teller.alive():
         time.sleep(0.2)
     assert told.getvalue().count('"b"') == 2  # the step, and that the thread has begun
