@@ -45,8 +45,8 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         return Effects(untried=str(error).splitlines()[0])
     found = Effects()
     baseline = steps[ablation.baseline]
-    for arm in ablation.arms:
-        if not arm.delta:
+    for arm in ablation.arms[1:]:
+        if arm.control:
             continue
         if not steps[arm.name].has_effect_against(baseline) and not _acts_later(arm.delta):
             found.without.append(arm.name)

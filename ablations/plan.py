@@ -148,8 +148,8 @@ def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
 def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
     """What people call a run; core passes it on to the tracker unread."""
     factors = ablation.arm(cell.arm).delta
-    unchanged = "control" if cell.arm == CONTROL else "baseline"
-    tags = [f"{factor}={level}" for factor, level in factors.items()] or [unchanged]
+    role = {CONTROL: ["control"], ablation.baseline: ["baseline"]}.get(cell.arm, [])
+    tags = [*role, *(f"{factor}={level}" for factor, level in factors.items())]
     return {
         "project": ablation.project,
         "group": ablation.ablation,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ablation_suite.ablations.spec import Ablation, Arm, level_name, read_spec
+from ablation_suite.ablations.spec import Ablation, Arm, level_text, read_spec
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Entry, Frozen
-from ablation_suite.core.config.run_config import RunConfig, leaves, with_setting
+from ablation_suite.core.config.run_config import RunConfig, leaves, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 Arms = dict[str, RunConfig]
@@ -45,21 +45,13 @@ def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, A
 
 def describe(arm: Arm) -> str:
     """What an arm changes, in the words of its spec: `loss.weight = 15.0`."""
-    return ", ".join(f"{factor} = {_level(level)}" for factor, level in arm.delta.items())
-
-
-def _level(level: Any) -> str:
-    settings = {key: value for key, value in level.items() if key != "name"} if isinstance(level, Mapping) else {}
-    inner = ", ".join(f"{key} {value}" for key, value in settings.items())
-    return level_name(level) + (f" ({inner})" if inner else "")
+    return ", ".join(f"{factor} = {level_text(level)}" for factor, level in arm.delta.items())
 
 
 def _with_delta(base: Document, arm: Arm, spec: Document) -> Document:
     """The base's document with the arm's levels, each marked with the line of the spec that it stands in."""
-    for factor, level in arm.delta.items():
-        document = Document(data=level, source=_where(spec, arm, factor))
-        base = with_setting(base, factor, document)
-    return base
+    levels = [(factor, Document(data=level, source=_where(spec, arm, factor))) for factor, level in arm.delta.items()]
+    return with_settings(base, levels)
 
 
 def _where(spec: Document, arm: Arm, factor: str) -> str:

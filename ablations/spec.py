@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import with_setting
+from ablation_suite.core.config.run_config import with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
@@ -127,15 +127,13 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
         else:
             settings.append((target, value))
     spec = schema.validate(Spec, document)
-    arms = [Arm(name=spec.baseline), *_arms(spec, document), *_factorial(spec)]
+    arms = list(_factorial(spec)) if spec.grid else [Arm(name=spec.baseline), *_arms(spec, document)]
     _check(spec, document, arms)
     if spec.control:
-        arms.append(Arm(name=CONTROL, control=True))
+        arms.append(Arm(name=CONTROL, delta=arms[0].delta, control=True))
     base = schema.load(Path(path).parent / spec.base)
-    for target in spec.shared:
-        base = with_setting(base, target, document.part(("shared", target)))
-    for target, value in settings:
-        base = with_setting(base, target, value)
+    base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+    base = with_settings(base, settings)
     kept = ("ablation", "question", "metric", "baseline", "grid", "margin", "project")
     ablation = Ablation(
         **{name: getattr(spec, name) for name in kept},
@@ -193,16 +191,28 @@ def _arms(spec: Spec, document: Document) -> Iterator[Arm]:
 
 
 def _factorial(spec: Spec) -> Iterator[Arm]:
-    """All combinations of a grid but the first, which is the baseline; an arm's name lists its levels."""
-    for levels in itertools.islice(itertools.product(*spec.grid.values()), 1, None):
+    """All combinations of a grid, the first of which is the baseline; the names of the others list their levels."""
+    names = itertools.product(*map(level_names, spec.grid.values()))
+    for index, (levels, words) in enumerate(zip(itertools.product(*spec.grid.values()), names, strict=True)):
         delta = dict(zip(spec.grid, levels, strict=True))
-        name = ",".join(f"{factor.rpartition('.')[2]}={level_name(level)}" for factor, level in delta.items())
-        yield Arm(name=name, delta=delta, compound=True)
+        name = ",".join(f"{factor.rpartition('.')[2]}={word}" for factor, word in zip(spec.grid, words, strict=True))
+        yield Arm(name=name if index else spec.baseline, delta=delta, compound=index > 0)
 
 
-def level_name(level: Any) -> str:
-    """A short text for a level: a menu entry goes by its name."""
-    return str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level)
+def level_names(levels: tuple[Any, ...]) -> tuple[str, ...]:
+    """Texts that tell the levels of a factor apart: menu entries go by their names, with settings where they must."""
+    names = tuple(
+        str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level) for level in levels
+    )
+    return names if len(set(names)) == len(names) else tuple(map(level_text, levels))
+
+
+def level_text(level: Any) -> str:
+    """A level in full: `sinusoidal (levels 3)`."""
+    if not isinstance(level, Mapping):
+        return str(level)
+    inner = ", ".join(f"{key} {value}" for key, value in level.items() if key != "name")
+    return str(level.get("name", "")) + (f" ({inner})" if inner else "")
 
 
 _NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -226,6 +236,8 @@ def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
     for factor, levels in spec.grid.items():
         if len(levels) < 2:
             fault(("grid", factor), "a factor of a grid has two levels or more")
+        if len(set(level_names(levels))) < len(levels):
+            fault(("grid", factor), "a level stands twice")
     for part in ("shared", "grid"):
         if "seed" in getattr(spec, part):
             fault((part, "seed"), "seeds are set by `seeds:`")

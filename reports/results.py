@@ -111,12 +111,14 @@ class Reader:
         """
         found = {run_id: self._record(run_id) for _, _, run_id in design.cells}
         split = split or answer_split(record for _, _, record in found.values() if record)
-        runs = (self._run(arm, seed, run_id, split) for arm, seed, run_id in design.cells)
+        runs = (self._run(design, arm, seed, run_id, split) for arm, seed, run_id in design.cells)
         return Results(design=design, split=split, runs=tuple(runs))
 
-    def _run(self, arm: str, seed: int, run_id: str, split: Split) -> Run:
+    def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split) -> Run:
         status, problem, record = self._record(run_id)
         outputs = None
+        if record is not None and design.factors and not design.arm(arm).has_levels(record["config"]):
+            status, problem, record = "damaged", "record.json: its config has other levels than its cell", None
         if record is not None:
             try:
                 outputs = self._read_outputs(run_id, split)

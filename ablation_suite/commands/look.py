@@ -210,7 +210,9 @@ def _print_plan(plan: Plan, store: Path) -> None:
     width = max(len(arm.name) for arm in ablation.arms)
     for arm in ablation.arms:
         marks = "compound: " if arm.compound and not ablation.grid else ""
-        click.echo(f"  {arm.name:{width}}  {marks}{describe(arm) or 'baseline'}")
+        role = "the baseline again, on other seeds" if arm.control else "baseline" if arm == ablation.arms[0] else ""
+        changes = "" if arm.control else describe(arm)
+        click.echo(f"  {arm.name:{width}}  {marks}{': '.join(filter(None, [role, changes]))}")
         if arm.note:
             click.echo(f"  {'':{width}}  {arm.note}")
         for cell in plan.of_arm(arm.name):

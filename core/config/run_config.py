@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -71,6 +71,13 @@ def with_setting(document: Document, path: str, value: Document) -> Document:
             name = Document(data={"name": default.name}, source=value.where(()))
             document = document.replaced(tuple(steps[:length]), name)
     return document.replaced(tuple(steps), value)
+
+
+def with_settings(document: Document, settings: Iterable[tuple[str, Document]]) -> Document:
+    """The document with several subtrees replaced, an entry before the settings inside it, whose values thus stay."""
+    for path, value in sorted(settings, key=lambda setting: setting[0].count(".")):
+        document = with_setting(document, path, value)
+    return document
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.ablations.resolve import differences, resolve
-from ablation_suite.ablations.spec import SHIPPED, find_specs
-from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.ablations.spec import CONTROL, SHIPPED, find_specs
+from ablation_suite.core.config.schema import SchemaError, dump
 
 BASE = "data: digits\nepochs: 2\nmodel: {backbone: {name: bottleneck}, head: {name: linear, dropout: 0.2}}\n"
 SPEC = """ablation: dropout
@@ -58,14 +58,39 @@ def test_an_override_reaches_every_arm_and_is_remembered(tmp_path):
     assert ablation.seeds == (0, 1, 2)
 
 
-def test_a_grid_is_a_full_factorial_whose_first_levels_are_the_baseline(tmp_path):
-    """2 x 3 levels are the baseline and five arms."""
-    grid = "grid: {model.head.dropout: [0.2, 0.5], epochs: [2, 3, 4]}"
-    ablation, arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + grid))
+@pytest.mark.parametrize("first", [0.2, 0.1])
+def test_a_grid_is_a_full_factorial_whose_first_levels_are_the_baseline(tmp_path, first):
+    """2 x 3 levels are the baseline and five arms, whatever the base has."""
+    grid = f"control: true\ngrid: {{model.head.dropout: [{first}, 0.5], epochs: [4, 3, 2]}}"
+    ablation, arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + grid), ("epochs=9",))
     combinations = {(config.model.head.dropout, config.epochs) for config in arms.values()}
-    assert combinations == {(d, e) for d in (0.2, 0.5) for e in (2, 3, 4)}
-    assert ablation.arms[0].delta == {}
-    assert (arms["some"].model.head.dropout, arms["some"].epochs) == (0.2, 2)
+    assert combinations == {(d, e) for d in (first, 0.5) for e in (2, 3, 4)}
+    assert ablation.arms[0].delta == {"model.head.dropout": first, "epochs": 4}
+    assert (arms["some"].model.head.dropout, arms["some"].epochs) == (first, 4)
+    assert arms[CONTROL] == arms["some"]
+
+
+def test_levels_of_one_name_are_told_apart_in_a_grid(tmp_path):
+    """Two settings of one entry are two arms with two names, and a level that stands twice is refused."""
+    base = SPEC.split("arms:")[0]
+    encodings = "none, {name: sinusoidal, levels: 1}, {name: sinusoidal, levels: 2}"
+    _, arms = resolve(write(tmp_path, f"{base}grid: {{model.encoding: [{encodings}]}}"))
+    assert list(arms) == ["some", "encoding=sinusoidal (levels 1)", "encoding=sinusoidal (levels 2)"]
+    [line] = faults(tmp_path, f"{base}grid: {{epochs: [1, 1, 2]}}")
+    assert line == "spec.yaml:6: grid.epochs: a level stands twice"
+
+
+@pytest.mark.parametrize("order", [("loss.weight", "loss"), ("loss", "loss.weight")])
+def test_an_entry_is_put_in_before_the_settings_inside_it(tmp_path, order):
+    """In whatever order they stand, among the settings of an arm, of `shared:` and of the command line."""
+    values = {"loss": "contrastive", "loss.weight": 3.5}
+    both = dump({path: values[path] for path in order}).replace("\n", ", ")
+    compound = f"arms: {{both: {{compound: {{{both}}}}}}}"
+    arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + compound))[1]
+    assert arms["both"].loss.weight == 3.5
+    shared = resolve(write(tmp_path, SPEC.replace("seeds", f"shared: {{{both}}}\nseeds")))[1]
+    given = resolve(write(tmp_path), tuple(f"{path}={values[path]}" for path in order))[1]
+    assert [arms["some"].loss.weight for arms in (shared, given)] == [3.5, 3.5]
 
 
 def test_a_compound_arm_says_so(tmp_path):
