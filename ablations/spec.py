@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import with_settings
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
@@ -121,11 +121,11 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
     document = schema.load(path)
     settings: list[tuple[str, Document]] = []
     for text in overrides:
-        target, value = schema.parse_override(text)
+        target, value = schema.split_override(text)
         if target in Spec.model_fields:
-            document = document.replaced((target,), value)
+            document = document.replaced((target,), schema.read_override(Spec, target, value))
         else:
-            settings.append((target, value))
+            settings.append((target, schema.read_override(RunConfig, target, value)))
     spec = schema.validate(Spec, document)
     arms = list(_factorial(spec)) if spec.grid else [Arm(name=spec.baseline), *_arms(spec, document)]
     _check(spec, document, arms)

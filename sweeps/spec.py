@@ -129,13 +129,13 @@ def read_sweep_spec(
     document = schema.load(path)
     settings: list[tuple[str, Document]] = []
     for text in overrides:
-        target, value = schema.parse_override(text)
+        target, value = schema.split_override(text)
         first, *rest = target.split(".")
         if first in SweepSpec.model_fields:
             path_in_spec = (first, ".".join(rest)) if first == "space" and rest else (first, *rest)
-            document = document.replaced(path_in_spec, value)
+            document = document.replaced(path_in_spec, schema.read_override(SweepSpec, target, value))
         else:
-            settings.append((target, value))
+            settings.append((target, schema.read_override(RunConfig, target, value)))
     faults: list[Fault] = []
     try:
         if isinstance(document.data, Mapping) and "space" in document.data:

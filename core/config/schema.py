@@ -117,13 +117,23 @@ def dump(data: Any) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-def parse_override(text: str) -> tuple[str, Document]:
-    """Split `path=value` as Hydra users write it; the value is YAML. SchemaError where there is no `=`."""
+def split_override(text: str) -> tuple[str, str]:
+    """Split `path=value` as Hydra users write it; SchemaError where there is no `=`."""
     path, sign, value = text.partition("=")
     if not sign or not path:
         raise SchemaError([Fault("command line", text, "an override is written path=value")])
-    document = parse(value, source="command line")
-    return path, Document(data=document.data, source="command line")
+    return path, value
+
+
+def read_override(cls: type[BaseModel], path: str, value: str) -> Document:
+    """The value of an override, read by the type of its field: text as it stands, all else as YAML.
+
+    The rule of YAML would cut a folder `photos #2` at its hash and take the folders `2024` and `null` for no text.
+    """
+    types = _types(cls, path.split("."))
+    if types and all(each is str for each in types):
+        return Document(data=value, source="command line")
+    return Document(data=parse(value, source="command line").data, source="command line")
 
 
 def validate(cls: type[Model], document: Document) -> Model:
@@ -285,6 +295,14 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _types(annotation: Any, path: list[str]) -> list[Any]:
+    """Every type that a field at a path can have, in whichever entries have such a field."""
+    if not path:
+        return [annotation]
+    fields = [model.model_fields[path[0]] for model in _models(annotation) if path[0] in model.model_fields]
+    return [found for field in fields for found in _types(field.annotation, path[1:])]
 
 
 def _names(model: type[BaseModel]) -> tuple[Any, ...]:

@@ -58,6 +58,15 @@ def test_an_override_reaches_every_arm_and_is_remembered(tmp_path):
     assert ablation.seeds == (0, 1, 2)
 
 
+def test_text_keys_of_a_spec_take_an_override_as_it_stands(tmp_path):
+    """A name or a question may look like a number, or hold a hash or a colon."""
+    texts = {"ablation": "2024", "question": "Is 3 # 4: yes?", "project": "007", "baseline": "null"}
+    ablation, _ = resolve(write(tmp_path), tuple(f"{key}={text}" for key, text in texts.items()))
+    assert {key: getattr(ablation, key) for key in texts} == texts
+    _, arms = resolve(write(tmp_path, base=BASE.replace("digits", "{name: folder, path: x}")), ("data.path=a #2",))
+    assert {config.data.path for config in arms.values()} == {"a #2"}
+
+
 @pytest.mark.parametrize("first", [0.2, 0.1])
 def test_a_grid_is_a_full_factorial_whose_first_levels_are_the_baseline(tmp_path, first):
     """2 x 3 levels are the baseline and five arms, whatever the base has."""

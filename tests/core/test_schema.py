@@ -7,7 +7,7 @@ import math
 import pytest
 
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.config.schema import SchemaError, load, parse, parse_override, validate
+from ablation_suite.core.config.schema import SchemaError, load, parse, read_override, split_override, validate
 
 
 def config(text: str) -> RunConfig:
@@ -119,12 +119,34 @@ def test_a_missing_an_empty_and_a_binary_file_are_told_apart(tmp_path):
             load(path)
 
 
-def test_an_override_is_read_as_yaml():
+@pytest.mark.parametrize("text", ["photos #2", "2024", "007", "null", "1e-3", "true", "a: b", "[x", "", "'q'", "~/x"])
+def test_the_text_of_an_override_is_what_a_text_field_gets(text):
+    """Whatever it would mean as YAML: the field says that it is text."""
+    for path in ("data.path", "model.weights"):
+        assert read_override(RunConfig, path, text).data == text
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("optimizer.lr", "1e-4", 1e-4),
+        ("loss", "{name: contrastive, weight: 3}", {"name": "contrastive", "weight": 3}),
+        ("clip_norm", "null", None),
+        ("data.allow", "[leaked]", ["leaked"]),
+        ("no.such.field", "2", 2),
+    ],
+)
+def test_an_override_of_any_other_field_is_read_as_yaml(path, text, value):
     """As Hydra users write it; the value keeps its type."""
-    assert parse_override("optimizer.lr=1e-4")[1].data == 1e-4
-    assert parse_override("loss={name: contrastive, weight: 3}")[1].data == {"name": "contrastive", "weight": 3}
-    with pytest.raises(SchemaError, match="path=value"):
-        parse_override("=3")
+    assert read_override(RunConfig, path, text).data == value
+
+
+def test_an_override_without_a_path_or_a_sign_is_refused():
+    """A value alone sets nothing."""
+    assert split_override("data.path=a=b") == ("data.path", "a=b")
+    for text in ("=3", "epochs"):
+        with pytest.raises(SchemaError, match="path=value"):
+            split_override(text)
 
 
 def test_replacing_below_a_bare_name_keeps_the_name():

@@ -76,6 +76,7 @@ def test_an_override_reaches_the_sweep_or_its_base(tmp_path: Path) -> None:
     path = write_spec(tmp_path)
     sweep = read_sweep(path, ["trials=3", "epochs=2", "space.optimizer.lr={log: [1e-4, 1e-3]}"])
     assert (sweep.spec.trials, sweep.config.epochs, sweep.space.parameters[0].high) == (3, 2, 1e-3)
+    assert read_sweep(path, ["sweep=2024", "question=a # b"]).spec.question == "a # b"
 
 
 def test_an_unknown_sweep_names_the_nearest() -> None:
