@@ -9,7 +9,7 @@ from ablation_suite.ablations.resolve import Arms
 from ablation_suite.ablations.spec import CONTROL, Ablation, tuned_path
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.sweeps.progress import as_overrides
@@ -74,10 +74,8 @@ def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"
     found: Arms = {}
     for arm, config in arms.items():
         values = _values(tuned, arm, baseline, values_of)
-        document = as_document(config)
-        for path in sorted(values, key=lambda path: path.count(".")):
-            document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
-        found[arm] = schema.validate(RunConfig, document)
+        settings = [(path, Document(data=value, source=f"tuned {path}")) for path, value in values.items()]
+        found[arm] = schema.validate(RunConfig, with_settings(as_document(config), settings))
     return found
 
 

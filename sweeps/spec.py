@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
 from ablation_suite.sweeps.space import Space, Values, label, read_space
@@ -111,10 +111,8 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """The sweep of a file; SchemaError lists the faults of its keys, of its space, or of the RunConfigs it makes."""
     spec, document, settings = read_sweep_spec(path, overrides)
     base = schema.load(Path(path).parent / spec.base)
-    for target in spec.shared:
-        base = base.replaced(tuple(target.split(".")), document.part(("shared", target)))
-    for target, value in settings:
-        base = base.replaced(tuple(target.split(".")), value)
+    base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+    base = with_settings(base, settings)
     if "seed" in base.data:
         raise SchemaError([Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:`")])
     return make_sweep(

@@ -9,7 +9,7 @@ import pytest
 
 from ablation_suite.ablations.spec import SHIPPED as SHIPPED_ABLATIONS
 from ablation_suite.ablations.spec import find_specs, read_spec
-from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.config.schema import SchemaError, dump
 from ablation_suite.sweeps.spec import FIRST_SEED, SHIPPED, find_sweep, read_sweep
 from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
 
@@ -83,3 +83,17 @@ def test_an_unknown_sweep_names_the_nearest() -> None:
     """A misspelt shipped name is answered with the right one."""
     with pytest.raises(SchemaError, match="did you mean 'quickstart'"):
         find_sweep("quickstrat")
+
+
+def test_a_path_that_works_in_an_arm_works_in_a_sweep(tmp_path: Path) -> None:
+    """In its space, its `shared:` and its overrides, where the base leaves the entry on the way to its default."""
+    base = dump({"data": "digits", "epochs": 2})
+    (tmp_path / "b.yaml").write_text(base)
+    keys = {"base": "b.yaml", "space": {"model.head.dropout": {"uniform": [0.0, 0.5]}}, "trials": 2}
+    (tmp_path / "s.yaml").write_text(dump({"sweep": "s", "shared": {"model.encoding.levels": 2}, **keys}))
+    with pytest.raises(SchemaError, match="unknown key"):  # the default encoding has no levels
+        read_sweep(tmp_path / "s.yaml")
+    (tmp_path / "s.yaml").write_text(dump({"sweep": "s", "shared": {"loss.label_smoothing": 0.1}, **keys}))
+    sweep = read_sweep(tmp_path / "s.yaml", ["optimizer.lr=0.5"])
+    config = sweep.run_config({"model.head.dropout": 0.25}, seed=1000)
+    assert (config.model.head.dropout, config.loss.label_smoothing, config.optimizer.lr) == (0.25, 0.1, 0.5)
