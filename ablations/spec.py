@@ -45,8 +45,8 @@ class Spec(Frozen):
     """RunConfig file that everything starts from, relative to the spec."""
     shared: dict[str, Any] = {}
     """Dotted path -> value, for the baseline and all arms."""
-    metric: Literal["val/accuracy", "test/accuracy"] = "val/accuracy"
-    """What is compared."""
+    metric: Literal["val/accuracy", "test/accuracy"] | None = None
+    """What is compared; null takes the test images where every run has labelled ones, else the validation images."""
     seeds: int | tuple[int, ...] | Seeds = 3
     """A number of seeds, a list of them, or `{min, max, until | precision}`."""
     baseline: str = "baseline"
@@ -79,7 +79,7 @@ class Ablation(Frozen):
 
     ablation: str
     question: str
-    metric: str
+    metric: str | None
     seeds: tuple[int, ...]
     rule: Seeds | None
     """How seeds are added, where their number is not fixed."""

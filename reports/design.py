@@ -47,7 +47,7 @@ class Design:
 
     ablation: str
     question: str
-    metric: str
+    metric: str | None
     baseline: str
     margin: float | None
     rule: dict[str, Any] | None

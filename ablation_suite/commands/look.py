@@ -44,6 +44,7 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
         try:
             ablation, arms = resolve(path, overrides)
             effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
+            faults += [Fault(str(path), "", message) for message in effects.misfits]
             for arm in effects.without:
                 faults.append(
                     Fault(str(path), f"arms.{arm}", "the factor has no effect: its first step is the baseline's")

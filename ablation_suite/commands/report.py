@@ -78,7 +78,7 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
         audits[name] = audit(plan.ablation, arms, records, num_classes or 100)
         images[name] = thumbnails(arms[plan.ablation.baseline].data, runtime)
         finished = [record for group in records.values() for record in group]
-        if answer_split(finished) == "test":
+        if answer_split(finished, plan.ablation.metric) == "test":
             looks.append((name, len(finished)))
     pages = build_report(plans, runtime.store, out, audits=audits, images=images)
     for name, num_runs in looks:

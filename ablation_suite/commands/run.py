@@ -22,6 +22,7 @@ from ablation_suite.core.scheduling.executors import make_executor
 from ablation_suite.core.scheduling.scheduler import Outcome, drive
 from ablation_suite.core.tracking.publisher import unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.core.training.fit import misfits
 
 
 @click.command()
@@ -104,8 +105,18 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
         if model.weights != "none":
             import_module("ablation_suite.core.models.weights").check_weights(model)
+    datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
-        build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+        datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+    faults = [
+        Fault(plan.ablation.source, "", message)
+        for plan in plans
+        for cell in plan.cells
+        if cell.config.data in datasets
+        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metric)
+    ]
+    if faults:
+        raise SchemaError(faults)
 
 
 def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:

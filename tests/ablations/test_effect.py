@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.commands.look import check
+from ablation_suite.commands.run import run
 from ablation_suite.core.config.runtime import Runtime
 
 BASE = """data: digits
@@ -61,3 +66,31 @@ def test_missing_data_is_told_and_nothing_is_tried(tmp_path):
     """The specs of the report can be read where its photographs are not."""
     ablation, arms = resolve(SHIPPED / "backbone.yaml")
     assert "--data-root" in try_effects(ablation, arms, Runtime(cache=str(tmp_path), data_root=str(tmp_path))).untried
+
+
+def photos(folder: Path, *, num: int = 6, classes: tuple[str, ...] = ("cat", "dog"), labelled: bool = True) -> str:
+    """A folder of small photographs as the `data:` of a base; its test images may be without labels."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in classes:
+            place = folder / "photos" / split / (name if labelled or split != "test" else "")
+            place.mkdir(parents=True, exist_ok=True)
+            for index in range(num):
+                pixels = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{name}{index}.png")
+    return f"{{name: folder, path: '{folder}/photos', size: 8}}"
+
+
+def test_a_metric_that_the_data_cannot_give_is_refused_before_training(tmp_path):
+    """By `check` and by `run`: test accuracy of images without labels is not answered with another number."""
+    (tmp_path / "base.yaml").write_text(BASE.replace("digits", photos(tmp_path, labelled=False)))
+    (tmp_path / "spec.yaml").write_text(SPEC + "arms: {one: {model.head.dropout: 0.5}}")
+    words = [str(tmp_path / "spec.yaml"), "--results", str(tmp_path / "results")]
+    runner, environment = CliRunner(), {"ABLATE_CACHE": str(tmp_path / "cache")}
+    told = runner.invoke(check, [*words, "metric=test/accuracy"], env=environment, standalone_mode=False)
+    assert told.return_value == 2
+    assert "test/accuracy cannot be had, the data has a test split without labels" in told.output
+    refused = runner.invoke(run, [*words, "metric=test/accuracy", "--tracker", "off"], env=environment)
+    assert "test/accuracy cannot be had" in str(refused.exception)
+    assert not list(tmp_path.glob("results/runs/*/attempts"))
+    assert runner.invoke(check, words, env=environment, standalone_mode=False).return_value == 0

@@ -81,7 +81,7 @@ def make_ablation(truths: Mapping[str, Truth], name: str, question: str, seeds: 
         for arm, each in truths.items()
     )
     defaults: dict[str, Any] = {
-        "metric": "val/accuracy",
+        "metric": None,
         "seeds": tuple(range(seeds)),
         "rule": None,
         "baseline": next(iter(truths)),

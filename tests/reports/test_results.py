@@ -142,3 +142,20 @@ def test_a_run_with_other_levels_than_its_cell_of_a_grid_counts_for_nothing(tmp_
     [run] = results_of(plan, tmp_path).problems()
     assert (run.arm, run.seed, run.status) == ("baseline", 0, "damaged")
     assert "other levels" in run.problem
+
+
+@pytest.mark.parametrize(("metric", "split"), [("test/accuracy", "test"), ("val/accuracy", "val"), (None, "test")])
+def test_the_metric_that_was_asked_for_is_the_one_that_answers(tmp_path, metric, split):
+    """Validation where it was asked for, although there are labelled test images."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=2, epochs=3, num_images=60, metric=metric)
+    assert results_of(plan, tmp_path).split == split
+
+
+def test_a_metric_that_runs_do_not_have_is_told_and_not_replaced(tmp_path):
+    """Runs without labelled test images count for nothing where test accuracy was asked for."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=2, epochs=3, num_images=60, with_test=False, metric="test/accuracy")
+    results = results_of(plan, tmp_path)
+    assert results.split == "test"
+    assert [run.problem for run in results.problems()] == [
+        "it has no labelled test images, and test/accuracy was asked for"
+    ] * 4
