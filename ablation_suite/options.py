@@ -23,6 +23,7 @@ TRAINING = [
     click.option("--executor", type=click.Choice(["process", "inline"]), help="Who trains."),
     click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
 ]
+tuned = click.option("--tuned", is_flag=True, help="Compare the arms under the values that `ablate tune` found.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

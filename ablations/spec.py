@@ -16,7 +16,6 @@ from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
-TUNED_SUFFIX = ".tuned.yaml"
 CONTROL = "control (A/A)"
 """Name of the arm that `control: true` adds; no arm of a spec can have it, since names there hold no slash."""
 
@@ -61,6 +60,8 @@ class Spec(Frozen):
     """Whether the baseline is also compared with itself on other seeds, which should find no difference."""
     project: str = "ablation-suite"
     """W&B project."""
+    tuned: str | None = None
+    """File of the values that `ablate tune` found, relative to the spec; every arm is then compared under them."""
 
 
 class Arm(Frozen):
@@ -88,6 +89,8 @@ class Ablation(Frozen):
     grid: dict[str, tuple[Any, ...]]
     margin: float | None
     project: str
+    tuned: str | None = None
+    """The file of found values that the arms take."""
     overrides: tuple[str, ...]
     """`path=value`, as given on the command line."""
     source: str
@@ -106,11 +109,6 @@ def find_specs(names: Iterable[str]) -> list[Path]:
     """The spec files that paths, folders, shipped names and `all` stand for, each once, in the order asked for."""
     found = itertools.chain.from_iterable(map(_find, names))
     return list(dict.fromkeys(found))
-
-
-def tuned_path(spec: Path) -> Path:
-    """The file beside a spec that holds what tuning found for its arms."""
-    return spec.with_suffix(TUNED_SUFFIX)
 
 
 def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Document]:
@@ -140,6 +138,7 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
+        tuned=None if spec.tuned is None else str(Path(path).parent / spec.tuned),
         overrides=tuple(overrides),
         source=_name(path),
     )
@@ -163,7 +162,7 @@ def _find(name: str) -> Iterator[Path]:
 
 
 def _specs_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(TUNED_SUFFIX))
+    return sorted(folder.glob("*.yaml"))
 
 
 def _name(path: Path) -> str:

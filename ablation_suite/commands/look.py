@@ -67,13 +67,14 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
 
 @click.command()
 @words
+@options.tuned
 @click.option("--probe", is_flag=True, help="Time a few steps of every arm and forecast the grid.")
 @options.as_json
 @options.training
-def plan(words: tuple[str, ...], probe: bool, as_json: bool, runtime: Runtime) -> None:
+def plan(words: tuple[str, ...], probe: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs that specs need: arm x seed, finished, failed or missing, and what each arm changes."""
     specs, overrides = options.split_words(words)
-    plans = make_plans(specs, runtime, overrides)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     forecast = None
     if probe:
         from ablation_suite.ablations.forecast import forecast as make_forecast
@@ -132,10 +133,11 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC...]")
+@options.tuned
 @click.option("--watch", "watching", is_flag=True, help="Draw the grid again every two seconds.")
 @options.as_json
 @options.folders
-def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runtime) -> None:
+def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs of the results folder, or of specs: state, epoch, best accuracy, images/s, time left."""
     from ablation_suite.core.scheduling.watch import format_rows, grid_rows, watch
 
@@ -144,7 +146,7 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runti
     def folders() -> list[RunFolder]:
         if not specs:
             return run_folders(runtime.store)
-        plans = make_plans(specs, runtime, overrides)
+        plans = make_plans(specs, runtime, overrides, tuned=tuned)
         return [RunFolder(runtime.store / name) for name in dict.fromkeys(c.run_id for p in plans for c in p.cells)]
 
     if watching:

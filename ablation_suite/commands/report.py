@@ -27,11 +27,14 @@ from ablation_suite.reports.wandb_page import read_page
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
+@options.tuned
 @click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
 @click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
 @click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
 @options.folders
-def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, runtime: Runtime) -> int:
+def report(
+    words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, tuned: bool, runtime: Runtime
+) -> int:
     """Write tables, curves and pages from finished runs; nothing is trained.
 
     With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
@@ -41,7 +44,7 @@ def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str 
     if not words:
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
     specs, overrides = options.split_words(words)
-    plans = make_plans(specs, runtime, overrides)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     folder = Path(out) if out else Path(runtime.results) / "report"
     for path in write_reports(plans, runtime, folder):
         click.echo(f"report: {path}")

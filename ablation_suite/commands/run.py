@@ -27,6 +27,7 @@ from ablation_suite.core.training.fit import misfits
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+@options.tuned
 @click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
 @click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
 @click.option("--report", "with_report", is_flag=True, help="Write the report when the runs are done.")
@@ -40,6 +41,7 @@ def run(
     with_report: bool,
     join: bool,
     as_json: bool,
+    tuned: bool,
     runtime: Runtime,
 ) -> int:
     """Train every missing run of specs; finished runs are never trained twice.
@@ -48,7 +50,7 @@ def run(
     """
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
-    plans = make_plans(specs, runtime, overrides)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     try:
         outcome, plans = _train(plans, runtime, join, arms, seeds)
     except (KeyboardInterrupt, SystemExit):
