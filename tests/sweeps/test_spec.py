@@ -21,7 +21,7 @@ from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
         ({"space": {}}, "names nothing to search"),
         ({"space": {"optimizer.lrr": {"log": [1e-3, 1]}}}, "unknown key (did you mean 'lr'?)"),
         ({"space": {"model.head.dropout": {"uniform": [0, 1]}}}, "should be less than 1, not 1.0"),
-        ({"space": {"batch_size": {"uniform": [16, 32]}}}, "should be a valid integer"),
+        ({"space": {"batch_size": {"uniform": [16, 32]}}}, "should be a whole number"),
         ({"space": {"epochs.deep": {"int": [1, 2]}}}, "leads through a value that has no settings"),
         ({"trials": 0}, "greater than or equal to 1"),
         ({"trials": None}, "needs `trials:` or `hours:`"),
