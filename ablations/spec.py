@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.names import fitted, name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
@@ -195,7 +195,7 @@ def _factorial(spec: Spec) -> Iterator[Arm]:
     for index, (levels, words) in enumerate(zip(itertools.product(*spec.grid.values()), names, strict=True)):
         delta = dict(zip(spec.grid, levels, strict=True))
         name = ",".join(f"{factor.rpartition('.')[2]}={word}" for factor, word in zip(spec.grid, words, strict=True))
-        yield Arm(name=name if index else spec.baseline, delta=delta, compound=index > 0)
+        yield Arm(name=fitted(name) if index else spec.baseline, delta=delta, compound=index > 0)
 
 
 def level_names(levels: tuple[Any, ...]) -> tuple[str, ...]:
@@ -214,18 +214,21 @@ def level_text(level: Any) -> str:
     return str(level.get("name", "")) + (f" ({inner})" if inner else "")
 
 
-_NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,79}")
-
-
 def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
     faults = []
 
     def fault(path: tuple[str, ...], message: str) -> None:
         faults.append(Fault(document.where(path), schema.dotted(path), message))
 
-    for path, name in [(("ablation",), spec.ablation), *((("arms", arm.name), arm.name) for arm in arms)]:
-        if not _NAME.fullmatch(name):
-            fault(path, f"{name!r} is no usable name: up to 80 characters, no slash, no leading dot or space")
+    names: list[tuple[tuple[str, ...], str]] = [(("ablation",), spec.ablation), (("baseline",), spec.baseline)]
+    names += [(("arms", arm.name) if spec.arms else ("grid",), arm.name) for arm in arms[1:]]
+    for path, name in names:
+        if why := name_fault(name):
+            fault(path, f"{name!r} is no usable name: it {why}")
+        if [each for _, each in names[1:]].count(name) > 1 and name != spec.baseline:
+            fault(path, f"two arms would have the name {name!r}")
+    if why := project_fault(spec.project):
+        fault(("project",), f"{spec.project!r} is no usable name: it {why}")
     if not spec.arms and not spec.grid:
         fault((), "needs `arms:` or `grid:`")
     if spec.arms and spec.grid:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.names import name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
@@ -201,13 +201,13 @@ def own_values(space: Space, config: RunConfig) -> Values:
     return values
 
 
-_NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,99}")
-
-
 def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
-    if not _NAME.fullmatch(spec.sweep):
-        message = f"{spec.sweep!r} is no usable name: up to 100 characters, no slash, no leading dot or space"
-        yield Fault(document.where(("sweep",)), "sweep", message)
+    for key, name, why in (
+        ("sweep", spec.sweep, name_fault(spec.sweep)),
+        ("project", spec.project, project_fault(spec.project)),
+    ):
+        if why:
+            yield Fault(document.where((key,)), key, f"{name!r} is no usable name: it {why}")
     if spec.trials is None and spec.hours is None and spec.sampler.name not in EXHAUSTIVE:
         yield Fault(document.where(()), "", "needs `trials:` or `hours:`")
     if spec.pruner.name == "wilcoxon" and spec.seeds < 2:

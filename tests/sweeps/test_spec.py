@@ -26,6 +26,7 @@ from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
         ({"trials": 0}, "greater than or equal to 1"),
         ({"trials": None}, "needs `trials:` or `hours:`"),
         ({"sweep": "a/b"}, "no usable name"),
+        ({"project": "a:b"}, "a W&B project takes none of"),
         ({"sampler": "tpx"}, "unknown name 'tpx' (did you mean 'tpe'?)"),
         ({"pruner": "wilcoxon"}, "set `seeds:` to 2 or more"),
         ({"sampler": "grid"}, "a range needs `points:` for a grid"),
