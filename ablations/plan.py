@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve
-from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds, find_specs
+from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,22 +17,23 @@ Arms = dict[str, RunConfig]
 
 def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms]:
     """The ablation of a spec file and the RunConfig of each arm, at seed 0; SchemaError lists all their faults."""
-    ablation, base = read_spec(path, overrides)
-    spec = schema.load(path)
-    faults: list[Fault] = []
-    if "seed" in base.data:
+    read = read_spec(path, overrides)
+    base, spec, faults = read.base, read.document, list(read.faults)
+    if base is not None and isinstance(base.data, Mapping) and "seed" in base.data:
         faults.append(Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:` of the spec"))
     arms: Arms = {}
-    for arm in ablation.arms:
+    for arm in read.arms:
         try:
             faults += _factor_faults(arm, spec)
-            arms[arm.name] = schema.validate(RunConfig, _with_delta(base, arm, spec))
+            if base is not None:
+                arms[arm.name] = schema.validate(RunConfig, _with_delta(base, arm, spec))
         except SchemaError as error:
             faults += error.faults
-    faults = faults or _twin_faults(ablation, arms, spec)
-    if faults:
+    if read.ablation is None or faults:
         raise SchemaError(faults)
-    return ablation, arms
+    if twins := _twin_faults(read.ablation, arms, spec):
+        raise SchemaError(twins)
+    return read.ablation, arms
 
 
 def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:

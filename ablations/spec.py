@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,16 +106,22 @@ class Ablation(Frozen):
         return self.arms[names.index(name)]
 
 
-def find_specs(names: Iterable[str]) -> list[Path]:
-    """The spec files that paths, folders, shipped names and `all` stand for, each once, in the order asked for."""
-    found = itertools.chain.from_iterable(map(_find, names))
-    return list(dict.fromkeys(found))
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a spec file says, as far as it can be read, and all that is wrong with it."""
+
+    document: Document
+    arms: tuple[Arm, ...]
+    base: Document | None
+    """The document of the baseline's RunConfig: base, then shared, then overrides."""
+    ablation: Ablation | None
+    faults: tuple[Fault, ...]
 
 
-def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Document]:
-    """An ablation and the document of its baseline's RunConfig (base, then shared, then overrides).
+def read_spec(path: Path, overrides: Iterable[str] = ()) -> Reading:
+    """Read a spec past its faults, so that a misspelt key hides no fault of an arm; `resolve` checks the RunConfigs.
 
-    Raises SchemaError with every fault of the spec's own structure; the RunConfigs are checked by `resolve`.
+    Raises SchemaError where the file is no mapping at all.
     """
     document = schema.load(path)
     settings: list[tuple[str, Document]] = []
@@ -124,68 +131,75 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Docu
             document = document.replaced((target,), schema.read_override(Spec, target, value))
         else:
             settings.append((target, schema.read_override(RunConfig, target, value)))
-    spec = schema.validate(Spec, document)
-    arms = list(_factorial(spec)) if spec.grid else [Arm(name=spec.baseline), *_arms(spec, document)]
-    _check(spec, document, arms)
+    spec, wrong, faults = _readable(document)
+    arms = list(_factorial(spec)) if spec.grid else [Arm(name=spec.baseline), *_arms(spec, document, faults)]
+    faults += [fault for fault in _faults(spec, document, arms) if not wrong & {"arms", "grid"} or fault.path]
     if spec.control:
         arms.append(Arm(name=CONTROL, delta=arms[0].delta, control=True))
-    base = schema.load(Path(path).parent / spec.base)
-    base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
-    base = with_settings(base, settings)
+    base = None
+    try:
+        base = None if "base" in wrong else schema.load(Path(path).parent / spec.base)
+        if base is not None:
+            base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+            base = with_settings(base, settings)
+    except SchemaError as error:
+        base, faults = None, [*faults, *error.faults]
+    ablation = None if faults else _ablation(spec, arms, path, tuple(overrides))
+    return Reading(document=document, arms=tuple(arms), base=base, ablation=ablation, faults=tuple(faults))
+
+
+def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:
+    """A spec of the keys that are right, those that are wrong, and why."""
+    try:
+        return schema.validate(Spec, document), set(), []
+    except SchemaError as error:
+        if not isinstance(document.data, Mapping):
+            raise
+        keys = {*document.data, *Spec.model_fields}
+        wrong = {key for key in keys if any(f"{fault.path}.".startswith(f"{key}.") for fault in error.faults)}
+        right = {key: value for key, value in document.data.items() if key not in wrong}
+        required = {key: "?" for key, field in Spec.model_fields.items() if field.is_required()}
+        spec = schema.validate(Spec, Document(data={**required, **right}))
+        return spec, wrong, list(error.faults)
+
+
+def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...]) -> Ablation:
     kept = ("ablation", "question", "metric", "baseline", "grid", "margin", "project")
-    ablation = Ablation(
+    return Ablation(
         **{name: getattr(spec, name) for name in kept},
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
         tuned=None if spec.tuned is None else str(Path(path).parent / spec.tuned),
-        overrides=tuple(overrides),
+        overrides=overrides,
         source=_name(path),
     )
-    return ablation, base
-
-
-def _find(name: str) -> Iterator[Path]:
-    if name == "all":
-        yield from _specs_in(SHIPPED)
-        return
-    for place in (Path(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
-        if place.is_dir() and (specs := _specs_in(place)):
-            yield from specs
-            return
-        if place.is_file():
-            yield place
-            return
-    shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
-    message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"
-    raise SchemaError([Fault(name, "", message)])
-
-
-def _specs_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.yaml"))
 
 
 def _name(path: Path) -> str:
     return str(path.relative_to(SHIPPED).with_suffix("")) if path.is_relative_to(SHIPPED) else str(path)
 
 
-def _arms(spec: Spec, document: Document) -> Iterator[Arm]:
+def _arms(spec: Spec, document: Document, faults: list[Fault]) -> Iterator[Arm]:
+    """The arms that change something; what is wrong with the others is added to the faults."""
     for name, value in spec.arms.items():
         where = document.where(("arms", name))
         path = f"arms.{name}"
         if not isinstance(value, Mapping):
-            raise SchemaError([Fault(where, path, "an arm is written {factor: level}, such as {loss.weight: 15.0}")])
+            faults.append(Fault(where, path, "an arm is written {factor: level}, such as {loss.weight: 15.0}"))
+            continue
         note = str(value.get("note", ""))
         delta = {key: level for key, level in value.items() if key != "note"}
         compound = set(delta) == {"compound"}
         if compound:
             delta = delta["compound"]
         if not isinstance(delta, Mapping) or not delta:
-            raise SchemaError([Fault(where, path, "an arm changes something: {factor: level}")])
+            faults.append(Fault(where, path, "an arm changes something: {factor: level}"))
+            continue
         if len(delta) > 1 and not compound:
             changes = ", ".join(delta)
             message = f"changes {len(delta)} factors ({changes}); an arm changes one, or wraps several in `compound:`"
-            raise SchemaError([Fault(where, path, message)])
+            faults.append(Fault(where, path, message))
         yield Arm(name=name, delta=dict(delta), compound=compound, note=note)
 
 
@@ -214,7 +228,8 @@ def level_text(level: Any) -> str:
     return str(level.get("name", "")) + (f" ({inner})" if inner else "")
 
 
-def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
+def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:
+    """What is wrong between the keys of a spec, each of which is right by itself."""
     faults = []
 
     def fault(path: tuple[str, ...], message: str) -> None:
@@ -246,9 +261,7 @@ def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
     for arm in arms:
         if "seed" in arm.delta:
             fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")
-    faults += [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
-    if faults:
-        raise SchemaError(faults)
+    return faults + [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
 
 
 def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:

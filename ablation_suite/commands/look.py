@@ -14,9 +14,10 @@ from ablation_suite import options
 from ablation_suite.ablations.audit import ASSUMED_NUM_CLASSES, as_text, finished_records
 from ablation_suite.ablations.audit import audit as make_audit
 from ablation_suite.ablations.effect import Effects, try_effects
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.plan import Plan, folder, make_plan, make_plans
 from ablation_suite.ablations.resolve import describe, differences, resolve
-from ablation_suite.ablations.spec import Ablation, find_specs
+from ablation_suite.ablations.spec import Ablation
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError

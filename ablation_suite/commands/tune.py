@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from ablation_suite import options
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve
-from ablation_suite.ablations.spec import CONTROL, Ablation, find_specs
+from ablation_suite.ablations.spec import CONTROL, Ablation
 from ablation_suite.ablations.tuned import Tuned, TunedArm, as_document, config_digest, tuned_path
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime

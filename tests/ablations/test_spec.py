@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import differences, resolve
-from ablation_suite.ablations.spec import CONTROL, SHIPPED, find_specs
+from ablation_suite.ablations.spec import CONTROL, SHIPPED
 from ablation_suite.core.config.schema import SchemaError, dump
 
 BASE = "data: digits\nepochs: 2\nmodel: {backbone: {name: bottleneck}, head: {name: linear, dropout: 0.2}}\n"
@@ -181,3 +182,51 @@ def test_an_unknown_spec_names_the_nearest():
     """A slip of the finger in a shipped name."""
     with pytest.raises(SchemaError, match="did you mean 'quickstart'"):
         find_specs(["quikstart"])
+
+
+def test_all_faults_of_a_spec_come_in_one_call(tmp_path):
+    """Keys, arms, seeds, levels, the base: no fault waits behind another of a different kind."""
+    spec = """ablation: -x
+question: Does dropout help?
+base: base.yaml
+sedes: 2
+project: a/b
+margin: wide
+loss.weight: 3
+arms:
+  none: 0.0
+  two: {model.head.dropout: 0.5, epochs: 3}
+  much: {model.head.dropout: 7}
+  slip: {model.head.dropuot: 0.7}
+"""
+    lines = faults(tmp_path, spec, BASE.replace("epochs: 2", "epochs: two"), overrides=("batch_size=0",))
+    assert [line.split(": ")[0] for line in sorted(set(lines))] == [
+        "base.yaml:2",  # epochs
+        "command line",  # batch_size
+        "spec.yaml:10",  # two factors
+        "spec.yaml:11",  # too much dropout
+        "spec.yaml:12",  # misspelt setting
+        "spec.yaml:1",  # name of the ablation
+        "spec.yaml:4",
+        "spec.yaml:5",
+        "spec.yaml:6",
+        "spec.yaml:7",
+        "spec.yaml:9",  # no mapping
+    ]
+
+
+def test_a_folder_means_the_specs_in_it(tmp_path):
+    """Bases, sweeps and found values beside them are passed over, `.yml` is YAML, and a spec with a slip is told."""
+    write(tmp_path)
+    (tmp_path / "other.yml").write_text(SPEC)
+    (tmp_path / "slip.yaml").write_text(SPEC.replace("ablation:", "ablatoin:"))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "sweep.yaml").write_text("sweep: s\nbase: base.yaml\nspace: {epochs: {int: [1, 2]}}\ntrials: 2\n")
+    (tmp_path / "found.yaml").write_text("ablation: a\ndate: x\nsweep: s\ntrials: 1\nmetric: m\nseeds: [1]\narms: {}\n")
+    (tmp_path / "notes.txt").write_text(SPEC)
+    found = [path.name for path in find_specs([str(tmp_path)])]
+    assert found == ["broken.yaml", "other.yml", "slip.yaml", "spec.yaml"]
+    for name in found:
+        (tmp_path / name).unlink()
+    with pytest.raises(SchemaError, match="no spec lies in this folder"):
+        find_specs([str(tmp_path)])

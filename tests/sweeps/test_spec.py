@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from ablation_suite.ablations.find import find_specs
+from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.spec import SHIPPED as SHIPPED_ABLATIONS
-from ablation_suite.ablations.spec import find_specs, read_spec
 from ablation_suite.core.config.schema import SchemaError, dump
 from ablation_suite.sweeps.spec import FIRST_SEED, SHIPPED, find_sweep, read_sweep
 from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
@@ -62,7 +63,7 @@ def test_tuning_seeds_are_no_comparison_seeds(tmp_path: Path) -> None:
     """Trials train with seeds from 1000 on; no shipped ablation compares with one of those."""
     assert make_fake_sweep(tmp_path, seeds=3).seeds == (1000, 1001, 1002)
     for path in find_specs([str(each) for each in SHIPPED_ABLATIONS.iterdir() if each.is_dir()]):
-        assert max(read_spec(path)[0].seeds) < FIRST_SEED
+        assert max(resolve(path)[0].seeds) < FIRST_SEED
 
 
 def test_the_first_trial_has_the_values_of_the_base(tmp_path: Path) -> None:
