@@ -56,6 +56,13 @@ class RunConfig(Frozen):
             raise ValueError("mix needs a loss of single images; the contrastive loss compares whole images of a pair")
         return self
 
+    @model_validator(mode="after")
+    def _the_warm_up_ends(self) -> RunConfig:
+        warmup = getattr(self.schedule, "warmup_epochs", 0.0)  # not every schedule has one
+        if warmup > self.epochs:
+            raise ValueError(f"schedule.warmup_epochs {warmup:g} is longer than the run of epochs {self.epochs}")
+        return self
+
 
 def with_setting(document: Document, path: str, value: Document) -> Document:
     """The document of a RunConfig with the subtree at a dotted path replaced.

@@ -14,7 +14,7 @@ class CrossEntropy(Entry):
 
     builds = "ablation_suite.core.losses.cross_entropy:CrossEntropy"
     name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
 
 
@@ -33,7 +33,7 @@ class Contrastive(Entry):
     """Cosine similarity below which a pair of different classes costs nothing."""
     positive_fraction: float = Field(0.5, ge=0.0, le=1.0)
     """Probability that the partner is of the same class."""
-    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
 
 

@@ -94,3 +94,37 @@ def test_a_metric_that_the_data_cannot_give_is_refused_before_training(tmp_path)
     assert "test/accuracy cannot be had" in str(refused.exception)
     assert not list(tmp_path.glob("results/runs/*/attempts"))
     assert runner.invoke(check, words, env=environment, standalone_mode=False).return_value == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("batch_size: 1", "a batch of 1 gives batch norm a single image"),
+        ("{batch_size: 6, accumulate: 4}", "a batch of 6 in 4 pieces (accumulate) gives batch norm a single image"),
+        (
+            "{batch_size: 9, accumulate: 2}",
+            "12 images in batches of 9 leave a last one of 3, of whose 2 pieces one",
+        ),
+        ("{epochs: 3, batch_size: 4, ema_decay: 0.999}", "after 9 steps, 99.2 % of the average with 0.999"),
+        ("{epochs: 3, batch_size: 4, ema_decay: 0.9}", ""),
+        ("{batch_size: 11, accumulate: 2}", ""),
+        ("{batch_size: 8, accumulate: 2}", ""),
+    ],
+)
+def test_settings_that_the_images_cannot_serve_are_told_with_the_numbers(tmp_path, settings, words):
+    """Twelve training images: pieces of one, and averages that cannot move; others are let pass."""
+    data = photos(tmp_path)
+    (tmp_path / "base.yaml").write_text(BASE.replace("digits", data))
+    arm = f"{{compound: {settings}}}" if settings.startswith("{") else f"{{{settings}}}"
+    (tmp_path / "spec.yaml").write_text(SPEC + f"arms: {{one: {arm}}}")
+    told = try_effects(*resolve(tmp_path / "spec.yaml"), Runtime(cache=str(tmp_path / "cache"))).misfits
+    assert bool(words) == bool(told)
+    assert words in "".join(told)
+
+
+def test_data_of_one_class_is_refused(tmp_path):
+    """Every network would be right about every image."""
+    (tmp_path / "base.yaml").write_text(BASE.replace("digits", photos(tmp_path, classes=("cat",))))
+    (tmp_path / "spec.yaml").write_text(SPEC + "arms: {one: {epochs: 2}}")
+    [told] = try_effects(*resolve(tmp_path / "spec.yaml"), Runtime(cache=str(tmp_path / "cache"))).misfits
+    assert told == "data: has one class only (cat); a classifier needs two"
