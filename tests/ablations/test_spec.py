@@ -178,6 +178,13 @@ def test_every_shipped_spec_resolves():
         resolve(path)
 
 
+def test_the_report_s_recipe_computes_as_the_published_script_did():
+    """In TF32, which is cuDNN's default; whether bf16 is equivalent is asked by a spec of its own, with a margin."""
+    ablation, arms = resolve(SHIPPED / "beyond" / "precision.yaml")
+    assert {name: config.precision for name, config in arms.items()} == {"tf32": "tf32", "bf16": "bf16"}
+    assert ablation.margin == 0.5
+
+
 def test_an_unknown_spec_names_the_nearest():
     """A slip of the finger in a shipped name."""
     with pytest.raises(SchemaError, match="did you mean 'quickstart'"):
