@@ -34,8 +34,13 @@ TRAINING = [
     click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
 ]
 FOLDER_NAMES = ("results", "data_root")
-TRAINING_NAMES = (*FOLDER_NAMES, "device", "jobs", "threads", "compile", "executor", "tracker")
+TRAINING_NAMES = (
+    *FOLDER_NAMES,
+    *("device", "jobs", "threads", "compile", "channels_last", "deterministic", "checkpoint_minutes"),
+    *("executor", "tracker"),
+)
 """What verbs of the same kind take over from each other."""
+tuned = click.option("--tuned", is_flag=True, help="Compare the arms under the values that `ablate tune` found.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -77,7 +82,7 @@ def given(carry: Collection[str] | None = None, **instead: str) -> list[str]:
             continue
         flag, value = max(option.opts, key=len), instead.get(name, context.params[name])
         if option.is_flag:
-            words.append(flag)
+            words.append(flag if value or not option.secondary_opts else option.secondary_opts[0])
         else:
             words += [word for each in (value if option.multiple else [value]) for word in (flag, str(each))]
     return words

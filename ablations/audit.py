@@ -25,10 +25,10 @@ class Finding:
 
     arm: str
     kind: str
-    """factor, parameters, flops, images, steps, seconds, weights, data, software or hardware."""
+    """factor, parameters, flops, images, steps, seconds, weights, data, software, hardware or note."""
     text: str
-    severity: Literal["factor", "moved", "confound"]
-    """What was asked for; what came along with it; what makes the comparison ambiguous."""
+    severity: Literal["factor", "moved", "confound", "note"]
+    """What was asked for; what came along with it; what makes the comparison ambiguous; what the spec says of it."""
 
 
 def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, num_classes: int) -> list[Finding]:
@@ -38,12 +38,13 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
     for arm in _changed(ablation):
         config, baseline = arms[arm.name], arms[ablation.baseline]
         several = arm.compound and not ablation.grid
-        found = [
+        found: list[Found] = [
             *_factors(arm.delta, describe(arm), config, baseline, several),
             *_moved(costs[arm.name], costs[ablation.baseline]),
             *_weights(config, baseline),
             *_between_runs(records.get(arm.name, []), records.get(ablation.baseline, [])),
         ]
+        found += [("note", arm.note, "note")] if arm.note else []
         findings += [Finding(arm=arm.name, kind=kind, text=text, severity=severity) for kind, text, severity in found]
     return findings
 
@@ -73,7 +74,7 @@ def _changed(ablation: Ablation) -> list[Arm]:
     return [arm for arm in ablation.arms[1:] if not arm.control]
 
 
-Found = tuple[str, str, Literal["factor", "moved", "confound"]]
+Found = tuple[str, str, Literal["factor", "moved", "confound", "note"]]
 
 
 def _factors(

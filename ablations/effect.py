@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ablation_suite.ablations.spec import Ablation
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.data.dataset import DataError, Dataset
 
 LATER_FACTORS = ("epochs", "schedule", "selection", "ema_decay", "clip_norm", "batch_size", "accumulate")
 """Settings that a first step on a few images need not show."""
@@ -24,6 +25,8 @@ class Effects:
     """Arms whose factor changed nothing."""
     moved: dict[str, list[str]] = field(default_factory=dict)
     """Arm -> what it should share with the baseline and does not."""
+    misfits: list[str] = field(default_factory=list)
+    """What these images cannot give, each once; no step is taken then."""
     untried: str = ""
     """Why nothing could be tried, if so."""
 
@@ -35,18 +38,22 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
     """
     from ablation_suite.core.models.weights import WeightsError
     from ablation_suite.core.training.first_step import first_step
+    from ablation_suite.core.training.fit import misfits
 
     try:
-        steps = {}
-        for name, config in arms.items():
-            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
-            steps[name] = first_step(config, source.load(), runtime)
+        datasets: dict[Any, Dataset] = {}
+        for data in dict.fromkeys(config.data for config in arms.values()):
+            datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+        told = [fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metric)]
+        if told:
+            return Effects(misfits=list(dict.fromkeys(told)))
+        steps = {name: first_step(config, datasets[config.data], runtime) for name, config in arms.items()}
     except (DataError, WeightsError) as error:
         return Effects(untried=str(error).splitlines()[0])
     found = Effects()
     baseline = steps[ablation.baseline]
-    for arm in ablation.arms:
-        if not arm.delta:
+    for arm in ablation.arms[1:]:
+        if arm.control:
             continue
         if not steps[arm.name].has_effect_against(baseline) and not _acts_later(arm.delta):
             found.without.append(arm.name)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve
-from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds, find_specs, tuned_path
+from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
@@ -44,13 +45,18 @@ class Plan:
         return [cell for cell in self.cells if cell.arm == name]
 
 
-def make_plans(names: Iterable[str], runtime: Runtime, overrides: tuple[str, ...] = ()) -> list[Plan]:
-    """The plans of specs, given as paths or shipped names; SchemaError lists the faults of all of them."""
+def make_plans(
+    names: Iterable[str], runtime: Runtime, overrides: tuple[str, ...] = (), *, tuned: bool = False
+) -> list[Plan]:
+    """The plans of specs, given as paths or shipped names; SchemaError lists the faults of all of them.
+
+    `tuned`: take up what `ablate tune` found for them, in these results.
+    """
     fingerprints: dict[str, str] = {}
     resolved, faults = [], []
     for path in find_specs(names):
         try:
-            resolved += _variants(path, overrides)
+            resolved += _variants(path, overrides, Path(runtime.results) if tuned else None)
         except SchemaError as error:
             faults += error.faults
     if faults:
@@ -108,14 +114,18 @@ def folder(cell: Cell, store: Path) -> RunFolder:
     return RunFolder(store / cell.run_id)
 
 
-def _variants(path: Path, overrides: tuple[str, ...]) -> list[tuple[Ablation, Arms]]:
-    """The ablation of a spec file; two of them where tuning has found values for its arms."""
-    ablation, arms = resolve(path, overrides)
-    if not tuned_path(path).exists():
-        return [(ablation, arms)]
-    from ablation_suite.ablations.tuned import tuned_variants
+def _variants(path: Path, overrides: tuple[str, ...], results: Path | None) -> list[tuple[Ablation, Arms]]:
+    """The ablation of a spec file; two of them where it takes values that tuning has found for its arms.
 
-    return tuned_variants(path, ablation, arms)
+    What was found in results is put down as an override, so that each run's own command takes it up again.
+    """
+    from ablation_suite.ablations.tuned import tuned_path, tuned_variants
+
+    ablation, arms = resolve(path, overrides)
+    if results is not None:
+        found = tuned_path(results, ablation.ablation).absolute()
+        ablation, arms = resolve(path, (*overrides, f"tuned={found}"))
+    return [(ablation, arms)] if ablation.tuned is None else tuned_variants(Path(ablation.tuned), ablation, arms)
 
 
 def _cell(arm: str, seed: int, config: RunConfig, data_fingerprint: str) -> Cell:
@@ -148,8 +158,8 @@ def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
 def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
     """What people call a run; core passes it on to the tracker unread."""
     factors = ablation.arm(cell.arm).delta
-    unchanged = "control" if cell.arm == CONTROL else "baseline"
-    tags = [f"{factor}={level}" for factor, level in factors.items()] or [unchanged]
+    role = {CONTROL: ["control"], ablation.baseline: ["baseline"]}.get(cell.arm, [])
+    tags = [*role, *(f"{factor}={level}" for factor, level in factors.items())]
     return {
         "project": ablation.project,
         "group": ablation.ablation,

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ablation_suite.ablations.spec import Ablation, Arm, level_name, read_spec
+from ablation_suite.ablations.spec import Ablation, Arm, level_text, read_spec
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Entry, Frozen
-from ablation_suite.core.config.run_config import RunConfig, leaves, with_setting
+from ablation_suite.core.config.run_config import RunConfig, leaves, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 Arms = dict[str, RunConfig]
@@ -17,22 +17,23 @@ Arms = dict[str, RunConfig]
 
 def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms]:
     """The ablation of a spec file and the RunConfig of each arm, at seed 0; SchemaError lists all their faults."""
-    ablation, base = read_spec(path, overrides)
-    spec = schema.load(path)
-    faults: list[Fault] = []
-    if "seed" in base.data:
+    read = read_spec(path, overrides)
+    base, spec, faults = read.base, read.document, list(read.faults)
+    if base is not None and isinstance(base.data, Mapping) and "seed" in base.data:
         faults.append(Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:` of the spec"))
     arms: Arms = {}
-    for arm in ablation.arms:
+    for arm in read.arms:
         try:
             faults += _factor_faults(arm, spec)
-            arms[arm.name] = schema.validate(RunConfig, _with_delta(base, arm, spec))
+            if base is not None:
+                arms[arm.name] = schema.validate(RunConfig, _with_delta(base, arm, spec))
         except SchemaError as error:
             faults += error.faults
-    faults = faults or _twin_faults(ablation, arms, spec)
-    if faults:
+    if read.ablation is None or faults:
         raise SchemaError(faults)
-    return ablation, arms
+    if twins := _twin_faults(read.ablation, arms, spec):
+        raise SchemaError(twins)
+    return read.ablation, arms
 
 
 def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:
@@ -45,21 +46,13 @@ def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, A
 
 def describe(arm: Arm) -> str:
     """What an arm changes, in the words of its spec: `loss.weight = 15.0`."""
-    return ", ".join(f"{factor} = {_level(level)}" for factor, level in arm.delta.items())
-
-
-def _level(level: Any) -> str:
-    settings = {key: value for key, value in level.items() if key != "name"} if isinstance(level, Mapping) else {}
-    inner = ", ".join(f"{key} {value}" for key, value in settings.items())
-    return level_name(level) + (f" ({inner})" if inner else "")
+    return ", ".join(f"{factor} = {level_text(level)}" for factor, level in arm.delta.items())
 
 
 def _with_delta(base: Document, arm: Arm, spec: Document) -> Document:
     """The base's document with the arm's levels, each marked with the line of the spec that it stands in."""
-    for factor, level in arm.delta.items():
-        document = Document(data=level, source=_where(spec, arm, factor))
-        base = with_setting(base, factor, document)
-    return base
+    levels = [(factor, Document(data=level, source=_where(spec, arm, factor))) for factor, level in arm.delta.items()]
+    return with_settings(base, levels)
 
 
 def _where(spec: Document, arm: Arm, factor: str) -> str:

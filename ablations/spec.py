@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,11 @@ from pydantic import Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import with_setting
+from ablation_suite.core.config.names import fitted, name_fault, project_fault
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
-TUNED_SUFFIX = ".tuned.yaml"
 CONTROL = "control (A/A)"
 """Name of the arm that `control: true` adds; no arm of a spec can have it, since names there hold no slash."""
 
@@ -45,8 +45,8 @@ class Spec(Frozen):
     """RunConfig file that everything starts from, relative to the spec."""
     shared: dict[str, Any] = {}
     """Dotted path -> value, for the baseline and all arms."""
-    metric: Literal["val/accuracy", "test/accuracy"] = "val/accuracy"
-    """What is compared."""
+    metric: Literal["val/accuracy", "test/accuracy"] | None = None
+    """What is compared; null takes the test images where every run has labelled ones, else the validation images."""
     seeds: int | tuple[int, ...] | Seeds = 3
     """A number of seeds, a list of them, or `{min, max, until | precision}`."""
     baseline: str = "baseline"
@@ -61,6 +61,8 @@ class Spec(Frozen):
     """Whether the baseline is also compared with itself on other seeds, which should find no difference."""
     project: str = "ablation-suite"
     """W&B project."""
+    tuned: str | None = None
+    """File of the values that `ablate tune` found, relative to the spec; every arm is then compared under them."""
 
 
 class Arm(Frozen):
@@ -79,7 +81,7 @@ class Ablation(Frozen):
 
     ablation: str
     question: str
-    metric: str
+    metric: str | None
     seeds: tuple[int, ...]
     rule: Seeds | None
     """How seeds are added, where their number is not fixed."""
@@ -88,6 +90,8 @@ class Ablation(Frozen):
     grid: dict[str, tuple[Any, ...]]
     margin: float | None
     project: str
+    tuned: str | None = None
+    """The file of found values that the arms take."""
     overrides: tuple[str, ...]
     """`path=value`, as given on the command line."""
     source: str
@@ -102,121 +106,144 @@ class Ablation(Frozen):
         return self.arms[names.index(name)]
 
 
-def find_specs(names: Iterable[str]) -> list[Path]:
-    """The spec files that paths, folders, shipped names and `all` stand for, each once, in the order asked for."""
-    found = itertools.chain.from_iterable(map(_find, names))
-    return list(dict.fromkeys(found))
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a spec file says, as far as it can be read, and all that is wrong with it."""
+
+    document: Document
+    arms: tuple[Arm, ...]
+    base: Document | None
+    """The document of the baseline's RunConfig: base, then shared, then overrides."""
+    ablation: Ablation | None
+    faults: tuple[Fault, ...]
 
 
-def tuned_path(spec: Path) -> Path:
-    """The file beside a spec that holds what tuning found for its arms."""
-    return spec.with_suffix(TUNED_SUFFIX)
+def read_spec(path: Path, overrides: Iterable[str] = ()) -> Reading:
+    """Read a spec past its faults, so that a misspelt key hides no fault of an arm; `resolve` checks the RunConfigs.
 
-
-def read_spec(path: Path, overrides: Iterable[str] = ()) -> tuple[Ablation, Document]:
-    """An ablation and the document of its baseline's RunConfig (base, then shared, then overrides).
-
-    Raises SchemaError with every fault of the spec's own structure; the RunConfigs are checked by `resolve`.
+    Raises SchemaError where the file is no mapping at all.
     """
     document = schema.load(path)
     settings: list[tuple[str, Document]] = []
     for text in overrides:
-        target, value = schema.parse_override(text)
+        target, value = schema.split_override(text)
         if target in Spec.model_fields:
-            document = document.replaced((target,), value)
+            document = document.replaced((target,), schema.read_override(Spec, target, value))
         else:
-            settings.append((target, value))
-    spec = schema.validate(Spec, document)
-    arms = [Arm(name=spec.baseline), *_arms(spec, document), *_factorial(spec)]
-    _check(spec, document, arms)
+            settings.append((target, schema.read_override(RunConfig, target, value)))
+    spec, wrong, faults = _readable(document)
+    arms = list(_factorial(spec)) if spec.grid else [Arm(name=spec.baseline), *_arms(spec, document, faults)]
+    faults += [fault for fault in _faults(spec, document, arms) if not wrong & {"arms", "grid"} or fault.path]
     if spec.control:
-        arms.append(Arm(name=CONTROL, control=True))
-    base = schema.load(Path(path).parent / spec.base)
-    for target in spec.shared:
-        base = with_setting(base, target, document.part(("shared", target)))
-    for target, value in settings:
-        base = with_setting(base, target, value)
+        arms.append(Arm(name=CONTROL, delta=arms[0].delta, control=True))
+    base = None
+    try:
+        base = None if "base" in wrong else schema.load(Path(path).parent / spec.base)
+        if base is not None:
+            base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+            base = with_settings(base, settings)
+    except SchemaError as error:
+        base, faults = None, [*faults, *error.faults]
+    ablation = None if faults else _ablation(spec, arms, path, tuple(overrides))
+    return Reading(document=document, arms=tuple(arms), base=base, ablation=ablation, faults=tuple(faults))
+
+
+def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:
+    """A spec of the keys that are right, those that are wrong, and why."""
+    try:
+        return schema.validate(Spec, document), set(), []
+    except SchemaError as error:
+        if not isinstance(document.data, Mapping):
+            raise
+        keys = {*document.data, *Spec.model_fields}
+        wrong = {key for key in keys if any(f"{fault.path}.".startswith(f"{key}.") for fault in error.faults)}
+        right = {key: value for key, value in document.data.items() if key not in wrong}
+        required = {key: "?" for key, field in Spec.model_fields.items() if field.is_required()}
+        spec = schema.validate(Spec, Document(data={**required, **right}))
+        return spec, wrong, list(error.faults)
+
+
+def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...]) -> Ablation:
     kept = ("ablation", "question", "metric", "baseline", "grid", "margin", "project")
-    ablation = Ablation(
+    return Ablation(
         **{name: getattr(spec, name) for name in kept},
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
-        overrides=tuple(overrides),
+        tuned=None if spec.tuned is None else str(Path(path).parent / spec.tuned),
+        overrides=overrides,
         source=_name(path),
     )
-    return ablation, base
-
-
-def _find(name: str) -> Iterator[Path]:
-    if name == "all":
-        yield from _specs_in(SHIPPED)
-        return
-    for place in (Path(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
-        if place.is_dir() and (specs := _specs_in(place)):
-            yield from specs
-            return
-        if place.is_file():
-            yield place
-            return
-    shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
-    message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"
-    raise SchemaError([Fault(name, "", message)])
-
-
-def _specs_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.endswith(TUNED_SUFFIX))
 
 
 def _name(path: Path) -> str:
     return str(path.relative_to(SHIPPED).with_suffix("")) if path.is_relative_to(SHIPPED) else str(path)
 
 
-def _arms(spec: Spec, document: Document) -> Iterator[Arm]:
+def _arms(spec: Spec, document: Document, faults: list[Fault]) -> Iterator[Arm]:
+    """The arms that change something; what is wrong with the others is added to the faults."""
     for name, value in spec.arms.items():
         where = document.where(("arms", name))
         path = f"arms.{name}"
         if not isinstance(value, Mapping):
-            raise SchemaError([Fault(where, path, "an arm is written {factor: level}, such as {loss.weight: 15.0}")])
+            faults.append(Fault(where, path, "an arm is written {factor: level}, such as {loss.weight: 15.0}"))
+            continue
         note = str(value.get("note", ""))
         delta = {key: level for key, level in value.items() if key != "note"}
         compound = set(delta) == {"compound"}
         if compound:
             delta = delta["compound"]
         if not isinstance(delta, Mapping) or not delta:
-            raise SchemaError([Fault(where, path, "an arm changes something: {factor: level}")])
+            faults.append(Fault(where, path, "an arm changes something: {factor: level}"))
+            continue
         if len(delta) > 1 and not compound:
             changes = ", ".join(delta)
             message = f"changes {len(delta)} factors ({changes}); an arm changes one, or wraps several in `compound:`"
-            raise SchemaError([Fault(where, path, message)])
+            faults.append(Fault(where, path, message))
         yield Arm(name=name, delta=dict(delta), compound=compound, note=note)
 
 
 def _factorial(spec: Spec) -> Iterator[Arm]:
-    """All combinations of a grid but the first, which is the baseline; an arm's name lists its levels."""
-    for levels in itertools.islice(itertools.product(*spec.grid.values()), 1, None):
+    """All combinations of a grid, the first of which is the baseline; the names of the others list their levels."""
+    names = itertools.product(*map(level_names, spec.grid.values()))
+    for index, (levels, words) in enumerate(zip(itertools.product(*spec.grid.values()), names, strict=True)):
         delta = dict(zip(spec.grid, levels, strict=True))
-        name = ",".join(f"{factor.rpartition('.')[2]}={level_name(level)}" for factor, level in delta.items())
-        yield Arm(name=name, delta=delta, compound=True)
+        name = ",".join(f"{factor.rpartition('.')[2]}={word}" for factor, word in zip(spec.grid, words, strict=True))
+        yield Arm(name=fitted(name) if index else spec.baseline, delta=delta, compound=index > 0)
 
 
-def level_name(level: Any) -> str:
-    """A short text for a level: a menu entry goes by its name."""
-    return str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level)
+def level_names(levels: tuple[Any, ...]) -> tuple[str, ...]:
+    """Texts that tell the levels of a factor apart: menu entries go by their names, with settings where they must."""
+    names = tuple(
+        str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level) for level in levels
+    )
+    return names if len(set(names)) == len(names) else tuple(map(level_text, levels))
 
 
-_NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,79}")
+def level_text(level: Any) -> str:
+    """A level in full: `sinusoidal (levels 3)`."""
+    if not isinstance(level, Mapping):
+        return str(level)
+    inner = ", ".join(f"{key} {value}" for key, value in level.items() if key != "name")
+    return str(level.get("name", "")) + (f" ({inner})" if inner else "")
 
 
-def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
+def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:
+    """What is wrong between the keys of a spec, each of which is right by itself."""
     faults = []
 
     def fault(path: tuple[str, ...], message: str) -> None:
         faults.append(Fault(document.where(path), schema.dotted(path), message))
 
-    for path, name in [(("ablation",), spec.ablation), *((("arms", arm.name), arm.name) for arm in arms)]:
-        if not _NAME.fullmatch(name):
-            fault(path, f"{name!r} is no usable name: up to 80 characters, no slash, no leading dot or space")
+    names: list[tuple[tuple[str, ...], str]] = [(("ablation",), spec.ablation), (("baseline",), spec.baseline)]
+    names += [(("arms", arm.name) if spec.arms else ("grid",), arm.name) for arm in arms[1:]]
+    for path, name in names:
+        if why := name_fault(name):
+            fault(path, f"{name!r} is no usable name: it {why}")
+        if [each for _, each in names[1:]].count(name) > 1 and name != spec.baseline:
+            fault(path, f"two arms would have the name {name!r}")
+    if why := project_fault(spec.project):
+        fault(("project",), f"{spec.project!r} is no usable name: it {why}")
     if not spec.arms and not spec.grid:
         fault((), "needs `arms:` or `grid:`")
     if spec.arms and spec.grid:
@@ -226,15 +253,15 @@ def _check(spec: Spec, document: Document, arms: list[Arm]) -> None:
     for factor, levels in spec.grid.items():
         if len(levels) < 2:
             fault(("grid", factor), "a factor of a grid has two levels or more")
+        if len(set(level_names(levels))) < len(levels):
+            fault(("grid", factor), "a level stands twice")
     for part in ("shared", "grid"):
         if "seed" in getattr(spec, part):
             fault((part, "seed"), "seeds are set by `seeds:`")
     for arm in arms:
         if "seed" in arm.delta:
             fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")
-    faults += [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
-    if faults:
-        raise SchemaError(faults)
+    return faults + [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
 
 
 def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:

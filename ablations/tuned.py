@@ -1,4 +1,4 @@
-"""What did tuning find for each arm, and is it still about these arms? Reads `<spec>.tuned.yaml` into a plan."""
+"""What did tuning find for each arm, and is it still about these arms? Read only where a spec or `--tuned` asks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablation_suite.ablations.resolve import Arms
-from ablation_suite.ablations.spec import CONTROL, Ablation, tuned_path
+from ablation_suite.ablations.spec import CONTROL, Ablation
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.sweeps.progress import as_overrides
@@ -28,7 +28,7 @@ class TunedArm(Frozen):
 
 
 class Tuned(Frozen):
-    """The contents of `<spec>.tuned.yaml`."""
+    """The contents of a file of found values."""
 
     ablation: str
     date: str
@@ -37,18 +37,24 @@ class Tuned(Frozen):
     metric: str
     seeds: tuple[int, ...]
     """Seeds that the trials were trained with; no comparison may use them."""
+    overrides: tuple[str, ...] = ()
+    """`path=value`, as given to `ablate tune`."""
     arms: dict[str, TunedArm]
 
 
-def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
-    """What tuning found for the arms of a spec.
+def tuned_path(results: Path, ablation: str) -> Path:
+    """Where `ablate tune` writes what it found: below the results, so that no spec changes its meaning by it."""
+    return results / "tuned" / f"{ablation}.yaml"
+
+
+def read_tuned(place: Path, ablation: Ablation, arms: Arms) -> Tuned:
+    """What tuning found for the arms of an ablation.
 
     Raises SchemaError where there is no such file, where an arm is missing, where an arm's RunConfig is not the one
     that was tuned, or where a comparison would use a seed of tuning.
     """
-    place = tuned_path(path)
     if not place.exists():
-        raise SchemaError([Fault(str(place), "", f"no such file; `ablate tune {path}` writes it")])
+        raise SchemaError([Fault(str(place), "", f"no such file; `ablate tune {ablation.source}` finds values")])
     document = schema.load(place)
     tuned = schema.validate(Tuned, document)
     faults = []
@@ -57,12 +63,13 @@ def read_tuned(path: Path, ablation: Ablation, arms: Arms) -> Tuned:
         if arm == CONTROL:
             continue
         if arm not in tuned.arms:
-            faults.append(Fault(where, f"arms.{arm}", f"is missing; `ablate tune {path}` adds it"))
+            faults.append(Fault(where, f"arms.{arm}", f"is missing; `ablate tune {ablation.source}` adds it"))
         elif tuned.arms[arm].config != config_digest(config):
-            message = f"is stale: the arm's settings changed since {tuned.date}; run `ablate tune {path}` again"
+            given = " ".join(tuned.overrides) or "no overrides"
+            message = f"is stale: the arm's settings are not those that were tuned ({tuned.date}, with {given})"
             faults.append(Fault(where, f"arms.{arm}", message))
     for seed in sorted(set(tuned.seeds) & set(ablation.seeds)):
-        faults.append(Fault(str(path), "seeds", f"{seed} is a seed of tuning; no arm is compared on it"))
+        faults.append(Fault(ablation.source, "seeds", f"{seed} is a seed of tuning; no arm is compared on it"))
     if faults:
         raise SchemaError(faults)
     return tuned
@@ -74,16 +81,14 @@ def tuned_arms(arms: Arms, tuned: Tuned, *, values_of: Literal["own", "baseline"
     found: Arms = {}
     for arm, config in arms.items():
         values = _values(tuned, arm, baseline, values_of)
-        document = as_document(config)
-        for path in sorted(values, key=lambda path: path.count(".")):
-            document = document.replaced(tuple(path.split(".")), Document(data=values[path], source=f"tuned {path}"))
-        found[arm] = schema.validate(RunConfig, document)
+        settings = [(path, Document(data=value, source=f"tuned {path}")) for path, value in values.items()]
+        found[arm] = schema.validate(RunConfig, with_settings(as_document(config), settings))
     return found
 
 
-def tuned_variants(path: Path, ablation: Ablation, arms: Arms) -> list[tuple[Ablation, Arms]]:
+def tuned_variants(place: Path, ablation: Ablation, arms: Arms) -> list[tuple[Ablation, Arms]]:
     """A tuned spec as two ablations: every arm under the baseline's found values, and every arm under its own."""
-    tuned = read_tuned(path, ablation, arms)
+    tuned = read_tuned(place, ablation, arms)
     variants = []
     kinds: tuple[tuple[Literal["own", "baseline"], str], ...] = (
         ("baseline", "every arm under the values found for the baseline"),

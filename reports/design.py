@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablation_suite.ablations.resolve import describe
-from ablation_suite.ablations.spec import SHIPPED, level_name
+from ablation_suite.ablations.spec import SHIPPED, level_names
 
 if TYPE_CHECKING:
     from ablation_suite.ablations.plan import Plan
@@ -21,6 +21,7 @@ class DesignArm:
     """One arm: what it changes in words, whether that is several things at once, and its levels in a grid.
 
     `factor` is the dotted path of what it changes, empty where that is not one thing. `control`: the baseline again.
+    `delta` holds the levels as the spec has them, for `has_levels`.
     """
 
     name: str
@@ -30,6 +31,11 @@ class DesignArm:
     levels: tuple[str, ...]
     factor: str = ""
     control: bool = False
+    delta: dict[str, Any] = field(default_factory=dict)
+
+    def has_levels(self, config: Mapping[str, Any]) -> bool:
+        """Whether the config of a record has the levels that this arm stands for."""
+        return all(_is_level(level, _look_up(config, factor)) for factor, level in self.delta.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Design:
 
     ablation: str
     question: str
-    metric: str
+    metric: str | None
     baseline: str
     margin: float | None
     rule: dict[str, Any] | None
@@ -55,6 +61,10 @@ class Design:
     def control(self) -> str | None:
         """The arm that is the baseline on other seeds, where there is one."""
         return next((arm.name for arm in self.arms if arm.control), None)
+
+    def arm(self, name: str) -> DesignArm:
+        """The arm of this name."""
+        return next(arm for arm in self.arms if arm.name == name)
 
     @property
     def contenders(self) -> list[DesignArm]:
@@ -87,7 +97,7 @@ class Design:
 def design_of(plan: Plan) -> Design:
     """The plain data of a plan."""
     ablation = plan.ablation
-    factors = {factor: _level_names(levels) for factor, levels in ablation.grid.items()}
+    factors = {factor: level_names(levels) for factor, levels in ablation.grid.items()}
     return Design(
         ablation=ablation.ablation,
         question=ablation.question,
@@ -104,12 +114,13 @@ def design_of(plan: Plan) -> Design:
 
 
 def _design_arm(arm: Arm, ablation: Ablation, factors: Mapping[str, tuple[str, ...]]) -> DesignArm:
-    """In a grid an arm lists all its levels; what it changes are those that are not the baseline's."""
+    """In a grid an arm lists all its levels; what it changes are those that are not the baseline's, which tells all."""
     first = {factor: levels[0] for factor, levels in ablation.grid.items()}
     delta = {factor: level for factor, level in arm.delta.items() if factor not in first or level != first[factor]}
+    told = arm if arm.name == ablation.baseline else arm.model_copy(update={"delta": delta})
     return DesignArm(
         name=arm.name,
-        changes="nothing, on other seeds" if arm.control else describe(arm.model_copy(update={"delta": delta})),
+        changes="nothing, on other seeds" if arm.control else describe(told),
         compound=len(delta) > 1 if factors else arm.compound,
         note=arm.note,
         levels=tuple(
@@ -117,12 +128,21 @@ def _design_arm(arm: Arm, ablation: Ablation, factors: Mapping[str, tuple[str, .
         ),
         factor=next(iter(delta)) if len(delta) == 1 else "",
         control=arm.control,
+        delta=arm.model_dump(mode="json")["delta"],
     )
 
 
-def _level_names(levels: tuple[Any, ...]) -> tuple[str, ...]:
-    names = tuple(map(level_name, levels))
-    return names if len(set(names)) == len(names) else tuple(map(str, levels))
+def _look_up(config: Any, path: str) -> Any:
+    for step in path.split("."):
+        config = config.get(step) if isinstance(config, Mapping) else None
+    return config
+
+
+def _is_level(level: Any, value: Any) -> bool:
+    """Whether a setting is a level of a spec: a bare name stands for its entry, and defaults may be left out."""
+    if isinstance(level, Mapping):
+        return isinstance(value, Mapping) and all(_is_level(each, value.get(key)) for key, each in level.items())
+    return bool(level == (value.get("name") if isinstance(value, Mapping) else value))
 
 
 def _spec_name(source: str) -> str:

@@ -110,13 +110,17 @@ class Reader:
         Nothing is raised for runs that are missing, failed or damaged.
         """
         found = {run_id: self._record(run_id) for _, _, run_id in design.cells}
-        split = split or answer_split(record for _, _, record in found.values() if record)
-        runs = (self._run(arm, seed, run_id, split) for arm, seed, run_id in design.cells)
+        split = split or answer_split((record for _, _, record in found.values() if record), design.metric)
+        runs = (self._run(design, arm, seed, run_id, split) for arm, seed, run_id in design.cells)
         return Results(design=design, split=split, runs=tuple(runs))
 
-    def _run(self, arm: str, seed: int, run_id: str, split: Split) -> Run:
+    def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split) -> Run:
         status, problem, record = self._record(run_id)
         outputs = None
+        if record is not None and design.factors and not design.arm(arm).has_levels(record["config"]):
+            status, problem, record = "damaged", "record.json: its config has other levels than its cell", None
+        if record is not None and f"{split}/accuracy" not in record["metrics"]:
+            problem, record = f"it has no labelled {split} images, and {split}/accuracy was asked for", None
         if record is not None:
             try:
                 outputs = self._read_outputs(run_id, split)
@@ -137,11 +141,14 @@ class Reader:
         return self._outputs[key]
 
 
-def answer_split(records: Iterable[dict[str, Any]]) -> Split:
-    """The split that answers: test where every finished run has a labelled one, else validation.
+def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -> Split:
+    """The split that answers: that of the metric that was asked for; without one, test where every finished run has a
+    labelled one, else validation.
 
     The kept epoch was chosen on the validation images, so that their accuracy is optimistic.
     """
+    if metric is not None:
+        return "test" if metric.startswith("test/") else "val"
     has_test = ["test/accuracy" in record["metrics"] for record in records]
     return "test" if has_test and all(has_test) else "val"
 

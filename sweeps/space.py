@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.run_config import with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.identity import canonical
 
@@ -88,16 +89,16 @@ class Space:
     """The `space:` of the file, for places in messages and for the study's identity."""
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Dotted path -> what is put into the RunConfig, an entry before the settings inside it."""
+        """Dotted path -> what is put into the RunConfig."""
         known = {each.path: each for each in self.parameters}
-        ordered = sorted(values, key=lambda path: path.count("."))
-        return {path: known[path].levels.get(values[path], values[path]) for path in ordered}
+        return {path: known[path].levels.get(value, value) for path, value in values.items()}
 
     def apply(self, base: Document, values: Mapping[str, Any]) -> Document:
         """The document of a RunConfig with these values put in, each marked with the line of its parameter."""
-        for path, setting in self.settings(values).items():
-            base = base.replaced(tuple(path.split(".")), Document(data=setting, source=self.source.where((path,))))
-        return base
+        settings = self.settings(values).items()
+        return with_settings(
+            base, [(path, Document(data=value, source=self.source.where((path,)))) for path, value in settings]
+        )
 
     def fill(self, choose: Callable[[Parameter, Values], Any], fixed: Mapping[str, Any]) -> Values:
         """Values for every parameter that exists: the fixed ones, and what `choose` says for the others."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.names import name_fault, project_fault
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
 from ablation_suite.sweeps.space import Space, Values, label, read_space
@@ -111,10 +111,8 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """The sweep of a file; SchemaError lists the faults of its keys, of its space, or of the RunConfigs it makes."""
     spec, document, settings = read_sweep_spec(path, overrides)
     base = schema.load(Path(path).parent / spec.base)
-    for target in spec.shared:
-        base = base.replaced(tuple(target.split(".")), document.part(("shared", target)))
-    for target, value in settings:
-        base = base.replaced(tuple(target.split(".")), value)
+    base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+    base = with_settings(base, settings)
     if "seed" in base.data:
         raise SchemaError([Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:`")])
     return make_sweep(
@@ -129,13 +127,13 @@ def read_sweep_spec(
     document = schema.load(path)
     settings: list[tuple[str, Document]] = []
     for text in overrides:
-        target, value = schema.parse_override(text)
+        target, value = schema.split_override(text)
         first, *rest = target.split(".")
         if first in SweepSpec.model_fields:
             path_in_spec = (first, ".".join(rest)) if first == "space" and rest else (first, *rest)
-            document = document.replaced(path_in_spec, value)
+            document = document.replaced(path_in_spec, schema.read_override(SweepSpec, target, value))
         else:
-            settings.append((target, value))
+            settings.append((target, schema.read_override(RunConfig, target, value)))
     faults: list[Fault] = []
     try:
         if isinstance(document.data, Mapping) and "space" in document.data:
@@ -203,13 +201,13 @@ def own_values(space: Space, config: RunConfig) -> Values:
     return values
 
 
-_NAME = re.compile(r"[^/\\.\s\x00-\x1f][^/\\\x00-\x1f]{0,99}")
-
-
 def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
-    if not _NAME.fullmatch(spec.sweep):
-        message = f"{spec.sweep!r} is no usable name: up to 100 characters, no slash, no leading dot or space"
-        yield Fault(document.where(("sweep",)), "sweep", message)
+    for key, name, why in (
+        ("sweep", spec.sweep, name_fault(spec.sweep)),
+        ("project", spec.project, project_fault(spec.project)),
+    ):
+        if why:
+            yield Fault(document.where((key,)), key, f"{name!r} is no usable name: it {why}")
     if spec.trials is None and spec.hours is None and spec.sampler.name not in EXHAUSTIVE:
         yield Fault(document.where(()), "", "needs `trials:` or `hours:`")
     if spec.pruner.name == "wilcoxon" and spec.seeds < 2:

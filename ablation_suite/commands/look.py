@@ -13,9 +13,10 @@ from ablation_suite import options
 from ablation_suite.ablations.audit import ASSUMED_NUM_CLASSES, as_text, finished_records
 from ablation_suite.ablations.audit import audit as make_audit
 from ablation_suite.ablations.effect import Effects, try_effects
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.plan import Plan, folder, make_plan, make_plans
 from ablation_suite.ablations.resolve import describe, differences, resolve
-from ablation_suite.ablations.spec import Ablation, find_specs
+from ablation_suite.ablations.spec import Ablation
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
@@ -43,6 +44,7 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
         try:
             ablation, arms = resolve(path, overrides)
             effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
+            faults += [Fault(str(path), "", message) for message in effects.misfits]
             for arm in effects.without:
                 faults.append(
                     Fault(str(path), f"arms.{arm}", "the factor has no effect: its first step is the baseline's")
@@ -65,13 +67,14 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
 
 @click.command()
 @words
+@options.tuned
 @click.option("--probe", is_flag=True, help="Time a few steps of every arm and forecast the grid.")
 @options.as_json
 @options.training
-def plan(words: tuple[str, ...], probe: bool, as_json: bool, runtime: Runtime) -> None:
+def plan(words: tuple[str, ...], probe: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs that specs need: arm x seed, finished, failed or missing, and what each arm changes."""
     specs, overrides = options.split_words(words)
-    plans = make_plans(specs, runtime, overrides)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     forecast = None
     if probe:
         from ablation_suite.ablations.forecast import forecast as make_forecast
@@ -130,10 +133,11 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC...]")
+@options.tuned
 @click.option("--watch", "watching", is_flag=True, help="Draw the grid again every two seconds.")
 @options.as_json
 @options.folders
-def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runtime) -> None:
+def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs of the results folder, or of specs: state, epoch, best accuracy, images/s, time left."""
     from ablation_suite.core.scheduling.watch import format_rows, grid_rows, watch
 
@@ -142,7 +146,7 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runti
     def folders() -> list[RunFolder]:
         if not specs:
             return run_folders(runtime.store)
-        plans = make_plans(specs, runtime, overrides)
+        plans = make_plans(specs, runtime, overrides, tuned=tuned)
         return [RunFolder(runtime.store / name) for name in dict.fromkeys(c.run_id for p in plans for c in p.cells)]
 
     if watching:
@@ -217,7 +221,9 @@ def _print_plan(plan: Plan, store: Path) -> None:
     width = max(len(arm.name) for arm in ablation.arms)
     for arm in ablation.arms:
         marks = "compound: " if arm.compound and not ablation.grid else ""
-        click.echo(f"  {arm.name:{width}}  {marks}{describe(arm) or 'baseline'}")
+        role = "the baseline again, on other seeds" if arm.control else "baseline" if arm == ablation.arms[0] else ""
+        changes = "" if arm.control else describe(arm)
+        click.echo(f"  {arm.name:{width}}  {marks}{': '.join(filter(None, [role, changes]))}")
         if arm.note:
             click.echo(f"  {'':{width}}  {arm.note}")
         for cell in plan.of_arm(arm.name):

@@ -27,11 +27,14 @@ from ablation_suite.reports.wandb_page import read_page
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
+@options.tuned
 @click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
 @click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
 @click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
 @options.folders
-def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, runtime: Runtime) -> int:
+def report(
+    words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, tuned: bool, runtime: Runtime
+) -> int:
     """Write tables, curves and pages from finished runs; nothing is trained.
 
     With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
@@ -41,7 +44,7 @@ def report(words: tuple[str, ...], out: str | None, publish: bool, checked: str 
     if not words:
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
     specs, overrides = options.split_words(words)
-    plans = make_plans(specs, runtime, overrides)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     folder = Path(out) if out else Path(runtime.results) / "report"
     for path in write_reports(plans, runtime, folder):
         click.echo(f"report: {path}")
@@ -78,7 +81,7 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
         audits[name] = audit(plan.ablation, arms, records, num_classes or 100)
         images[name] = thumbnails(arms[plan.ablation.baseline].data, runtime)
         finished = [record for group in records.values() for record in group]
-        if answer_split(finished) == "test":
+        if answer_split(finished, plan.ablation.metric) == "test":
             looks.append((name, len(finished)))
     pages = build_report(plans, runtime.store, out, audits=audits, images=images)
     for name, num_runs in looks:

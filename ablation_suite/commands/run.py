@@ -23,10 +23,12 @@ from ablation_suite.core.scheduling.scheduler import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.core.training.fit import misfits
 
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+@options.tuned
 @click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
 @click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
 @click.option("--report", "with_report", is_flag=True, help="Write the report when the runs are done.")
@@ -40,6 +42,7 @@ def run(
     with_report: bool,
     join: bool,
     as_json: bool,
+    tuned: bool,
     runtime: Runtime,
 ) -> int:
     """Train every missing run of specs; finished runs are never trained twice.
@@ -48,7 +51,7 @@ def run(
     """
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
-    plans = make_plans(specs, runtime, overrides)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     try:
         outcome, plans = _train(plans, runtime, join, arms, seeds)
     except (KeyboardInterrupt, SystemExit):
@@ -107,8 +110,18 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
         if model.weights != "none":
             import_module("ablation_suite.core.models.weights").check_weights(model)
+    datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
-        build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+        datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+    faults = [
+        Fault(plan.ablation.source, "", message)
+        for plan in plans
+        for cell in plan.cells
+        if cell.config.data in datasets
+        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metric)
+    ]
+    if faults:
+        raise SchemaError(faults)
 
 
 def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:

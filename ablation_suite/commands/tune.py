@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from ablation_suite import options
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve
-from ablation_suite.ablations.spec import CONTROL, Ablation, find_specs, tuned_path
-from ablation_suite.ablations.tuned import Tuned, TunedArm, as_document, config_digest
+from ablation_suite.ablations.spec import CONTROL, Ablation
+from ablation_suite.ablations.tuned import Tuned, TunedArm, as_document, config_digest, tuned_path
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
@@ -31,7 +32,7 @@ from ablation_suite.sweeps.trial import best
 @click.option("--storage", envvar="ABLATE_STORAGE", metavar="URL", help="Database of the studies [ABLATE_STORAGE].")
 @options.training
 def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runtime) -> int:
-    """Give every arm of a spec the same search, and write what it found to <spec>.tuned.yaml.
+    """Give every arm of a spec the same search, and write what it found below the results, for --tuned.
 
     All arms get the space, trials, sampler and pruner of SWEEP, the same first trial (the baseline's own values) and
     the same stream of proposals. Exit status 1: an arm had no complete trial, and its spec's file is not written.
@@ -59,8 +60,10 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
             click.echo(f"{path}: no complete trial for {missing}; no values are written", err=True)
             status = 1
             continue
-        write_atomic(tuned_path(path), schema.dump(tuned.model_dump(mode="json")).encode())
-        _print(tuned, tuned_path(path))
+        place = tuned_path(Path(runtime.results), ablation.ablation)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, schema.dump(tuned.model_dump(mode="json")).encode())
+        _print(tuned, place)
     return status
 
 
@@ -127,6 +130,7 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
         trials=spec.trials or 0,
         metric=spec.metric,
         seeds=next(iter(sweeps.values())).seeds,
+        overrides=ablation.overrides,
         arms=found,
     )
 
@@ -137,4 +141,4 @@ def _print(tuned: Tuned, path: Path) -> None:
     for name, arm in tuned.arms.items():
         words = "  ".join(as_overrides(arm.values))
         click.echo(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
-    click.echo(f"written: {path}")
+    click.echo(f"written: {path}; taken up by --tuned, or by `tuned: PATH` in the spec")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -78,6 +78,13 @@ class RunConfig(Frozen):
             raise ValueError(f"{self.model.backbone.name} takes images of {size} pixels only; set data.size={size}")
         return self
 
+    @model_validator(mode="after")
+    def _the_warm_up_ends(self) -> RunConfig:
+        warmup = getattr(self.schedule, "warmup_epochs", 0.0)  # not every schedule has one
+        if warmup > self.epochs:
+            raise ValueError(f"schedule.warmup_epochs {warmup:g} is longer than the run of epochs {self.epochs}")
+        return self
+
 
 def with_setting(document: Document, path: str, value: Document) -> Document:
     """The document of a RunConfig with the subtree at a dotted path replaced.
@@ -93,6 +100,13 @@ def with_setting(document: Document, path: str, value: Document) -> Document:
             name = Document(data={"name": default.name}, source=value.where(()))
             document = document.replaced(tuple(steps[:length]), name)
     return document.replaced(tuple(steps), value)
+
+
+def with_settings(document: Document, settings: Iterable[tuple[str, Document]]) -> Document:
+    """The document with several subtrees replaced, an entry before the settings inside it, whose values thus stay."""
+    for path, value in sorted(settings, key=lambda setting: setting[0].count(".")):
+        document = with_setting(document, path, value)
+    return document
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.wording import explain, models_in, nearest, shown
+
+__all__ = ["Document", "Fault", "SchemaError", "dotted", "dump", "load", "nearest", "parse", "validate"]
 
 Path = tuple[str | int, ...]
+MAX_BYTES, MAX_NODES, MAX_DEPTH, MAX_DIGITS = 1_000_000, 20_000, 40, 100
+"""What one text may hold, its aliases written out: far more than any spec, and read within a second."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -26,7 +30,8 @@ class Fault(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in self if part)
+        text = ": ".join(part for part in self if part)  # keys are anybody's: none may move a terminal's cursor
+        return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class SchemaError(UserError):
@@ -84,8 +89,13 @@ class Document:
 
 def load(path: str | FilePath) -> Document:
     """Read one YAML file; SchemaError if it is missing, unreadable, malformed or empty."""
+    place = FilePath(path)
     try:
-        text = FilePath(path).read_text(encoding="utf-8")
+        if place.exists() and not place.is_file():  # a pipe or a device could be read for ever
+            raise SchemaError([Fault(str(path), "", "is no file")])
+        if place.stat().st_size > MAX_BYTES:
+            raise SchemaError([Fault(str(path), "", f"is larger than {MAX_BYTES:,} bytes, too large for a spec")])
+        text = place.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SchemaError([Fault(str(path), "", "no such file")]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -97,16 +107,22 @@ def load(path: str | FilePath) -> Document:
 
 
 def parse(text: str, *, source: str) -> Document:
-    """Read YAML 1.2 text (`1e-3` is a number, `no` is text); SchemaError on bad syntax, duplicate keys and tags."""
+    """Read YAML 1.2 text (`1e-3` is a number, `no` is text) within budgets of nodes, depth and digits.
+
+    SchemaError on bad syntax, duplicate keys, merge keys and tags.
+    """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise SchemaError([Fault(where, "", f"not valid YAML: {problem}")]) from None
     reader = _Reader(source)
-    data = reader.read(node, ()) if node is not None else None
+    try:
+        data = reader.read(node, ()) if node is not None else None
+    except _TooMuch as error:
+        raise SchemaError([Fault(source, "", str(error))]) from None
     if reader.faults:
         raise SchemaError(reader.faults)
     return Document(data=data, marks=reader.marks, source=source)
@@ -117,36 +133,41 @@ def dump(data: Any) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-def parse_override(text: str) -> tuple[str, Document]:
-    """Split `path=value` as Hydra users write it; the value is YAML. SchemaError where there is no `=`."""
+def split_override(text: str) -> tuple[str, str]:
+    """Split `path=value` as Hydra users write it; SchemaError where there is no `=`."""
     path, sign, value = text.partition("=")
     if not sign or not path:
         raise SchemaError([Fault("command line", text, "an override is written path=value")])
-    document = parse(value, source="command line")
-    return path, Document(data=document.data, source="command line")
+    return path, value
+
+
+def read_override(cls: type[BaseModel], path: str, value: str) -> Document:
+    """The value of an override, read by the type of its field: text as it stands, all else as YAML.
+
+    The rule of YAML would cut a folder `photos #2` at its hash and take the folders `2024` and `null` for no text.
+    """
+    types = _types(cls, path.split("."))
+    if types and all(each is str for each in types):
+        return Document(data=value, source="command line")
+    return Document(data=parse(value, source="command line").data, source="command line")
 
 
 def validate(cls: type[Model], document: Document) -> Model:
     """Turn a document into a frozen value; SchemaError lists every fault with its place and the nearest name."""
     if not isinstance(document.data, Mapping):
-        kind = type(document.data).__name__
-        raise SchemaError([Fault(document.where(()), "", f"should be a mapping of settings, not {kind}")])
+        message = f"should be a mapping of settings, not {shown(document.data)}"
+        raise SchemaError([Fault(document.where(()), "", message)])
     try:
         return cls.model_validate(_tuples(document.data))
     except ValidationError as error:
-        faults = [_fault(cls, document, item) for item in error.errors(include_url=False)]
+        told = explain(cls, document.data, error)
+        faults = [Fault(document.where(path), dotted(path), message) for path, message in told]
         raise SchemaError(sorted(faults, key=_line)) from None
 
 
 def dotted(path: Path) -> str:
     """The spelling of a path in messages: `loss.weight`."""
     return ".".join(map(str, path))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest of the names, or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -165,6 +186,30 @@ def _scalar(text: str) -> Any:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
+class _TooMuch(Exception):
+    """A text that is larger than its budget."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes within the budgets, and refuses tags, whose types nobody would read."""
+
+    depth = 0
+    num_nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        self.num_nodes += 1
+        self.depth += 1
+        if self.depth > MAX_DEPTH or self.num_nodes > MAX_NODES:
+            limit = f"deeper than {MAX_DEPTH} levels" if self.depth > MAX_DEPTH else f"more than {MAX_NODES:,} values"
+            raise yaml.MarkedYAMLError(problem=limit, problem_mark=event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(problem=f"tags are not read ({event.tag})", problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 class _Reader:
     """Builds plain data from YAML nodes and notes the line of every path."""
 
@@ -173,19 +218,28 @@ class _Reader:
         self.marks: dict[Path, str] = {}
         self.faults: list[Fault] = []
         self.open: list[yaml.Node] = []
+        self.num_nodes = 0
 
     def read(self, node: yaml.Node, path: Path) -> Any:
         self.marks.setdefault(path, self._where(node))
         if node in self.open:
             self._fault(node, path, "an alias may not contain itself")
             return None
+        self.num_nodes += 1
+        if self.num_nodes > MAX_NODES:  # a few aliases of aliases come to billions
+            raise _TooMuch(f"more than {MAX_NODES:,} values, its aliases written out")
         self.open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-            return _scalar(node.value) if getattr(node, "style", None) is None else node.value
+            if getattr(node, "style", None) is not None:
+                return node.value
+            if len(node.value) > MAX_DIGITS and _INTEGER.fullmatch(node.value):
+                self._fault(node, path, f"a number of {len(node.value):,} digits; {MAX_DIGITS} are the most")
+                return 0
+            return _scalar(node.value)
         finally:
             self.open.pop()
 
@@ -195,6 +249,9 @@ class _Reader:
             key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else ""
             if not key:
                 self._fault(key_node, path, "a key should be a name")
+            elif key == "<<" and key_node.style is None:
+                message = "merge keys are not read: YAML 1.2 has none, and what an arm changes should stand in it"
+                self._fault(key_node, (*path, key), message)
             elif key in data:
                 first = self.marks[(*path, key)].rpartition(":")[2]
                 self._fault(key_node, (*path, key), f"the key stands twice (first in line {first})")
@@ -234,58 +291,9 @@ def _line(fault: Fault) -> int:
     return int(line) if line.isdigit() else 0
 
 
-def _fault(cls: type[BaseModel], document: Document, item: Any) -> Fault:
-    """One pydantic error in our words."""
-    path, model = _locate(cls, document.data, item["loc"])
-    kind, context = item["type"], item.get("ctx", {})
-    name = str(path[-1]) if path else ""
-    if kind == "extra_forbidden":
-        known = sorted(model.model_fields) if model else []
-        message = f"unknown key{nearest(name, known)}; the keys here are {', '.join(known)}"
-    elif kind == "missing":
-        message = "is missing"
-    elif kind == "union_tag_invalid":
-        known = [tag.strip("' ") for tag in re.split(r", ", context["expected_tags"])]
-        message = f"unknown name '{context['tag']}'{nearest(str(context['tag']), known)}; one of {', '.join(known)}"
-    elif kind == "union_tag_not_found":
-        message = "needs a `name:`"
-    elif kind == "literal_error":
-        known = re.findall(r"'([^']*)'", context["expected"])
-        message = f"{item['input']!r} is none of {context['expected']}{nearest(str(item['input']), known)}"
-    elif kind == "value_error":
-        message = str(context["error"])
-    elif kind in ("model_type", "model_attributes_type"):
-        message = f"should be a mapping of settings, not {item['input']!r}"
-    else:
-        message = f"{item['msg'].replace('Input should be', 'should be')}, not {item['input']!r}"
-    return Fault(document.where(path), dotted(path), message)
-
-
-def _locate(cls: type[BaseModel] | None, data: Any, location: tuple[str | int, ...]) -> tuple[Path, Any]:
-    """The path in the data, without the union tags that pydantic adds, and the model class that holds its last key."""
-    path: Path = ()
-    holder = cls
-    for step in location:
-        if isinstance(data, Mapping) and step not in data and data.get("name") == step:
-            holder = next((each for each in _models(holder) if step in _names(each)), None)
-            continue
-        if isinstance(data, str) and data == step:
-            continue
-        model = holder = _models(holder)[0] if _models(holder) else None
-        path = (*path, step)
-        if isinstance(data, Mapping | list | tuple):
-            data = data.get(step) if isinstance(data, Mapping) else data[int(step)]
-        if step is not location[-1] and model is not None and step in model.model_fields:
-            holder = model.model_fields[step].annotation  # type: ignore[assignment]
-    return path, holder if isinstance(holder, type) and issubclass(holder, BaseModel) else None
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Every model class that an annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _types(annotation: Any, path: list[str]) -> list[Any]:
+    """Every type that a field at a path can have, in whichever entries have such a field."""
+    if not path:
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]
-
-
-def _names(model: type[BaseModel]) -> tuple[Any, ...]:
-    return get_args(model.model_fields["name"].annotation) if "name" in model.model_fields else ()
+    fields = [model.model_fields[path[0]] for model in models_in(annotation) if path[0] in model.model_fields]
+    return [found for field in fields for found in _types(field.annotation, path[1:])]

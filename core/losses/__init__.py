@@ -25,7 +25,7 @@ class CrossEntropy(LossEntry):
 
     builds = "ablation_suite.core.losses.cross_entropy:CrossEntropy"
     name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
 
 
@@ -49,7 +49,7 @@ class Contrastive(LossEntry):
     views: Literal["separate", "joint"] = "separate"
     """`separate`: images and partners go through the network one after the other, each with a batch norm of its own;
     `joint`: in one batch of twice the size."""
-    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
 
 
@@ -64,7 +64,7 @@ class ClassWeighted(LossEntry):
     1 over the classes (Cui et al. 2019)."""
     beta: float = Field(0.999, ge=0.0, lt=1.0)
     """Of the effective number: 0 weighs all classes alike, near 1 by their images."""
-    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
 
 
@@ -90,7 +90,7 @@ class SupervisedContrastive(LossEntry):
     """Factor of the contrastive loss."""
     temperature: float = Field(0.1, gt=0.0)
     """Divides the cosine similarities; the lower, the more the nearest images of other classes count."""
-    label_smoothing: float = Field(0.0, ge=0.0, le=1.0)
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
 
 

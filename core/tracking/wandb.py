@@ -12,11 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from ablation_suite.core.config.names import artifact_name
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
-from ablation_suite.core.tracking.projection import Shown, predictions, shown
+from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, predictions, shown
 from ablation_suite.core.tracking.publisher import Publisher, Sink, project
 from ablation_suite.core.tracking.wandb_report import Page, can_save_reports, save_report
 
@@ -95,8 +96,9 @@ def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path,
     Gives the URLs: of the one run of job_type report of this ablation, and of its Report, which a second call replaces.
     TrackerError where W&B does not take them.
     """
+    name = f"report-{ablation}"
     run = Shown(
-        run_id=f"report-{ablation}", project=project_name, group=ablation, job_type="report", name=f"report-{ablation}"
+        run_id=artifact_name(name), project=project_name, group=ablation, job_type="report", name=name[:LONGEST_NAME]
     )
     artifact = _wandb().Artifact(run.run_id, type="report")
     artifact.add_dir(str(folder))

@@ -9,7 +9,7 @@ import pytest
 from ablation_suite.ablations.audit import as_text, audit
 from ablation_suite.ablations.plan import grown, jobs, make_plans
 from ablation_suite.ablations.resolve import differences, resolve
-from ablation_suite.ablations.spec import CONTROL, tuned_path
+from ablation_suite.ablations.spec import CONTROL
 from ablation_suite.ablations.tuned import Tuned, TunedArm, config_digest, tuned_variants
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
@@ -90,8 +90,8 @@ def test_a_control_of_a_tuned_spec_takes_the_values_of_the_baseline(spec):
     tuned = Tuned(
         ablation="one", date="2026-01-01", sweep="s", trials=1, metric="val/accuracy", seeds=(1000,), arms=found
     )
-    tuned_path(spec).write_text(schema.dump(tuned.model_dump(mode="json")))
-    variants = tuned_variants(spec, ablation, arms)
+    (spec.parent / "found.yaml").write_text(schema.dump(tuned.model_dump(mode="json")))
+    variants = tuned_variants(spec.parent / "found.yaml", ablation, arms)
     assert [configs["dropout"].epochs for _, configs in variants] == [5, 7]
     assert [configs[CONTROL].epochs for _, configs in variants] == [5, 5]
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.commands.look import check
+from ablation_suite.commands.run import run
 from ablation_suite.core.config.runtime import Runtime
 
 BASE = """data: digits
@@ -61,3 +66,65 @@ def test_missing_data_is_told_and_nothing_is_tried(tmp_path):
     """The specs of the report can be read where its photographs are not."""
     ablation, arms = resolve(SHIPPED / "backbone.yaml")
     assert "--data-root" in try_effects(ablation, arms, Runtime(cache=str(tmp_path), data_root=str(tmp_path))).untried
+
+
+def photos(folder: Path, *, num: int = 6, classes: tuple[str, ...] = ("cat", "dog"), labelled: bool = True) -> str:
+    """A folder of small photographs as the `data:` of a base; its test images may be without labels."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name in classes:
+            place = folder / "photos" / split / (name if labelled or split != "test" else "")
+            place.mkdir(parents=True, exist_ok=True)
+            for index in range(num):
+                pixels = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{name}{index}.png")
+    return f"{{name: folder, path: '{folder}/photos', size: 8}}"
+
+
+def test_a_metric_that_the_data_cannot_give_is_refused_before_training(tmp_path):
+    """By `check` and by `run`: test accuracy of images without labels is not answered with another number."""
+    (tmp_path / "base.yaml").write_text(BASE.replace("digits", photos(tmp_path, labelled=False)))
+    (tmp_path / "spec.yaml").write_text(SPEC + "arms: {one: {model.head.dropout: 0.5}}")
+    words = [str(tmp_path / "spec.yaml"), "--results", str(tmp_path / "results")]
+    runner, environment = CliRunner(), {"ABLATE_CACHE": str(tmp_path / "cache")}
+    told = runner.invoke(check, [*words, "metric=test/accuracy"], env=environment, standalone_mode=False)
+    assert told.return_value == 2
+    assert "test/accuracy cannot be had, the data has a test split without labels" in told.output
+    refused = runner.invoke(run, [*words, "metric=test/accuracy", "--tracker", "off"], env=environment)
+    assert "test/accuracy cannot be had" in str(refused.exception)
+    assert not list(tmp_path.glob("results/runs/*/attempts"))
+    assert runner.invoke(check, words, env=environment, standalone_mode=False).return_value == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("batch_size: 1", "a batch of 1 gives batch norm a single image"),
+        ("{batch_size: 6, accumulate: 4}", "a batch of 6 in 4 pieces (accumulate) gives batch norm a single image"),
+        (
+            "{batch_size: 9, accumulate: 2}",
+            "12 images in batches of 9 leave a last one of 3, of whose 2 pieces one",
+        ),
+        ("{epochs: 3, batch_size: 4, ema_decay: 0.999}", "after 9 steps, 99.2 % of the average with 0.999"),
+        ("{epochs: 3, batch_size: 4, ema_decay: 0.9}", ""),
+        ("{batch_size: 11, accumulate: 2}", ""),
+        ("{batch_size: 8, accumulate: 2}", ""),
+    ],
+)
+def test_settings_that_the_images_cannot_serve_are_told_with_the_numbers(tmp_path, settings, words):
+    """Twelve training images: pieces of one, and averages that cannot move; others are let pass."""
+    data = photos(tmp_path)
+    (tmp_path / "base.yaml").write_text(BASE.replace("digits", data))
+    arm = f"{{compound: {settings}}}" if settings.startswith("{") else f"{{{settings}}}"
+    (tmp_path / "spec.yaml").write_text(SPEC + f"arms: {{one: {arm}}}")
+    told = try_effects(*resolve(tmp_path / "spec.yaml"), Runtime(cache=str(tmp_path / "cache"))).misfits
+    assert bool(words) == bool(told)
+    assert words in "".join(told)
+
+
+def test_data_of_one_class_is_refused(tmp_path):
+    """Every network would be right about every image."""
+    (tmp_path / "base.yaml").write_text(BASE.replace("digits", photos(tmp_path, classes=("cat",))))
+    (tmp_path / "spec.yaml").write_text(SPEC + "arms: {one: {epochs: 2}}")
+    [told] = try_effects(*resolve(tmp_path / "spec.yaml"), Runtime(cache=str(tmp_path / "cache"))).misfits
+    assert told == "data: has one class only (cat); a classifier needs two"

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ablation_suite.ablations.plan import grown, jobs, make_plans
+from ablation_suite.commands import look
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.reports.design import design_of
 
 BASE = "data: digits\nepochs: 2\n"
 ONE = """ablation: one
@@ -95,3 +98,19 @@ def test_seeds_that_a_rule_added_are_found_again(folder):
     (run / "record.json").write_text(json.dumps({}))
     [again] = plans(folder, "one.yaml")
     assert [len(again.of_arm(arm)) for arm in ("plain", "dropout")] == [3, 4]
+
+
+def test_the_baseline_of_a_grid_is_labelled_and_printed_with_its_levels(folder):
+    """People read at the run, in the plan and in the report what it was trained with: the first levels."""
+    (folder / "one.yaml").write_text(ONE.split("arms:")[0] + "grid: {model.head.dropout: [0.1, 0.5], epochs: [3, 4]}")
+    [plan] = plans(folder, "one.yaml")
+    job = jobs([plan])[plan.of_arm("plain")[0].run_id]
+    assert job["labels"]["factors"] == {"model.head.dropout": 0.1, "epochs": 3}
+    assert job["labels"]["tags"] == ["baseline", "model.head.dropout=0.1", "epochs=3"]
+    words = [str(folder / "one.yaml"), "--results", str(folder / "results")]
+    printed = CliRunner().invoke(look.plan, words, standalone_mode=False, catch_exceptions=False).output
+    assert "  plain                 baseline: model.head.dropout = 0.1, epochs = 3\n" in printed
+    design = design_of(plan)
+    assert design.arms[0].changes == "model.head.dropout = 0.1, epochs = 3"
+    for arm in design.arms:
+        assert arm.has_levels(plan.of_arm(arm.name)[0].config.model_dump(mode="json"))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import differences, resolve
-from ablation_suite.ablations.spec import SHIPPED, find_specs
-from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.ablations.spec import CONTROL, SHIPPED
+from ablation_suite.core.config.schema import SchemaError, dump
 
 BASE = "data: digits\nepochs: 2\nmodel: {backbone: {name: bottleneck}, head: {name: linear, dropout: 0.2}}\n"
 SPEC = """ablation: dropout
@@ -58,14 +59,48 @@ def test_an_override_reaches_every_arm_and_is_remembered(tmp_path):
     assert ablation.seeds == (0, 1, 2)
 
 
-def test_a_grid_is_a_full_factorial_whose_first_levels_are_the_baseline(tmp_path):
-    """2 x 3 levels are the baseline and five arms."""
-    grid = "grid: {model.head.dropout: [0.2, 0.5], epochs: [2, 3, 4]}"
-    ablation, arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + grid))
+def test_text_keys_of_a_spec_take_an_override_as_it_stands(tmp_path):
+    """A name or a question may look like a number, or hold a hash or a colon."""
+    texts = {"ablation": "2024", "question": "Is 3 # 4: yes?", "project": "007", "baseline": "null"}
+    ablation, _ = resolve(write(tmp_path), tuple(f"{key}={text}" for key, text in texts.items()))
+    assert {key: getattr(ablation, key) for key in texts} == texts
+    _, arms = resolve(write(tmp_path, base=BASE.replace("digits", "{name: folder, path: x}")), ("data.path=a #2",))
+    assert {config.data.path for config in arms.values()} == {"a #2"}
+
+
+@pytest.mark.parametrize("first", [0.2, 0.1])
+def test_a_grid_is_a_full_factorial_whose_first_levels_are_the_baseline(tmp_path, first):
+    """2 x 3 levels are the baseline and five arms, whatever the base has."""
+    grid = f"control: true\ngrid: {{model.head.dropout: [{first}, 0.5], epochs: [4, 3, 2]}}"
+    ablation, arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + grid), ("epochs=9",))
     combinations = {(config.model.head.dropout, config.epochs) for config in arms.values()}
-    assert combinations == {(d, e) for d in (0.2, 0.5) for e in (2, 3, 4)}
-    assert ablation.arms[0].delta == {}
-    assert (arms["some"].model.head.dropout, arms["some"].epochs) == (0.2, 2)
+    assert combinations == {(d, e) for d in (first, 0.5) for e in (2, 3, 4)}
+    assert ablation.arms[0].delta == {"model.head.dropout": first, "epochs": 4}
+    assert (arms["some"].model.head.dropout, arms["some"].epochs) == (first, 4)
+    assert arms[CONTROL] == arms["some"]
+
+
+def test_levels_of_one_name_are_told_apart_in_a_grid(tmp_path):
+    """Two settings of one entry are two arms with two names, and a level that stands twice is refused."""
+    base = SPEC.split("arms:")[0]
+    encodings = "none, {name: sinusoidal, levels: 1}, {name: sinusoidal, levels: 2}"
+    _, arms = resolve(write(tmp_path, f"{base}grid: {{model.encoding: [{encodings}]}}"))
+    assert list(arms) == ["some", "encoding=sinusoidal (levels 1)", "encoding=sinusoidal (levels 2)"]
+    [line] = faults(tmp_path, f"{base}grid: {{epochs: [1, 1, 2]}}")
+    assert line == "spec.yaml:6: grid.epochs: a level stands twice"
+
+
+@pytest.mark.parametrize("order", [("loss.weight", "loss"), ("loss", "loss.weight")])
+def test_an_entry_is_put_in_before_the_settings_inside_it(tmp_path, order):
+    """In whatever order they stand, among the settings of an arm, of `shared:` and of the command line."""
+    values = {"loss": "contrastive", "loss.weight": 3.5}
+    both = dump({path: values[path] for path in order}).replace("\n", ", ")
+    compound = f"arms: {{both: {{compound: {{{both}}}}}}}"
+    arms = resolve(write(tmp_path, SPEC.split("arms:")[0] + compound))[1]
+    assert arms["both"].loss.weight == 3.5
+    shared = resolve(write(tmp_path, SPEC.replace("seeds", f"shared: {{{both}}}\nseeds")))[1]
+    given = resolve(write(tmp_path), tuple(f"{path}={values[path]}" for path in order))[1]
+    assert [arms["some"].loss.weight for arms in (shared, given)] == [3.5, 3.5]
 
 
 def test_a_compound_arm_says_so(tmp_path):
@@ -91,14 +126,17 @@ def test_a_compound_arm_says_so(tmp_path):
         ("{model.head.dropout: 0.7}", "{model.head.dropout: 0.0}", "spec.yaml:8", "is the same run as 'none'"),
         ("{model.head.dropout: 0.7}", "{model.backbone: resnet5}", "spec.yaml:8", "unknown name 'resnet5'"),
         ("much:", "none:", "spec.yaml:8", "the key stands twice (first in line 7)"),
-        ("much:", "a/b:", "spec.yaml:8", "no slash"),
+        ("much:", "a/b:", "spec.yaml:8", "no usable name: it holds a slash"),
+        ("much:", "--help:", "spec.yaml:8", "begins with a dash"),
+        ("baseline: some", "baseline: CON", "spec.yaml:5", "device on Windows"),
+        ("baseline: some", "project: a/b", "spec.yaml:5", "a W&B project takes none of"),
         ("much:", "some:", "spec.yaml:8", "has the name of the baseline"),
         ("seeds: 2", "seeds: 0", "spec.yaml:4", "at least 1, not 0"),
         ("seeds: 2", "seeds: [1, 1]", "spec.yaml:4", "different seeds"),
         ("seeds: 2", "seeds: {min: 3, max: 2, until: decided}", "spec.yaml:4", "min should not be above max"),
         ("seeds: 2", "seeds: {min: 3, max: 9}", "spec.yaml:4", "either `until: decided` or `precision:`"),
         ("seeds: 2", "sedes: 2", "spec.yaml:4", "did you mean 'seeds'?"),
-        ("ablation: dropout", "ablation: a/b", "spec.yaml:1", "no slash"),
+        ("ablation: dropout", "ablation: a/b", "spec.yaml:1", "holds a slash"),
         ("base: base.yaml", "base: other.yaml", "other.yaml", "no such file"),
         ("question: Does dropout help?\n", "", "spec.yaml:1", "question: is missing"),
         ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'val/accuracy'?"),
@@ -140,7 +178,62 @@ def test_every_shipped_spec_resolves():
         resolve(path)
 
 
+def test_the_report_s_recipe_computes_as_the_published_script_did():
+    """In TF32, which is cuDNN's default; whether bf16 is equivalent is asked by a spec of its own, with a margin."""
+    ablation, arms = resolve(SHIPPED / "beyond" / "precision.yaml")
+    assert {name: config.precision for name, config in arms.items()} == {"tf32": "tf32", "bf16": "bf16"}
+    assert ablation.margin == 0.5
+
+
 def test_an_unknown_spec_names_the_nearest():
     """A slip of the finger in a shipped name."""
     with pytest.raises(SchemaError, match="did you mean 'quickstart'"):
         find_specs(["quikstart"])
+
+
+def test_all_faults_of_a_spec_come_in_one_call(tmp_path):
+    """Keys, arms, seeds, levels, the base: no fault waits behind another of a different kind."""
+    spec = """ablation: -x
+question: Does dropout help?
+base: base.yaml
+sedes: 2
+project: a/b
+margin: wide
+loss.weight: 3
+arms:
+  none: 0.0
+  two: {model.head.dropout: 0.5, epochs: 3}
+  much: {model.head.dropout: 7}
+  slip: {model.head.dropuot: 0.7}
+"""
+    lines = faults(tmp_path, spec, BASE.replace("epochs: 2", "epochs: two"), overrides=("batch_size=0",))
+    assert [line.split(": ")[0] for line in sorted(set(lines))] == [
+        "base.yaml:2",  # epochs
+        "command line",  # batch_size
+        "spec.yaml:10",  # two factors
+        "spec.yaml:11",  # too much dropout
+        "spec.yaml:12",  # misspelt setting
+        "spec.yaml:1",  # name of the ablation
+        "spec.yaml:4",
+        "spec.yaml:5",
+        "spec.yaml:6",
+        "spec.yaml:7",
+        "spec.yaml:9",  # no mapping
+    ]
+
+
+def test_a_folder_means_the_specs_in_it(tmp_path):
+    """Bases, sweeps and found values beside them are passed over, `.yml` is YAML, and a spec with a slip is told."""
+    write(tmp_path)
+    (tmp_path / "other.yml").write_text(SPEC)
+    (tmp_path / "slip.yaml").write_text(SPEC.replace("ablation:", "ablatoin:"))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "sweep.yaml").write_text("sweep: s\nbase: base.yaml\nspace: {epochs: {int: [1, 2]}}\ntrials: 2\n")
+    (tmp_path / "found.yaml").write_text("ablation: a\ndate: x\nsweep: s\ntrials: 1\nmetric: m\nseeds: [1]\narms: {}\n")
+    (tmp_path / "notes.txt").write_text(SPEC)
+    found = [path.name for path in find_specs([str(tmp_path)])]
+    assert found == ["broken.yaml", "other.yml", "slip.yaml", "spec.yaml"]
+    for name in found:
+        (tmp_path / name).unlink()
+    with pytest.raises(SchemaError, match="no spec lies in this folder"):
+        find_specs([str(tmp_path)])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
+from ablation_suite.ablations.spec import Spec
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.config.schema import SchemaError, load, parse, parse_override, validate
+from ablation_suite.core.config.schema import SchemaError, load, parse, read_override, split_override, validate
 
 
 def config(text: str) -> RunConfig:
@@ -80,17 +82,32 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("epochs: '3'", "should be a valid integer, not '3'"),
-        ("epochs: 3.5", "integer"),
+        ("epochs: '3'", "should be a whole number, not '3'"),
+        ("epochs: 3.5", "should be a whole number, not 3.5"),
         ("clip_norm: .nan", "finite"),
         ("clip_norm: -1", "greater than 0"),
-        ("optimizer: {name: adam, lr: yes}", "should be a valid number, not 'yes'"),
+        ("optimizer: {name: adam, lr: yes}", "should be a number, not 'yes'"),
         ("model: {head: {name: linear, dropout: 1.5}}", "less than 1"),
         ("precision: float33", "did you mean 'float32'?"),
         ("loss: {weight: 1}", "needs a `name:`"),
         ("loss: 3", "mapping of settings"),
         ("model: [1]", "mapping of settings"),
-        ("- 1", "mapping of settings, not list"),
+        ("- 1", "mapping of settings, not [1]"),
+        ("epochs: true", "should be a whole number, not true"),
+        ("optimizer: {name: adam, betas: 3}", "optimizer.betas: should be a list, not 3"),
+        ("optimizer: {name: adam, betas: [0.1]}", "optimizer.betas.1: is missing"),
+        ("optimizer: {name: adam, betas: [0, 0, 0]}", "should have at most 2 items, not 3"),
+        ("model: {backbone: {name: bottleneck, planes: [a]}}", "planes.0: should be a whole number, not 'a'"),
+        ("data: {name: folder, path: 2024}", "data.path: should be text, not 2024; write '2024'"),
+        ("data: {name: folder, path: ''}", "data.path: should not be empty"),
+        ("model: {head: {name: linear, linear: 3}}", "model.head.linear: unknown key"),
+        ("data: folder", "data.path: is missing"),
+        ("loss: {name: cross_entropy, label_smoothing: 1.0}", "should be less than 1"),
+        ("loss: {name: contrastive, label_smoothing: 1.0}", "should be less than 1"),
+        ("epochs: 3\nschedule: {name: cosine, warmup_epochs: 3.5}", "3.5 is longer than the run of epochs 3"),
+        ("a: &x {b: 1}\nc: {<<: *x}", "c.<<: merge keys are not read: YAML 1.2 has none"),
+        ("epochs: !!str 3", "tags are not read"),
+        ('"\\e[31mred\\u202e": 1', "\\x1b[31mred\\u202e: unknown key"),
     ],
 )
 def test_each_wrong_value_is_one_line_that_says_what_is_wanted(text, words):
@@ -119,12 +136,34 @@ def test_a_missing_an_empty_and_a_binary_file_are_told_apart(tmp_path):
             load(path)
 
 
-def test_an_override_is_read_as_yaml():
+@pytest.mark.parametrize("text", ["photos #2", "2024", "007", "null", "1e-3", "true", "a: b", "[x", "", "'q'", "~/x"])
+def test_the_text_of_an_override_is_what_a_text_field_gets(text):
+    """Whatever it would mean as YAML: the field says that it is text."""
+    for path in ("data.path", "model.weights"):
+        assert read_override(RunConfig, path, text).data == text
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("optimizer.lr", "1e-4", 1e-4),
+        ("loss", "{name: contrastive, weight: 3}", {"name": "contrastive", "weight": 3}),
+        ("clip_norm", "null", None),
+        ("data.allow", "[leaked]", ["leaked"]),
+        ("no.such.field", "2", 2),
+    ],
+)
+def test_an_override_of_any_other_field_is_read_as_yaml(path, text, value):
     """As Hydra users write it; the value keeps its type."""
-    assert parse_override("optimizer.lr=1e-4")[1].data == 1e-4
-    assert parse_override("loss={name: contrastive, weight: 3}")[1].data == {"name": "contrastive", "weight": 3}
-    with pytest.raises(SchemaError, match="path=value"):
-        parse_override("=3")
+    assert read_override(RunConfig, path, text).data == value
+
+
+def test_an_override_without_a_path_or_a_sign_is_refused():
+    """A value alone sets nothing."""
+    assert split_override("data.path=a=b") == ("data.path", "a=b")
+    for text in ("=3", "epochs"):
+        with pytest.raises(SchemaError, match="path=value"):
+            split_override(text)
 
 
 def test_replacing_below_a_bare_name_keeps_the_name():
@@ -132,3 +171,67 @@ def test_replacing_below_a_bare_name_keeps_the_name():
     document = parse("loss: contrastive", source="a").replaced(("loss", "weight"), parse("3", source="b"))
     assert document.data == {"loss": {"name": "contrastive", "weight": 3}}
     assert document.where(("loss", "weight")) == "b:1"
+
+
+NESTED_ALIASES = "b0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"b{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (NESTED_ALIASES, "more than 20,000 values, its aliases written out"),
+        (NESTED_ALIASES.replace("[", "{k: [").replace("]", "]}"), "more than 20,000 values"),
+        ("a: " + "[" * 20_000, "deeper than 40 levels"),
+        ("a: " + "{b: " * 20_000, "deeper than 40 levels"),
+        ("- " * 5_000 + "1", "deeper than 40 levels"),
+        ("a: [" + "1, " * 30_000 + "1]", "more than 20,000 values"),
+        ("seed: " + "9" * 5_000, "seed: a number of 5,000 digits; 100 are the most"),
+        ("seed: -0x" + "f" * 5_000, "should be a whole number"),
+        ("seed: 0x" + "f" * 5_000, "a number of 5,002 digits"),
+        ("clip_norm: " + "9" * 5_000 + ".0", "finite"),
+        ("x" * 1_000 + ": 1", "unknown key"),
+    ],
+)
+def test_a_text_beyond_its_budget_is_one_short_line(text, words):
+    """Aliases of aliases, depth, length and digits: refused by counting, before anything grows."""
+    [line] = faults(text)
+    assert words in line
+    assert len(line) < 2_000
+
+
+def test_a_file_that_never_ends_is_not_read(tmp_path):
+    """A pipe without a writer, a device, a file of a megabyte and more."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "large.yaml").write_text("#" * 2_000_000)
+    for path, words in (
+        (tmp_path / "pipe.yaml", "is no file"),
+        ("/dev/zero", "is no file"),
+        (tmp_path, "is no file"),
+        (tmp_path / "large.yaml", "larger than 1,000,000 bytes"),
+    ):
+        with pytest.raises(SchemaError, match=words):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "line"),
+    [
+        ("[a, 1]", "seeds.0: should be a whole number, not 'a'"),
+        ("some", "seeds: should be a whole number, not 'some'"),
+        ("{min: 3, max: 2.5}", "seeds.max: should be a whole number, not 2.5"),
+        ("{min: 3, until: decidd}", "seeds.until: 'decidd' is none of 'decided' (did you mean 'decided'?)"),
+    ],
+)
+def test_a_value_of_several_forms_is_judged_by_the_form_it_has(seeds, line):
+    """A list as a list, a mapping as a mapping; no name of a Python type stands in the path."""
+    with pytest.raises(SchemaError) as caught:
+        validate(Spec, parse(f"ablation: a\nquestion: q\nbase: b\nseeds: {seeds}", source="s"))
+    assert str(caught.value) == f"s:4: {line}"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    """Editors on Windows write one."""
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfepochs: 3\n")
+    assert load(tmp_path / "a.yaml").data == {"epochs": 3}

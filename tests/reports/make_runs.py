@@ -14,6 +14,7 @@ import numpy as np
 from ablation_suite.ablations.plan import CONTROL_SEED_OFFSET, Cell, Plan
 from ablation_suite.ablations.spec import Ablation, Arm
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.schema import Document
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PARAMETERS, _FLOPS = 1_234_567, 98_765_432
@@ -80,7 +81,7 @@ def make_ablation(truths: Mapping[str, Truth], name: str, question: str, seeds: 
         for arm, each in truths.items()
     )
     defaults: dict[str, Any] = {
-        "metric": "val/accuracy",
+        "metric": None,
         "seeds": tuple(range(seeds)),
         "rule": None,
         "baseline": next(iter(truths)),
@@ -140,7 +141,7 @@ def write_run(
     record = {
         "run_id": folder.name,
         "recipe": 1,
-        "config": {"seed": seed, **truth.delta},
+        "config": _config(truth, seed),
         "data_fingerprint": "d1",
         "labels": {"arm": arm, "seed": seed},
         "metrics": metrics,
@@ -168,6 +169,13 @@ def write_run(
     job = {name: record[name] for name in ("run_id", "recipe", "config", "data_fingerprint", "labels")}
     (folder / "run.json").write_text(json.dumps(job))
     (folder / "record.json").write_text(json.dumps(record, indent=1))
+
+
+def _config(truth: Truth, seed: int) -> Any:
+    document = Document(data={"seed": seed})
+    for path, level in truth.delta.items():
+        document = document.replaced(tuple(path.split(".")), Document(data=level))
+    return document.data
 
 
 def _probabilities(images: _Images, split: str, quality: float, seed: int, rng: np.random.Generator) -> np.ndarray:

@@ -54,8 +54,8 @@ def test_a_control_that_differs_is_a_false_alarm(tmp_path):
 
 def test_a_control_leaves_the_effects_of_a_grid_alone(tmp_path):
     """It has the baseline's levels and must not stand in for it."""
-    truths = {"baseline": Truth(delta={}), "epochs=3": Truth(delta={"epochs": 3}, effect=0.03)}
-    control = {CONTROL: Truth(delta={}, effect=-0.3, control=True)}
+    truths = {"baseline": Truth(delta={"epochs": 2}), "epochs=3": Truth(delta={"epochs": 3}, effect=0.03)}
+    control = {CONTROL: Truth(delta={"epochs": 2}, effect=-0.3, control=True)}
     without, found = (
         analysis_of(tmp_path / name, {**truths, **more}, grid={"epochs": (2, 3)})
         for name, more in (("a", {}), ("b", control))

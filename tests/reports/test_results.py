@@ -12,7 +12,7 @@ from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design, design_of
 from ablation_suite.reports.results import Reader, read_outputs
-from tests.reports.make_runs import TRUTHS, make_store
+from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}
 
@@ -132,3 +132,31 @@ def test_the_command_of_a_run_is_quoted_for_the_shell(tmp_path):
     words = shlex.split(design_of(plan).command("it's; $(rm) `x`", 2))
     assert words[:4] == ["ablate", "run", "specs/contrastive.yaml", "data.size=8"]
     assert words[4:] == ["--arm", "it's; $(rm) `x`", "--seed", "2"]
+
+
+def test_a_run_with_other_levels_than_its_cell_of_a_grid_counts_for_nothing(tmp_path):
+    """An effect "2 -> 3" is computed from runs that were trained with 2 and with 3, says each record."""
+    truths = {"baseline": Truth(delta={"epochs": 2}), "epochs=3": Truth(delta={"epochs": 3})}
+    plan = make_store(tmp_path, truths, seeds=2, epochs=3, num_images=60, grid={"epochs": (2, 3)})
+    assert results_of(plan, tmp_path).problems() == []
+    change_record(tmp_path / plan.cells[0].run_id, lambda record: record["config"].update(epochs=3))
+    [run] = results_of(plan, tmp_path).problems()
+    assert (run.arm, run.seed, run.status) == ("baseline", 0, "damaged")
+    assert "other levels" in run.problem
+
+
+@pytest.mark.parametrize(("metric", "split"), [("test/accuracy", "test"), ("val/accuracy", "val"), (None, "test")])
+def test_the_metric_that_was_asked_for_is_the_one_that_answers(tmp_path, metric, split):
+    """Validation where it was asked for, although there are labelled test images."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=2, epochs=3, num_images=60, metric=metric)
+    assert results_of(plan, tmp_path).split == split
+
+
+def test_a_metric_that_runs_do_not_have_is_told_and_not_replaced(tmp_path):
+    """Runs without labelled test images count for nothing where test accuracy was asked for."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=2, epochs=3, num_images=60, with_test=False, metric="test/accuracy")
+    results = results_of(plan, tmp_path)
+    assert results.split == "test"
+    assert [run.problem for run in results.problems()] == [
+        "it has no labelled test images, and test/accuracy was asked for"
+    ] * 4

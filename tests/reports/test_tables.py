@@ -125,7 +125,7 @@ def test_a_clear_difference_is_called_by_its_direction(tmp_path):
 def test_a_grid_reports_effects_and_only_real_compounds(tmp_path):
     """Of a 2 x 2 grid, one cell changes two factors; main effects and the interaction get a row each."""
     levels = {"model.backbone": ("narrow", "wide"), "loss": ("plain", "contrastive")}
-    truths = {"baseline": Truth(delta={})}
+    truths = {"baseline": Truth(delta={"model.backbone": "narrow", "loss": "plain"})}
     for backbone, loss in (("narrow", "contrastive"), ("wide", "plain"), ("wide", "contrastive")):
         truths[f"{backbone},{loss}"] = Truth(delta={"model.backbone": backbone, "loss": loss}, compound=True)
     _, analysis = analysis_of(tmp_path, truths, grid=levels)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from ablation_suite.ablations.find import find_specs
+from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.spec import SHIPPED as SHIPPED_ABLATIONS
-from ablation_suite.ablations.spec import find_specs, read_spec
-from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.config.schema import SchemaError, dump
 from ablation_suite.sweeps.spec import FIRST_SEED, SHIPPED, find_sweep, read_sweep
 from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
 
@@ -21,11 +22,12 @@ from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
         ({"space": {}}, "names nothing to search"),
         ({"space": {"optimizer.lrr": {"log": [1e-3, 1]}}}, "unknown key (did you mean 'lr'?)"),
         ({"space": {"model.head.dropout": {"uniform": [0, 1]}}}, "should be less than 1, not 1.0"),
-        ({"space": {"batch_size": {"uniform": [16, 32]}}}, "should be a valid integer"),
+        ({"space": {"batch_size": {"uniform": [16, 32]}}}, "should be a whole number"),
         ({"space": {"epochs.deep": {"int": [1, 2]}}}, "leads through a value that has no settings"),
         ({"trials": 0}, "greater than or equal to 1"),
         ({"trials": None}, "needs `trials:` or `hours:`"),
         ({"sweep": "a/b"}, "no usable name"),
+        ({"project": "a:b"}, "a W&B project takes none of"),
         ({"sampler": "tpx"}, "unknown name 'tpx' (did you mean 'tpe'?)"),
         ({"pruner": "wilcoxon"}, "set `seeds:` to 2 or more"),
         ({"sampler": "grid"}, "a range needs `points:` for a grid"),
@@ -61,7 +63,7 @@ def test_tuning_seeds_are_no_comparison_seeds(tmp_path: Path) -> None:
     """Trials train with seeds from 1000 on; no shipped ablation compares with one of those."""
     assert make_fake_sweep(tmp_path, seeds=3).seeds == (1000, 1001, 1002)
     for path in find_specs([str(each) for each in SHIPPED_ABLATIONS.iterdir() if each.is_dir()]):
-        assert max(read_spec(path)[0].seeds) < FIRST_SEED
+        assert max(resolve(path)[0].seeds) < FIRST_SEED
 
 
 def test_the_first_trial_has_the_values_of_the_base(tmp_path: Path) -> None:
@@ -76,9 +78,24 @@ def test_an_override_reaches_the_sweep_or_its_base(tmp_path: Path) -> None:
     path = write_spec(tmp_path)
     sweep = read_sweep(path, ["trials=3", "epochs=2", "space.optimizer.lr={log: [1e-4, 1e-3]}"])
     assert (sweep.spec.trials, sweep.config.epochs, sweep.space.parameters[0].high) == (3, 2, 1e-3)
+    assert read_sweep(path, ["sweep=2024", "question=a # b"]).spec.question == "a # b"
 
 
 def test_an_unknown_sweep_names_the_nearest() -> None:
     """A misspelt shipped name is answered with the right one."""
     with pytest.raises(SchemaError, match="did you mean 'quickstart'"):
         find_sweep("quickstrat")
+
+
+def test_a_path_that_works_in_an_arm_works_in_a_sweep(tmp_path: Path) -> None:
+    """In its space, its `shared:` and its overrides, where the base leaves the entry on the way to its default."""
+    base = dump({"data": "digits", "epochs": 2})
+    (tmp_path / "b.yaml").write_text(base)
+    keys = {"base": "b.yaml", "space": {"model.head.dropout": {"uniform": [0.0, 0.5]}}, "trials": 2}
+    (tmp_path / "s.yaml").write_text(dump({"sweep": "s", "shared": {"model.encoding.levels": 2}, **keys}))
+    with pytest.raises(SchemaError, match="unknown key"):  # the default encoding has no levels
+        read_sweep(tmp_path / "s.yaml")
+    (tmp_path / "s.yaml").write_text(dump({"sweep": "s", "shared": {"loss.label_smoothing": 0.1}, **keys}))
+    sweep = read_sweep(tmp_path / "s.yaml", ["optimizer.lr=0.5"])
+    config = sweep.run_config({"model.head.dropout": 0.25}, seed=1000)
+    assert (config.model.head.dropout, config.loss.label_smoothing, config.optimizer.lr) == (0.25, 0.1, 0.5)

@@ -9,9 +9,9 @@ import click.testing
 import pytest
 
 import ablation_suite.commands.tune
+from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.ablations.resolve import resolve
-from ablation_suite.ablations.spec import tuned_path
-from ablation_suite.ablations.tuned import read_tuned, tuned_arms
+from ablation_suite.ablations.tuned import read_tuned, tuned_arms, tuned_path
 from ablation_suite.commands.tune import make_searches, tune
 from ablation_suite.core.config.schema import SchemaError, dump, load
 from ablation_suite.sweeps.session import existing_study
@@ -56,7 +56,7 @@ def test_the_found_values_are_written_and_put_in(tmp_path: Path, monkeypatch: py
     spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=6, pruner="none")
     assert run_tune(monkeypatch, tmp_path / "results", spec, sweep) == 0
     ablation, arms = resolve(spec)
-    tuned = read_tuned(spec, ablation, arms)
+    tuned = read_tuned(tuned_path(tmp_path / "results", "asked"), ablation, arms)
     assert list(tuned.arms) == list(arms)
     for name, each in make_searches(spec, sweep)[2].items():
         with existing_study(each, make_runtime(tmp_path / "results")) as study:
@@ -76,19 +76,39 @@ def test_stale_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """After a change of the base, of an arm, or of the seeds, the file is an error that says what to do."""
     spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=2)
     run_tune(monkeypatch, tmp_path / "results", spec, sweep)
+    place = tuned_path(tmp_path / "results", "asked")
     ablation, arms = resolve(spec, ("batch_size=32",))
     with pytest.raises(SchemaError) as caught:
-        read_tuned(spec, ablation, arms)
+        read_tuned(place, ablation, arms)
     assert len(caught.value.faults) == 3
-    assert "is stale: the arm's settings changed" in str(caught.value)
+    assert "is stale: the arm's settings are not those that were tuned" in str(caught.value)
     with pytest.raises(SchemaError, match="1000 is a seed of tuning"):
-        read_tuned(spec, *resolve(spec, ("seeds=[0, 1000]",)))
+        read_tuned(place, *resolve(spec, ("seeds=[0, 1000]",)))
     grown = write_ablation(tmp_path, {**ARMS, "wider": {"batch_size": 8}})
     with pytest.raises(SchemaError, match=r"arms\.wider: is missing"):
-        read_tuned(grown, *resolve(grown))
-    tuned_path(spec).unlink()
+        read_tuned(place, *resolve(grown))
+    place.unlink()
     with pytest.raises(SchemaError, match="no such file; `ablate tune"):
-        read_tuned(spec, ablation, arms)
+        read_tuned(place, ablation, arms)
+
+
+def test_results_change_the_meaning_of_no_spec_that_did_not_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tuning leaves the spec's folder and its plans alone; `--tuned` or `tuned:` takes the values up, for good."""
+    spec, sweep = write_ablation(tmp_path / "specs"), write_spec(tmp_path, trials=2)
+    runtime = make_runtime(tmp_path / "results")
+    before = sorted(spec.parent.iterdir()), jobs(make_plans([str(spec)], runtime))
+    assert run_tune(monkeypatch, tmp_path / "results", spec, sweep) == 0
+    assert (sorted(spec.parent.iterdir()), jobs(make_plans([str(spec)], runtime))) == before
+    taken = jobs(make_plans([str(spec)], runtime, tuned=True))
+    names = {name for job in taken.values() for name in job["labels"]["ablations"]}
+    assert names == {"asked-baseline-values", "asked-own-values"}
+    for job in taken.values():  # its own command makes the same runs again
+        assert set(jobs(make_plans([job["labels"]["spec"]], runtime, tuple(job["labels"]["overrides"])))) == set(taken)
+    with open(spec, "a") as file:
+        file.write("tuned: ../results/tuned/asked.yaml\n")
+    assert set(jobs(make_plans([str(spec)], runtime))) == set(taken)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +138,7 @@ def test_an_arm_without_a_result_is_no_table(tmp_path: Path, monkeypatch: pytest
         return "bad configuration" if config["optimizer"]["name"] == "adamw" else None
 
     assert run_tune(monkeypatch, tmp_path / "results", spec, sweep, fails=fails) == 1
-    assert not tuned_path(spec).exists()
+    place = tuned_path(tmp_path / "results", "asked")
+    assert not place.exists()
     assert run_tune(monkeypatch, tmp_path / "results", spec, sweep) == 0
-    assert load(tuned_path(spec)).data["arms"]["decoupled"]["score"] > 0
+    assert load(place).data["arms"]["decoupled"]["score"] > 0

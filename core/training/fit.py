@@ -1,0 +1,49 @@
+"""Can these settings be trained on these images, and can what is asked of them be answered? Asked before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.data.dataset import Dataset
+
+
+def misfits(config: RunConfig, dataset: Dataset, metric: str | None = None) -> Iterator[str]:
+    """What is wrong with a RunConfig for a data set, with the numbers; `metric` is one that the runs must have."""
+    test = dataset.splits.get("test")
+    if metric == "test/accuracy" and (test is None or test.labels is None):
+        have = "no test split" if test is None else "a test split without labels"
+        yield f"metric: test/accuracy cannot be had, the data has {have}; label its images, or ask for val/accuracy"
+    if len(dataset.classes) < 2:
+        yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
+    yield from _single_images(config, len(dataset.splits["train"]))
+    yield from _idle_average(config, len(dataset.splits["train"]))
+
+
+def _single_images(config: RunConfig, num_images: int) -> Iterator[str]:
+    """Pieces of one image: batch norm has no variance over it, and where maps are 1 x 1, torch raises in mid-run."""
+    pieces = f" in {config.accumulate} pieces (accumulate)" if config.accumulate > 1 else ""
+    whole = min(config.batch_size, num_images)
+    last = num_images % config.batch_size  # the loop leaves out a last batch of one
+    if whole // config.accumulate < 2:
+        yield f"batch_size: a batch of {whole}{pieces} gives batch norm a single image, which has no variance"
+    elif last > 1 and last // config.accumulate < 2:
+        yield (
+            f"batch_size: {num_images} images in batches of {config.batch_size} leave a last one of {last}, of whose "
+            f"{config.accumulate} pieces one gives batch norm a single image, which has no variance"
+        )
+
+
+def _idle_average(config: RunConfig, num_images: int) -> Iterator[str]:
+    """An average of the weights that the run is too short to move."""
+    if config.ema_decay is None:
+        return
+    full, last = divmod(num_images, config.batch_size)
+    num_steps = config.epochs * max(1, full + (last > 1))
+    share = config.ema_decay ** (num_steps - 1)
+    if share > 0.5:
+        limit = 0.5 ** (1 / max(1, num_steps - 1))
+        yield (
+            f"ema_decay: after {num_steps} steps, {100 * share:.3g} % of the average with {config.ema_decay:g} are the "
+            f"weights of the first step; take one below {limit:.3g}, or train longer"
+        )
