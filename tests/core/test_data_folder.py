@@ -318,8 +318,7 @@ def test_an_unchanged_folder_is_not_read_again(
     source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second fingerprint costs only stats; one touched file is hashed, and only that one."""
-    for file in root.rglob("*.png"):
-        os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
     first = source().fingerprint()
     hashed: list[Path] = []
     real = file_hashes.digest
@@ -343,12 +342,24 @@ def test_a_file_that_may_still_be_changing_is_not_remembered(
     assert source().fingerprint() != first
 
 
+def test_a_changed_image_is_noticed_though_its_size_and_its_time_are_those_of_before(
+    source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bytes of the same number with the mtime set back give another fingerprint, after any length of time."""
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
+    first = source().fingerprint()
+    path = root / "train" / "1" / "0.png"
+    before, status = path.read_bytes(), path.stat()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source().fingerprint() != first
+
+
 def test_a_damaged_memory_of_digests_is_no_harm(
-    source: Callable[..., FolderSource], root: Path, tmp_path: Path
+    source: Callable[..., FolderSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fingerprint is computed anew."""
-    for file in root.rglob("*.png"):
-        os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
     first = source().fingerprint()
     (memory,) = (tmp_path / "cache" / "fingerprints").iterdir()
     memory.write_text('{"files": [1, 2')
