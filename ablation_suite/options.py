@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 
+RESULTS, DATA = "ABLATE_RESULTS", "ABLATE_DATA"
 FOLDERS = [
-    click.option("--results", metavar="DIR", help="Folder of all output [ABLATE_RESULTS, else ./results]."),
-    click.option("--data-root", metavar="DIR", help="Where named data sets lie [ABLATE_DATA, else ./data]."),
+    click.option("--results", envvar=RESULTS, metavar="DIR", help=f"Folder of all output [{RESULTS}, else ./results]."),
+    click.option("--data-root", envvar=DATA, metavar="DIR", help=f"Where named data sets lie [{DATA}, else ./data]."),
 ]
 TRAINING = [
     click.option("--device", help="auto, cpu, cuda, cuda:1, ..."),
@@ -23,6 +26,9 @@ TRAINING = [
     click.option("--executor", type=click.Choice(["process", "inline"]), help="Who trains."),
     click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
 ]
+FOLDER_NAMES = ("results", "data_root")
+TRAINING_NAMES = (*FOLDER_NAMES, "device", "jobs", "threads", "compile", "executor", "tracker")
+"""What verbs of the same kind take over from each other."""
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -41,9 +47,37 @@ def split_words(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
     return tuple(w for w in words if "=" not in w), tuple(w for w in words if "=" in w)
 
 
+def command(verb: str, *words: str, carry: Collection[str] | None = None, **instead: str) -> str:
+    """A command line for people to paste: the verb, its words, and what was given to the command that prints it."""
+    return shlex.join(["ablate", verb, *words, *given(carry, **instead)])
+
+
+def given(carry: Collection[str] | None = None, **instead: str) -> list[str]:
+    """The options that the running command was given, on its command line or by the environment, as words.
+
+    `carry` names those that the printed command has as well (all of them where it is the same verb), and `instead` has
+    what is printed for values that nobody may see.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return []
+    words: list[str] = []
+    for option in context.command.params:
+        name = str(option.name)
+        if not isinstance(option, click.Option) or (carry is not None and name not in carry):
+            continue
+        if context.get_parameter_source(name) not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            continue
+        flag, value = max(option.opts, key=len), instead.get(name, context.params[name])
+        if option.is_flag:
+            words.append(flag)
+        else:
+            words += [word for each in (value if option.multiple else [value]) for word in (flag, str(each))]
+    return words
+
+
 def _with(options: list[Any], command: Callable[..., Any]) -> Callable[..., Any]:
-    names = [name for option in options for name in option(lambda: None).__click_params__[-1].opts]
-    keys = [name.lstrip("-").replace("-", "_") for name in names]
+    keys = [option(lambda: None).__click_params__[-1].name for option in options]
 
     @functools.wraps(command)
     def wrapped(**kwargs: Any) -> Any:

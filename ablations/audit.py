@@ -49,11 +49,11 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
 
 
 def finished_records(plan: Plan, store: Path) -> dict[str, list[dict[str, Any]]]:
-    """The records of a plan's finished runs, by arm."""
+    """The records of a plan's finished runs, by arm; a damaged one counts as not finished."""
     found: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in plan.ablation.arms}
     for cell in plan.cells:
-        record = folder(cell, store).record()
-        if record is not None:
+        run = folder(cell, store)
+        if run.is_finished() and (record := run.record()) is not None:
             found[cell.arm].append(record)
     return found
 
@@ -150,6 +150,7 @@ def _between_runs(records: list[dict[str, Any]], baseline: list[dict[str, Any]])
         ("data", "data fingerprint", "data_fingerprint"),
         ("software", "library versions", "provenance.packages"),
         ("software", "commit of the suite", "provenance.suite.commit"),
+        ("software", "source of the suite", "provenance.suite.source"),
         ("hardware", "device", "provenance.device.name"),
         ("hardware", "CPU threads", "provenance.threads"),
     ]

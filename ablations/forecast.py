@@ -7,7 +7,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from ablation_suite.ablations.plan import Cell, Plan, folder
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.process import num_jobs
 
 RUN_SECONDS = 0.15
@@ -98,21 +98,9 @@ def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[f
     """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
     data = [each.model_dump(mode="json") for each in configs]
     order = json.dumps({"runtime": runtime.model_dump_json(), "configs": data})
-    threads = str(runtime.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     begun = time.time()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "ablation_suite.core.training.probe"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )
-        for _ in range(workers)
-    ]  # fmt: skip
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(order + "\n")
-        process.stdin.flush()
-    answers = [_answer(process) for process in processes]
+    probes = [_Probe(order, str(runtime.threads)) for _ in range(workers)]
+    answers = [each.answer() for each in probes]
     start_up = statistics.median(answer["ready"] - begun for answer in answers)
     timings = zip(*(answer["timings"] for answer in answers), strict=True)
     return start_up, [{key: statistics.median(each[key] for each in group) for key in group[0]} for group in timings]
@@ -129,14 +117,35 @@ def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
     """The cells to train, in the order of the grid, each run once."""
     cells = {cell.run_id: cell for plan in plans for cell in reversed(plan.cells)}
     order = dict.fromkeys(cell.run_id for plan in plans for cell in plan.cells)
-    return [cells[name] for name in order if not folder(cells[name], runtime.store).record_path.exists()]
+    return [cells[name] for name in order if not folder(cells[name], runtime.store).is_finished()]
 
 
-def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, _ = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"the timing ended with exit status {process.returncode}; its error stands above")
-    return json.loads(output.splitlines()[-1])
+class _Probe:
+    """A process that times; it answers on a pipe of its own, and what it prints goes to our error stream."""
+
+    def __init__(self, order: str, threads: str):
+        output, answers = os.pipe()
+        self.output = os.fdopen(output)
+        self.process = subprocess.Popen(
+            isolation.command("ablation_suite.core.training.probe", f"main({answers})"),
+            stdin=subprocess.PIPE,
+            stdout=2,
+            text=True,
+            env=isolation.environment(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads),
+            pass_fds=[answers],
+        )
+        os.close(answers)
+        assert self.process.stdin is not None
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        with self.output:
+            output = self.output.read()
+        self.process.communicate()
+        if self.process.returncode:
+            raise RuntimeError(f"the timing ended with exit status {self.process.returncode}; its error stands above")
+        return json.loads(output)
 
 
 def _text(arms: list[Arm], seconds: float, start_up: float, workers: int, memory: int) -> str:

@@ -140,7 +140,7 @@ def _with_added_seeds(plan: Plan, store: Path) -> Plan:
 def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
     """The seeds of an arm: the least that the rule asks for, and those finished beyond them without a gap."""
     for seed in range(rule.min, rule.max):
-        if not folder(_at_seed(cell, seed), store).record_path.exists():
+        if not folder(_at_seed(cell, seed), store).is_finished():
             return seed
     return rule.max
 

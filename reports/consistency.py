@@ -29,6 +29,8 @@ def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     provenance = record.get("provenance", {})
     for package, version in provenance.get("packages", {}).items():
         yield package, str(version)
+    if source := (provenance.get("suite") or {}).get("source"):
+        yield "source of the suite", str(source)
     device = provenance.get("device", {})
     name = str(device.get("name", "unknown"))
     yield "device", " ".join(_words([name, device.get("model") or (provenance.get("cpu") if name == "cpu" else None)]))

@@ -148,7 +148,7 @@ def answer_split(records: Iterable[dict[str, Any]]) -> Split:
 
 def read_outputs(path: Path, split: Split) -> Outputs:
     """The outputs of one run on one split; OUTPUT_ERRORS where they cannot be read."""
-    with np.load(path) as arrays:
+    with open(path, "rb") as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
         probabilities = arrays[f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N
         names = tuple(map(str, arrays[f"{split}_names"]))
@@ -188,6 +188,7 @@ _WHY = {
     "interrupted": "interrupted before its end",
     "missing": "never begun",
     "finished": "finished while this report was made",
+    "damaged": "run.json is damaged",
 }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.reports.page import data_uri, rendered
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
 from ablation_suite.reports.sweep_figures import draw_sweep
@@ -25,13 +26,13 @@ CAPTIONS = {
 }
 
 
-def write_sweep_report(study: Study, runtime: Runtime, out: Path) -> list[Path]:
-    """Write the report of a study and return the paths of its pages."""
+def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequence[str] = ()) -> list[Path]:
+    """Write the report of a study and return the paths of its pages; printed commands get the options `given`."""
     analysis = analyse(study, runtime.store)
     figures = draw_sweep(analysis)
     files = {f"figures/{name}": content for name, content in figures.items()}
     files |= {f"tables/{name}.csv": to_csv(table).encode() for name, table in analysis.tables.items()}
-    files |= {name: text.encode() for name, text in sweep_pages(analysis, figures).items()}
+    files |= {name: text.encode() for name, text in sweep_pages(analysis, figures, given).items()}
     for name, content in files.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def write_sweep_report(study: Study, runtime: Runtime, out: Path) -> list[Path]:
     return [out / "report.html", out / "report.md"]
 
 
-def sweep_pages(analysis: SweepAnalysis, figures: dict[str, bytes]) -> dict[str, str]:
+def sweep_pages(analysis: SweepAnalysis, figures: dict[str, bytes], given: Sequence[str] = ()) -> dict[str, str]:
     """`report.html`, which needs no other file, and `report.md`."""
     stills = {name: data_uri(figures[f"{name}.svg"], "image/svg+xml") for name in CAPTIONS if f"{name}.svg" in figures}
     context = {
@@ -50,6 +51,6 @@ def sweep_pages(analysis: SweepAnalysis, figures: dict[str, bytes]) -> dict[str,
         "figures": stills,
         "saved": saved_text(analysis.effort),
         "settings": as_overrides(analysis.sweep.space.settings(analysis.best.values)) if analysis.best else [],
-        "command": remake_command(analysis.best) if analysis.best else "",
+        "command": remake_command(analysis.best, given) if analysis.best else "",
     }
     return {"report.html": rendered("sweep.html", **context), "report.md": rendered("sweep.md", **context)}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.reports.writers import markdown
 
 READS = "test-reads.jsonl"

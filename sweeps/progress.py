@@ -1,57 +1,63 @@
-"""How far is the sweep? One line that is redrawn on a terminal, and one line per trial that stays."""
+"""How far is the sweep? One line per trial that stays, and on a terminal the trials under way."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
+from ablation_suite.core.scheduling.console import Bar, Display, share_done, time_left
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
 
-class Progress:
-    """Trials done, pruned and failed, the best so far, time left."""
-
-    def __init__(self, out: TextIO | None = None):
-        self.out = out or sys.stderr
-        self.live = self.out.isatty()
-        self.begun = time.monotonic()
-        self.has_told_of_waiting = False
+class Progress(Display):
+    """A sweep: trials done, pruned and failed, the best so far, time left."""
 
     def begin(self, sweep: Sweep, trials: list[Trial], num_workers: int) -> None:
         self.sweep = sweep
+        self.begun = time.monotonic()
         self.best = best(trials, sweep.maximize)
         self.counts: Counter[str] = Counter(count(trials))
-        self.num_before = sum(self.counts[outcome] for outcome in DONE)
+        self.num_before = self._num_done()
         self.num_ended = 0
+        self.current: dict[int, Event] = {}
+        self.has_told_of_waiting = False
         budget = f"{sweep.spec.trials} trials" if sweep.spec.trials else "trials"
         hours = f" within {sweep.spec.hours:g} h" if sweep.spec.hours else ""
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
-        self._line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already")
+        self.line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already")
 
     def news(self, trial: Trial, event: Event) -> None:
-        if self.live:
-            epochs = self.sweep.config.epochs
-            text = f"{self._counts()}  trial {trial.number}: epoch {event.epoch}/{epochs}  {self._time_left()}"
-            self.out.write(f"\r\x1b[2K{text[:150]}")
-            self.out.flush()
+        self.current[trial.number] = event
+        self._draw()
 
     def ended(self, trial: Trial) -> None:
         self.num_ended += 1
+        self.current.pop(trial.number, None)
         self.counts[trial.outcome] += 1
         self.best = best([each for each in (self.best, trial) if each], self.sweep.maximize)
         values = "  ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in trial.values.items())
         told = short_score(trial.score) if trial.score is not None else self._why(trial)
-        self._line(f"trial {trial.number:3d}  {told:24.60s} {values}  [{self._counts()}]  {self._time_left()}")
+        self.line(f"trial {trial.number:3d}  {told:24.60s} {values}  [{self._counts()}]  {self._time_left()}")
+        self._draw()
 
     def waits(self) -> None:
         if not self.has_told_of_waiting:
-            self._line("nothing left to begin; waiting for the last trials of other drivers")
+            self.line("nothing left to begin; waiting for the last trials of other drivers")
         self.has_told_of_waiting = True
+
+    def _draw(self) -> None:
+        total, epochs = self.sweep.spec.trials, self.sweep.config.epochs
+        share = min(1.0, self._num_done() / total) if total else None
+        whole = Bar(self.sweep.name, share, f"{self._counts()}  {self._time_left()}")
+        parts = [
+            Bar(f"trial {number}", share_done(event, epochs), f"epoch {event.epoch}/{epochs}")
+            for number, event in self.current.items()
+        ]
+        self.draw([whole, *parts])
 
     def _why(self, trial: Trial) -> str:
         if trial.outcome != "pruned":
@@ -59,10 +65,12 @@ class Progress:
         step, value = max(trial.curve.items(), default=(0, float("nan")))
         return f"pruned at {step} ({short_score(value)})"
 
+    def _num_done(self) -> int:
+        return sum(self.counts[outcome] for outcome in DONE)
+
     def _counts(self) -> str:
         total = f"/{self.sweep.spec.trials}" if self.sweep.spec.trials else ""
-        done = sum(self.counts[outcome] for outcome in DONE)
-        parts = [f"{done}{total} done"]
+        parts = [f"{self._num_done()}{total} done"]
         parts += [f"{self.counts[name]} {name}" for name in ("pruned", "diverged", "failed") if self.counts[name]]
         if self.best is not None and self.best.score is not None:
             parts.append(f"best {short_score(self.best.score)}")
@@ -76,13 +84,7 @@ class Progress:
         else:
             num_left = self.sweep.spec.trials - self.num_before - self.num_ended
             left = seconds / self.num_ended * num_left if self.num_ended else None
-        if left is None or left <= 0:
-            return ""
-        return f"about {left:.0f} s left" if left < 120 else f"about {left / 60:.0f} min left"
-
-    def _line(self, text: str) -> None:
-        self.out.write(("\r\x1b[2K" if self.live else "") + text.rstrip() + "\n")
-        self.out.flush()
+        return time_left(left or 0.0)
 
 
 def short(value: Any) -> str:

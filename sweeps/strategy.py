@@ -1,4 +1,4 @@
-"""How do the trials get done? One driver asks, has runs trained, stops the hopeless, and tells."""
+"""Which runs do the trials of a sweep need, and what do they come to? A strategy: it asks, judges, stops and tells."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.identity import RECIPE, run_id
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, PREEMPTED
+from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor
+from ablation_suite.core.scheduling.scheduler import Job, Scheduler
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import TrialLost
 from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import Outcome, Trial
-
-MAX_TRIES = 3
-BACK_OFF_SECONDS = 1.0
-POLL_SECONDS = 0.25
-DIVERGED = "loss not finite"
-"""The kind of failure that says something about the trial's values."""
 
 
 class Reporter(Protocol):
@@ -46,18 +41,14 @@ class _Active:
     """A trial under way: one run per seed, one after the other."""
 
     trial: Trial
-    jobs: list[dict[str, Any]]
+    jobs: list[Job]
     scores: list[float] = field(default_factory=list)
     last_step: int
-    tries: int = 0
-    message: str = ""
-    """What the executor last said about its run."""
-    not_before: float = 0.0
 
     @property
-    def run_id(self) -> str:
+    def job(self) -> Job:
         """The run of the seed under way, or of the last."""
-        return self.jobs[min(len(self.scores), len(self.jobs) - 1)]["run_id"]
+        return self.jobs[min(len(self.scores), len(self.jobs) - 1)]
 
     def can_save(self, by_seeds: bool) -> bool:
         """Whether stopping at the last step would spare anything: later epochs, or later seeds."""
@@ -74,39 +65,56 @@ def drive(sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, repo
     trials are another driver's, this one stays until they have ended or fall to it.
     """
     reporter.begin(sweep, study.trials(), executor.capacity())
-    return _Driver(sweep, study, runtime, executor, reporter).run()
+    trials = _Trials(sweep, study, runtime, reporter)
+    Scheduler(runtime, executor, trials).run()
+    return trials.ended
 
 
-class _Driver:
-    def __init__(self, sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, reporter: Reporter):
-        self.sweep, self.study, self.runtime = sweep, study, runtime
-        self.executor, self.reporter = executor, reporter
+class _Trials:
+    """The strategy of a sweep: as many trials under way as there is room for, each with the run of its next seed."""
+
+    def __init__(self, sweep: Sweep, study: Study, runtime: Runtime, reporter: Reporter):
+        self.sweep, self.study, self.runtime, self.reporter = sweep, study, runtime, reporter
         self.deadline = time.monotonic() + 3600.0 * sweep.spec.hours if sweep.spec.hours else None
         self.by_seeds = sweep.spec.pruner.name == "wilcoxon"
         self.active: list[_Active] = []
-        self.running: dict[str, int | None] = {}
-        """Run id -> None while the executor trains it, then its exit status until that was looked at."""
         self.ended: list[Trial] = []
         self.fingerprints: dict[str, str] = {}
 
-    def run(self) -> list[Trial]:
-        while True:
-            while len(self.active) < self.executor.capacity() and self._begin():
-                pass
-            if not self.active and not self.running:
-                if self._is_late() or not self.study.has_others():
-                    return self.ended
-                self.reporter.waits()
-            for active in self.active:
-                self._submit(active)
-            self._wait()
-            for active in list(self.active):
+    def wanted(self, capacity: int) -> list[Job] | None:
+        for active in list(self.active):
+            self._look(active)
+        lost = self.study.watch()
+        for active in [each for each in self.active if each.trial.number in lost]:
+            self._drop(active)
+        while len(self.active) < capacity and self._begin():
+            pass
+        if not self.active:
+            if self._is_late() or not self.study.has_others():
+                return None
+            self.reporter.waits()
+        return [active.job for active in self.active]
+
+    def progress(self, event: Event) -> None:
+        for active in self._of_run(event.run_id):
+            self.reporter.news(active.trial, event)
+
+    def finished(self, folder: RunFolder, *, here: bool) -> None:
+        record = folder.record()
+        assert record is not None
+        for active in self._of_run(folder.run_id):
+            with self._unless_lost(active):
+                if self._is_hopeless(active, record["history"]):
+                    self._end(active, "pruned")
+                else:
+                    self._scored(active, record["metrics"][self.sweep.spec.metric])
+
+    def failed(self, folder: RunFolder, reason: str) -> None:
+        for active in self._of_run(folder.run_id):
+            self._look(active)
+            if active in self.active:
                 with self._unless_lost(active):
-                    self._look(active)
-            self.running = {name: status for name, status in self.running.items() if status is None}
-            lost = self.study.watch()
-            for active in [each for each in self.active if each.trial.number in lost]:
-                self._drop(active)
+                    self._end(active, "failed", reason=reason)
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -126,9 +134,11 @@ class _Driver:
             self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
             if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
                 self._end(active, "pruned")
+            else:
+                self._look(active)
         return True
 
-    def _job(self, trial: Trial, seed: int) -> dict[str, Any]:
+    def _job(self, trial: Trial, seed: int) -> Job:
         config = self.sweep.run_config(trial.values, seed)
         fingerprint = data_fingerprint(config, self.runtime, self.fingerprints)
         return {
@@ -139,46 +149,19 @@ class _Driver:
             "labels": _labels(self.sweep, trial, seed),
         }
 
-    def _submit(self, active: _Active) -> None:
-        name, num_running = active.run_id, sum(status is None for status in self.running.values())
-        folder = RunFolder(self.runtime.store / name)
-        waits = time.monotonic() < active.not_before or num_running >= self.executor.capacity()
-        if waits or name in self.running or folder.record_path.exists() or _has_diverged(folder):
-            return
-        if not (folder.path / "run.json").exists():
-            folder.create(active.jobs[len(active.scores)])
-        self.running[name] = None
-        self.executor.submit(folder.path)
-
-    def _wait(self) -> None:
-        """Hear the news; return as soon as something may have changed."""
-        if not self.running:
-            if all(active.not_before > time.monotonic() for active in self.active):
-                time.sleep(POLL_SECONDS)
-            return
-        for event in self.executor.poll(POLL_SECONDS):
-            if event.exit_status is not None:
-                self.running[event.run_id] = event.exit_status
-                for active in self._of_run(event.run_id):
-                    active.message = event.message
-            else:
-                for active in self._of_run(event.run_id):
-                    self.reporter.news(active.trial, event)
-
     def _of_run(self, name: str) -> list[_Active]:
-        return [active for active in self.active if active.run_id == name]
+        return [active for active in self.active if active.job["run_id"] == name]
 
     def _look(self, active: _Active) -> None:
-        """Report new epochs, and act on what has become of the trial's run."""
-        folder = RunFolder(self.runtime.store / active.run_id)
-        record = folder.record()
-        if self._is_hopeless(active, record["history"] if record else folder.ledger.history()):
-            self._cancel(active)
-            self._end(active, "pruned")
-        elif record is not None:
-            self._scored(active, record["metrics"][self.sweep.spec.metric])
-        elif active.run_id not in self.running or self.running[active.run_id] is not None:
-            self._stopped(active, folder, self.running.get(active.run_id))
+        """Report new epochs of the trial's run, whoever trains it, and end the trial where they are reason to."""
+        folder = RunFolder(self.runtime.store / active.job["run_id"])
+        with self._unless_lost(active):
+            if self._is_hopeless(active, folder.ledger.history()):
+                self._end(active, "pruned")
+                return
+            failure = folder.failure() or {}
+            if failure.get("kind") == DIVERGED:
+                self._end(active, "diverged", reason=failure["message"])
 
     def _is_hopeless(self, active: _Active, history: list[dict[str, Any]]) -> bool:
         """The pruner's verdict on the epochs of the first seed that it has not seen."""
@@ -194,25 +177,10 @@ class _Driver:
     def _scored(self, active: _Active, score: float) -> None:
         active.scores.append(score)
         seed_number = len(active.scores)
-        active.tries = 0
         if self.by_seeds and seed_number > active.last_step and self._judge(active, seed_number, score):
             self._end(active, "pruned")
         elif seed_number == len(active.jobs):
             self._end(active, "complete", score=sum(active.scores) / seed_number)
-
-    def _stopped(self, active: _Active, folder: RunFolder, status: int | None) -> None:
-        """A run is not under way and has no record: go on with it where that may help. None: it was not begun."""
-        failure = folder.failure() or {}
-        if failure.get("kind") == DIVERGED:
-            self._end(active, "diverged", reason=failure["message"])
-        elif status == PREEMPTED:
-            active.not_before = time.monotonic() + BACK_OFF_SECONDS
-        elif status is not None:
-            active.tries += 1
-            active.not_before = time.monotonic() + BACK_OFF_SECONDS * 4 ** (active.tries - 1)
-            if status in (BAD_DATA, BAD_CONFIG) or active.tries >= MAX_TRIES:
-                reason = active.message or failure.get("message") or "the worker ended without a result"
-                self._end(active, "failed", reason=reason)
 
     def _end(self, active: _Active, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
         self.study.tell(active.trial.number, outcome, score=score, reason=reason)
@@ -230,13 +198,8 @@ class _Driver:
 
     def _drop(self, active: _Active) -> None:
         """Leave a trial to the driver that took it over; it waits again under another number, so it has not ended."""
-        self._cancel(active)
         self.active.remove(active)
         self.reporter.ended(self.study.trial(active.trial.number))
-
-    def _cancel(self, active: _Active) -> None:
-        if self.running.get(active.run_id, 0) is None:
-            self.executor.cancel(active.run_id)
 
 
 def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str]) -> str:
@@ -263,7 +226,3 @@ def _labels(sweep: Sweep, trial: Trial, seed: int) -> Mapping[str, Any]:
         "spec": sweep.source,
         "overrides": list(sweep.overrides),
     }
-
-
-def _has_diverged(folder: RunFolder) -> bool:
-    return (folder.failure() or {}).get("kind") == DIVERGED

@@ -191,12 +191,20 @@ class Study:
         return any(each.outcome == "running" and each.number not in self.ours for each in self.trials())
 
     def importances(self) -> dict[str, float]:
-        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few."""
+        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few.
+
+        Where the best trials are not fewer than all of them, Optuna warns and gives equal shares, which say nothing.
+        """
         complete = [set(each.values) for each in self.trials() if each.score is not None]
         if len(complete) < 2:
             return {}
         always = sorted(set.intersection(*complete))
-        return optuna.importance.get_param_importances(self.study, params=always) if always else {}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Target and region quantiles")
+            try:
+                return optuna.importance.get_param_importances(self.study, params=always) if always else {}
+            except UserWarning:
+                return {}
 
     def _identify(self, wanted: dict[str, Any]) -> None:
         known = self.study.user_attrs.get("identity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -64,6 +65,6 @@ def as_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def remake_command(trial: Trial) -> str:
-    """The command line that trains the runs of a trial again and compares."""
-    return " && ".join(f"ablate reproduce {run}" for run in trial.runs)
+def remake_command(trial: Trial, given: Iterable[str] = ()) -> str:
+    """The command line that trains the runs of a trial again and compares, with the options that were given."""
+    return " && ".join(shlex.join(["ablate", "reproduce", run, *given]) for run in trial.runs)

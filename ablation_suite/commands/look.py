@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -160,13 +159,16 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, runtime: Runti
 def show(run: str, as_json: bool, runtime: Runtime) -> None:
     """Show one run, named by the beginning of its id: settings, numbers, provenance, how to make it again."""
     found = find_run(runtime.store, run)
-    record = found.record()
-    job = found.job()
-    data = {"state": found.status(), **job, **(record or {}), "failure": found.failure() if not record else None}
+    data: dict[str, Any] = {"state": found.status(), "damage": found.damage()}
+    data |= found.job() if found.has_job() else {}
+    record = found.record() if found.is_finished() else None
+    data |= {**(record or {}), "failure": found.failure() if not record else None}
     if as_json:
         click.echo(json.dumps(data, indent=1))
         return
     click.echo(f"run {found.run_id}: {data['state']}")
+    if data["damage"]:
+        click.echo(data["damage"])
     if data["failure"]:
         click.echo(f"failed: {data['failure']['message']}")
     for name in ("labels", "config", "metrics", "cost", "provenance"):
@@ -174,23 +176,28 @@ def show(run: str, as_json: bool, runtime: Runtime) -> None:
             click.echo(f"\n{name}")
             for path, value in leaves(data[name]):
                 click.echo(f"  {path}: {_value(value)}")
-    click.echo(f"\nmake it again: {remake_command(found.run_id, job['labels'])}")
+    if "labels" in data:
+        click.echo(f"\nmake it again: {remake_command(found.run_id, data['labels'])}")
 
 
 def remake_command(run_id: str, labels: dict[str, Any]) -> str:
     """The command line that trains a run again: by its spec, or by its id where it belongs to none."""
     if "arm" not in labels:
-        return shlex.join(["ablate", "reproduce", run_id])
+        return options.command("reproduce", run_id, carry=options.FOLDER_NAMES)
     words = [labels["spec"], *labels["overrides"], "--arm", labels["arm"], "--seed", str(labels["seed"])]
-    return shlex.join(["ablate", "run", *words])
+    return options.command("run", *words, carry=options.FOLDER_NAMES)
 
 
 def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:
     """The finished records of each arm; none where the data, and so the run ids, are not known here."""
     try:
-        return finished_records(make_plan(ablation, arms, runtime), runtime.store)
+        plan = make_plan(ablation, arms, runtime)
     except DataError:
         return {}
+    for run in {cell.run_id: folder(cell, runtime.store) for cell in plan.cells}.values():
+        if damage := run.damage():
+            click.echo(f"run {run.run_id} is left out: {damage}", err=True)
+    return finished_records(plan, runtime.store)
 
 
 def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:

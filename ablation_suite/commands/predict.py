@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.layout import EXTENSIONS
-from ablation_suite.core.runs.store import RunFolder, find_run, write_atomic
+from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.store import RunFolder, find_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,23 +52,27 @@ class Member(NamedTuple):
 @click.argument("words", nargs=-1, required=True, metavar="RUN... IMAGES...")
 @click.option("-o", "--output", default="prediction.csv", show_default=True, metavar="FILE", help="The table to write.")
 @click.option("--proba", is_flag=True, help="Add a column proba_CLASS for each class.")
+@click.option("--exact-names", is_flag=True, help="Write names that a spreadsheet takes for formulas as they are.")
 @click.option("--results", metavar="DIR", help="Where the runs lie [ABLATE_RESULTS, else ./results].")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, ...")
-def predict(words: tuple[str, ...], output: str, proba: bool, results: str | None, device: str | None) -> None:
+def predict(
+    words: tuple[str, ...], output: str, proba: bool, exact_names: bool, results: str | None, device: str | None
+) -> None:
     """Classify IMAGES with finished runs; several RUNs average their probabilities.
 
     RUN is the beginning of a run's id or its folder, IMAGES a folder (with all below it) or single files. The table has
-    the columns image_name (no extension) and pred_label (the class's own name).
+    the columns image_name (no extension) and pred_label (the class's own name). A name that a spreadsheet would take
+    for a formula stands behind a ', unless --exact-names.
     """
     settings = {"results": results, "device": device, "threads": parallel.cores()}
     given = {key: value for key, value in settings.items() if value is not None}
     runtime = validate(Runtime, Document(data=given, source="command line"))
     folders, images = _sort_words(words, runtime)
-    if not Path(output).absolute().parent.is_dir():
-        raise PredictError(f"{output}: no folder {Path(output).absolute().parent} to write into")
+    _require_writable(Path(output).absolute())
     members, classes = load_members(folders, runtime)
     probabilities = classify(members, [image.path for image in images], runtime)
-    write_atomic(Path(output), _table(images, classes, probabilities, proba).encode("utf-8", "surrogateescape"))
+    table = _table(images, classes, probabilities, proba, str if exact_names else _no_formula)
+    write_atomic(Path(output), table.encode("utf-8", "surrogateescape"))
     click.echo(f"{output}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
 
 
@@ -131,6 +137,16 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     if faults:
         raise PredictError("\n".join(faults))
     return np.concatenate(rows)
+
+
+def _require_writable(output: Path) -> None:
+    """PredictError, before anything is classified, where the table could not be written."""
+    if not output.parent.is_dir():
+        raise PredictError(f"{output}: no folder {output.parent} to write into")
+    if output.is_dir():
+        raise PredictError(f"{output}: is a folder; name a file with -o")
+    if not os.access(output.parent, os.W_OK):
+        raise PredictError(f"{output}: the folder {output.parent} cannot be written; name another file with -o")
 
 
 def _sort_words(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[Image]]:
@@ -213,10 +229,18 @@ def _decode(paths: list[Path], size: int, faults: list[str]) -> np.ndarray:
     return pixels
 
 
-def _table(images: list[Image], classes: list[str], probabilities: np.ndarray, proba: bool) -> str:
+def _no_formula(name: str) -> str:
+    """The name with a ' before it where it begins as what a spreadsheet runs."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+def _table(
+    images: list[Image], classes: list[str], probabilities: np.ndarray, proba: bool, cell: Callable[[str], str]
+) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image_name", "pred_label", *([f"proba_{name}" for name in classes] if proba else [])])
     for image, row in zip(images, probabilities, strict=True):
-        writer.writerow([image.name, classes[row.argmax()], *([f"{value:.6f}" for value in row] if proba else [])])
+        label = classes[row.argmax()]
+        writer.writerow([cell(image.name), cell(label), *([f"{value:.6f}" for value in row] if proba else [])])
     return text.getvalue()

@@ -98,7 +98,8 @@ def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
     runs = [RunFolder(runtime.store / cell.run_id) for cell in plan.cells]
     num_missing = sum("where" not in notes(run).get("online", {}) for run in runs)
     if num_missing:
-        click.echo(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: ablate sync", err=True)
+        sync = options.command("sync", carry=options.FOLDER_NAMES)
+        click.echo(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: {sync}", err=True)
 
 
 def _tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import make_executor
 from ablation_suite.core.scheduling.scheduler import Outcome, drive
+from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 
@@ -51,12 +52,13 @@ def run(
     try:
         outcome, plans = _train(plans, runtime, join, arms, seeds)
     except (KeyboardInterrupt, SystemExit):
-        words_again = shlex.join(["ablate", "run", *words])
-        click.echo(f"\nstopped; finished runs are kept, and `{words_again}` goes on from here", err=True)
+        again = options.command("run", *words)
+        click.echo(f"\nstopped; finished runs are kept, and `{again}` goes on from here", err=True)
         raise
     _summarise(outcome, as_json)
     trained = [RunFolder(runtime.store / name) for name in outcome.finished]
-    if warning := unpublished(trained):
+    taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
+    if warning := unpublished(trained, options.command("sync", carry=taken_over)):
         click.echo(warning, err=True)
     if with_report:
         from ablation_suite.commands.report import write_reports
@@ -75,7 +77,8 @@ def _train(
         while True:
             chosen = jobs(_only(plan, arms, seeds) for plan in plans)
             _prepare(plans, runtime)
-            outcome = drive(chosen, runtime, executor, Progress(), join=join)
+            with Progress() as progress:
+                outcome = drive(chosen, runtime, executor, progress, join=join)
             total.add(outcome)
             wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
             if not wanted:
@@ -100,7 +103,7 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
 
 def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
-    missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).record_path.exists()]
+    missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
     for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
         if model.weights != "none":
             import_module("ablation_suite.core.models.weights").check_weights(model)
@@ -123,11 +126,11 @@ def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
 
 def _summarise(outcome: Outcome, as_json: bool) -> None:
     if as_json:
-        data = {"finished": outcome.finished, "failed": outcome.failed, "reused": outcome.reused}
-        click.echo(json.dumps(data, indent=1))
+        click.echo(json.dumps(asdict(outcome), indent=1))
         return
-    num_runs = len(outcome.finished) + len(outcome.failed) + outcome.reused
+    num_runs = len(outcome.finished) + len(outcome.elsewhere) + len(outcome.failed) + outcome.reused
     text = f"{num_runs} runs: {len(outcome.finished)} trained, {outcome.reused} finished before"
+    text += f", {len(outcome.elsewhere)} trained by another driver" if outcome.elsewhere else ""
     click.echo(text + (f", {len(outcome.failed)} failed" if outcome.failed else ""))
     for name, reason in outcome.failed.items():
         click.echo(f"  failed {name}: {reason}", err=True)

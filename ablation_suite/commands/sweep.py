@@ -51,9 +51,10 @@ def sweep(words: tuple[str, ...], storage: str | None, with_report: bool, as_jso
         return 0
     check_tracker(runtime.tracker)
     try:
-        ended = run_sweep(search, runtime, Progress(), url=storage)
+        with Progress() as progress:
+            ended = run_sweep(search, runtime, progress, url=storage)
     except (KeyboardInterrupt, SystemExit):
-        again = shlex.join(["ablate", "sweep", *words, *(["--storage", hide_password(storage)] if storage else [])])
+        again = options.command("sweep", *words, **_shown(storage))
         click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
         raise
     with existing_study(search, runtime, storage) as study:
@@ -107,14 +108,20 @@ def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
     else:
         click.echo(f"best: trial {top.number}, {search.spec.metric} {short_score(top.score)}")
         click.echo(f"its settings: {shlex.join(as_overrides(search.space.settings(top.values)))}")
-        click.echo(f"make it again: {remake_command(top)}")
+        click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
+
+
+def _shown(storage: str | None) -> dict[str, str]:
+    """What may be printed of a storage."""
+    return {"storage": hide_password(storage)} if storage else {}
 
 
 def _report(search: Sweep, runtime: Runtime, url: str | None) -> None:
     from ablation_suite.reports.sweep_report import write_sweep_report as write
 
     with existing_study(search, runtime, url) as study:
-        for path in write(study, runtime, Path(sweep_folder(search, runtime)) / "report"):
+        folder = Path(sweep_folder(search, runtime)) / "report"
+        for path in write(study, runtime, folder, options.given(options.FOLDER_NAMES)):
             click.echo(f"report: {path}")
 
 

@@ -55,7 +55,7 @@ def sync_runs(
             break
         try:
             good, text = _sync_one(folder, tracker, runtime)
-            if good and artifacts and tracker == "online" and folder.record_path.exists():
+            if good and artifacts and tracker == "online" and folder.is_finished():
                 text += f", with {' and '.join(log_artifacts(runtime, folder))}"
             failures_in_a_row = 0
         except Exception as error:  # one run's trouble must not keep the others from being published

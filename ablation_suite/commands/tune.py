@@ -15,12 +15,13 @@ from ablation_suite.ablations.tuned import Tuned, TunedArm, as_document, config_
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
-from ablation_suite.core.runs.store import write_atomic
+from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.scheduling.executors import make_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import Sweep, find_sweep, make_sweep, own_values, read_sweep_spec
+from ablation_suite.sweeps.storage_errors import hide_password
 from ablation_suite.sweeps.trial import best
 
 
@@ -43,9 +44,12 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
         executor = make_executor(runtime)
         try:
             for sweep in sweeps.values():
-                run_sweep(sweep, runtime, Progress(), url=storage, executor=executor)
+                with Progress() as progress:
+                    run_sweep(sweep, runtime, progress, url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
-            click.echo("\nstopped; every trial is kept, and the same command goes on from here", err=True)
+            shown = {"storage": hide_password(storage)} if storage else {}
+            again = options.command("tune", *words, **shown)
+            click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
             raise
         finally:
             executor.close()

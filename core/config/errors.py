@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -18,5 +21,18 @@ def plain_os_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        raise UserError(f"{where}{error.strerror or error}") from error
+        raise UserError(os_error_line(error)) from error
+
+
+def os_error_line(error: OSError) -> str:
+    """What the operating system said, and where; of a full disk, how full it is."""
+    if error.filename is None:
+        return error.strerror or str(error)
+    if error.errno != errno.ENOSPC:
+        return f"{error.filename}: {error.strerror or error}"
+    path = Path(os.fsdecode(error.filename)).absolute()
+    folder = next(parent for parent in path.parents if parent.exists())
+    disk = os.statvfs(folder)
+    if disk.f_files and not disk.f_favail:
+        return f"the disk is full under {folder}: it has no room for one more file (its inodes are used up)"
+    return f"the disk is full under {folder} ({disk.f_bavail * disk.f_frsize / 1e6:.1f} MB free)"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import platformdirs
 from pydantic import Field
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.menu import Frozen
 
 
@@ -21,7 +22,14 @@ def _data_root() -> str:
 
 
 def _cache() -> str:
-    return os.environ.get("ABLATE_CACHE") or str(platformdirs.user_cache_path("ablation-suite"))
+    if os.environ.get("ABLATE_CACHE"):
+        return os.environ["ABLATE_CACHE"]
+    try:
+        return str(platformdirs.user_cache_path("ablation-suite").expanduser())
+    except RuntimeError:
+        raise UserError(
+            "no home folder is known (HOME is not set, and this user has none); set HOME, or ABLATE_CACHE to a folder"
+        ) from None
 
 
 class Runtime(Frozen):

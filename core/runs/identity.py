@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.runs.files import file_sha256
 
 RECIPE = 1
 """Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Any, *, allow_nan: bool = False) -> str:
     """JSON with sorted keys and no spaces: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan)
 
 
-def digest(value: Any, length: int = 12) -> str:
+def digest(value: Any, length: int = 12, *, allow_nan: bool = False) -> str:
     """The first `length` hexadecimal digits of the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+    return hashlib.sha256(canonical(value, allow_nan=allow_nan).encode()).hexdigest()[:length]
 
 
 def run_id(config: RunConfig, data_fingerprint: str) -> str:
@@ -38,5 +39,4 @@ def run_id(config: RunConfig, data_fingerprint: str) -> str:
 
 @cache
 def _file_digest(path: Path, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.runs.files import naming
+
 Row = dict[str, Any]
 
 
@@ -21,7 +23,7 @@ class Ledger:
     def append(self, kind: str, **values: Any) -> Row:
         """Write one row of a kind (start, epoch, event, end), stamped with the time, and sync it to the disk."""
         row = {"kind": kind, "time": round(time.time(), 3), **values}
-        with open(self.path, "ab") as file:
+        with naming(self.path), open(self.path, "ab") as file:
             file.write(_line(row))
             file.flush()
             os.fsync(file.fileno())

@@ -59,13 +59,25 @@ def scrub_command(argv: list[str]) -> list[str]:
     return ["***" if hide else scrub(word) for word, hide in zip(argv, hidden, strict=True)]
 
 
+def source_hash(package: Path) -> str:
+    """12 hexadecimal digits over the names and bytes of a package's .py files: which code trained, installed or not."""
+    # Not `rglob`, which passes over the linked rooms of a checkout.
+    folders = os.walk(package, followlinks=True)
+    paths = [Path(folder, name) for folder, _, names in folders for name in names if name.endswith(".py")]
+    found = hashlib.sha256()
+    for name, path in sorted((path.relative_to(package).as_posix(), path) for path in paths):
+        content = path.read_bytes()
+        found.update(f"{name}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()[:12]
+
+
 @functools.cache
 def _of_process() -> dict[str, Any]:
-    suite = Path(__file__).resolve().parent.parent
+    package = Path(__file__).parents[2]
     return {
         "command": scrub_command(shlex.split(os.environ.get("ABLATE_COMMAND", "")) or sys.argv),
         "git": _commit(Path.cwd()),
-        "suite": _commit(suite),
+        "suite": {**(_commit(package.resolve()) or {}), "version": _suite_version(), "source": source_hash(package)},
         "packages": {"python": platform.python_version(), **_versions()},
         "host": socket.gethostname(),
         "system": platform.platform(),
@@ -93,6 +105,13 @@ def _git(folder: Path, *words: str) -> bytes | None:
     try:
         return subprocess.run(command, capture_output=True, check=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _suite_version() -> str | None:
+    try:
+        return metadata.version("ablation-suite")
+    except metadata.PackageNotFoundError:
         return None
 
 

@@ -1,10 +1,13 @@
-"""Which runs exist, and how far is each? Read from files alone: a run is finished exactly when its record exists."""
+"""Which runs exist, and how far is each? Read from files alone: a run is finished when its record verifies."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import functools
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,13 +17,24 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
+from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Ledger
 
-Status = Literal["finished", "running", "failed", "interrupted", "missing"]
+Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
+DIGEST = "sha256"
+"""The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
+
+
+_NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 class Busy(RuntimeError):
     """Another process is training this run now."""
+
+
+class Damaged(UserError):
+    """A file of a run folder does not read or does not verify."""
 
 
 class NoSuchRun(UserError):
@@ -51,37 +65,102 @@ class RunFolder:
         write_json(self.path / "run.json", job)
 
     def job(self) -> dict[str, Any]:
-        """The contents of `run.json`."""
-        return read_json(self.path / "run.json")
+        """The contents of `run.json`; Damaged where it does not read."""
+        return _read_object(self.path / "run.json")
+
+    def has_job(self) -> bool:
+        """Whether there is a `run.json` that reads."""
+        try:
+            return bool(self.job())
+        except (FileNotFoundError, Damaged):
+            return False
 
     def record(self) -> dict[str, Any] | None:
-        """The finished record as plain data, or None."""
+        """The finished record as plain data, or None; Damaged where it does not read or is not what was written."""
         try:
-            return read_json(self.record_path)
+            record = _read_object(self.record_path)
         except FileNotFoundError:
             return None
+        if DIGEST in record and record.pop(DIGEST) != digest(record, 64, allow_nan=True):
+            raise Damaged(f"{self.record_path}: is not what was written, its SHA-256 is another")
+        return record
+
+    def damage(self) -> str | None:
+        """What is wrong with `run.json` or the record, in one line, or None."""
+        for read in (self.job, self.record):
+            try:
+                read()
+            except FileNotFoundError:
+                continue
+            except Damaged as error:
+                return str(error)
+        return None
+
+    def is_finished(self) -> bool:
+        """Whether there is a record that reads and verifies; one that has not changed is not verified again."""
+        try:
+            stat = self.record_path.stat()
+        except FileNotFoundError:
+            return False
+        return _verifies(self, stat.st_mtime_ns, stat.st_size)
 
     def status(self) -> Status:
-        """Finished, running (its lock is held), failed, interrupted, or missing (never begun)."""
+        """Finished, running (its lock is held), failed, interrupted, damaged, or missing (never begun)."""
+        if (self.path / "run.json").exists() and not self.has_job():
+            return "damaged"
         if self.record_path.exists():
-            return "finished"
-        if self._is_locked():
+            return "finished" if self.is_finished() else "damaged"
+        if self.is_locked():
             return "running"
         last = max(self.attempts(), default=None)
         if last is None:
             return "missing"
         return "failed" if (self._attempt(last) / "failure.json").exists() else "interrupted"
 
+    def is_locked(self) -> bool:
+        """Whether an attempt holds the run now."""
+        try:
+            with open(self.path / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return False
+
     def attempts(self) -> list[int]:
-        """The numbers of the attempts made so far."""
+        """The numbers of the attempts made so far; what else lies beside them (.DS_Store, say) is none."""
         folder = self.path / "attempts"
-        return sorted(int(each.name) for each in folder.iterdir()) if folder.is_dir() else []
+        return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal()) if folder.is_dir() else []
 
     def failure(self) -> dict[str, Any] | None:
         """What the last attempt said when it failed, or None."""
         last = max(self.attempts(), default=None)
         path = self._attempt(last) / "failure.json" if last is not None else None
-        return read_json(path) if path and path.exists() else None
+        try:
+            return _read_object(path) if path and path.exists() else None
+        except Damaged as error:
+            return {"kind": "unknown", "message": f"failed for a reason that is lost: {error}"}
+
+    def claimant(self) -> dict[str, Any]:
+        """The host, process (pid) and time of the last attempt, as far as its `claim.json` tells."""
+        last = max(self.attempts(), default=None)
+        try:
+            return _read_object(self._attempt(last) / "claim.json") if last is not None else {}
+        except (FileNotFoundError, Damaged):
+            return {}
+
+    def held_by(self) -> str:
+        """Who trains a run whose lock is taken, since when, and what helps where that process hangs."""
+        claim = self.claimant()
+        try:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(claim["time"]))
+            return f"being trained by process {claim['pid']} on {claim['host']} since {since}; if that hangs, end it"
+        except (KeyError, TypeError):
+            return "being trained by another process"
 
     @contextmanager
     def claim(self) -> Iterator[Path]:
@@ -90,50 +169,98 @@ class RunFolder:
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
         with open(self.path / "lock", "a") as lock:
-            if not _lock(lock):
-                raise Busy(f"run {self.run_id} is being trained by another process")
+            if not take_lock(lock):
+                raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
             attempt.mkdir(parents=True)
             write_json(attempt / "claim.json", {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()})
             self.ledger.close_torn_tail()
+            self._set_aside_damage()
             yield attempt
 
     def commit(self, record: dict[str, Any]) -> bool:
         """Make the run finished; False where an earlier attempt already did, whose record stays."""
+        plain = json.loads(json.dumps(record))  # what a reader will see: its keys are texts, its tuples lists
         temporary = self.record_path.with_name(f".record.{os.getpid()}")
-        _write_synced(temporary, _json_bytes(record))
+        write_synced(temporary, json_bytes({**plain, DIGEST: digest(plain, 64, allow_nan=True)}))
         try:
             os.link(temporary, self.record_path)
         except FileExistsError:
             return False
         finally:
             temporary.unlink()
-        _sync_folder(self.path)
+        sync_folder(self.path)
         return True
+
+    def clean(self) -> None:
+        """Remove what only an unfinished run needs: checkpoints, all weights but the kept ones, temporary files.
+
+        The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
+        """
+        paths = list(self.path.iterdir())
+        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz."))]
+        weights = [path for path in paths if path.match("best-*")]
+        if len(weights) > 2:  # the kept ones and their sum
+            kept = (self.record() or {}).get("weights")
+            spare += [path for path in weights if kept and path.stem != Path(kept).stem]
+        for path in spare:
+            path.unlink(missing_ok=True)
+        if (self.path / "checkpoints") in paths:
+            shutil.rmtree(self.path / "checkpoints")
+
+    def _set_aside_damage(self) -> None:
+        """Rename a record that does not verify, so that the run can be trained again and nothing is lost."""
+        if not self.record_path.exists() or self.is_finished():
+            return
+        number = 1
+        while (aside := self.path / f"record.damaged-{number}.json").exists():
+            number += 1
+        os.rename(self.record_path, aside)
+        self.ledger.append("event", event="damaged_record", set_aside=aside.name)
 
     def _attempt(self, number: int) -> Path:
         return self.path / "attempts" / str(number)
 
-    def _is_locked(self) -> bool:
-        try:
-            with open(self.path / "lock") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            return False
-        return False
 
+def take_lock(file: IO[str]) -> bool:
+    """Take a lock, or say that another process holds it; UserError where the file system knows no locks.
 
-def _lock(file: IO[str]) -> bool:
-    """Take a lock; tried for a moment, since whoever reads the status holds it for an instant."""
+    It is tried for a moment, since whoever reads the status holds it for an instant.
+    """
     for _ in range(20):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            where = Path(file.name).parent
+            raise UserError(
+                f"{where}: this file system has no file locks ({error.strerror}); put --results on one that has them"
+            ) from None
     return False
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path}: is damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise Damaged(f"{path}: is damaged (it holds no JSON object)")
+    return value
+
+
+@functools.cache
+def _verifies(folder: RunFolder, mtime_ns: int, size: int) -> bool:
+    try:
+        return folder.record() is not None
+    except Damaged:
+        return False
 
 
 def run_folders(store: Path) -> list[RunFolder]:
@@ -148,40 +275,3 @@ def find_run(store: Path, prefix: str) -> RunFolder:
         several = "several runs begin so: " + ", ".join(folder.run_id for folder in found)
         raise NoSuchRun(f"run {prefix}: {several if found else f'no such run in {store}'}")
     return found[0]
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file so that a reader, or a kill, finds the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    _write_synced(temporary, data)
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file atomically."""
-    write_atomic(path, _json_bytes(value))
-
-
-def read_json(path: Path) -> Any:
-    """The value of a JSON file."""
-    return json.loads(path.read_bytes())
-
-
-def _json_bytes(value: Any) -> bytes:
-    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from ablation_suite.core.config.errors import os_error_line
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.provenance import provenance
-from ablation_suite.core.runs.store import Busy, RunFolder, write_json
+from ablation_suite.core.runs.store import Busy, RunFolder
 from ablation_suite.core.tracking.wandb import open_tracker
 
 DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
 """Exit statuses: 75 is run again free of charge, 65 and 78 never, anything else a few times."""
+DIVERGED: Final = "loss not finite"
+"""The kind of failure that says something about the run's own settings, and nothing about the machine."""
 
 
 class Datasets:
@@ -76,10 +80,11 @@ def _train(
     watch: Callable[[int, int, int], None],
 ) -> None:
     from ablation_suite.core.training.device import pick_device
-    from ablation_suite.core.training.finish import clean, finish
+    from ablation_suite.core.training.finish import finish
     from ablation_suite.core.training.loop import train
 
-    if folder.record_path.exists():
+    if folder.is_finished():
+        folder.clean()
         return
     job = folder.job()
     config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
@@ -92,7 +97,7 @@ def _train(
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)
         tracker.publish()
-    clean(folder)
+    folder.clean()
 
 
 def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
@@ -104,9 +109,11 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
     if isinstance(error, DataError):
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
-        return BAD_CONFIG, "loss not finite", str(error)
+        return BAD_CONFIG, DIVERGED, str(error)
     if isinstance(error, WeightsError | SchemaError | DeviceError):
         return BAD_CONFIG, "bad configuration", str(error)
+    if isinstance(error, OSError):
+        return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
         return FAILED, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
     return FAILED, type(error).__name__, str(error) or type(error).__name__

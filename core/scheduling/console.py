@@ -1,82 +1,191 @@
-"""How far is the grid? One line that is redrawn on a terminal, and lines that stay elsewhere."""
+"""How far is it? The one place that draws: on a terminal bars below lines that stay, elsewhere those lines alone."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event
-from ablation_suite.core.scheduling.scheduler import Jobs
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+    from ablation_suite.core.scheduling.scheduler import Jobs
 
 QUIET_SECONDS = 15.0
 """Time between two lines where the output is no terminal."""
+DRAW_SECONDS = 0.1
+"""Drawings that would follow the last one sooner are left out."""
+LEAST_SHARE = 0.02
+"""The part of all work from which the time that is left can be told, where no run has ended yet."""
 
 
-class Progress:
-    """Runs done, the runs under way with their epochs and images/s, time left."""
+class Bar(NamedTuple):
+    """One line of a drawing; a share that is not known (None) has no bar."""
 
-    def __init__(self, out: TextIO = sys.stderr):
-        self.out = out
-        self.live = out.isatty()
-        self.begun = self.shown = time.monotonic()
-        self.jobs: Jobs = {}
-        self.done = self.failed = self.reused = 0
-        self.share: dict[str, float] = {}
-        self.current: dict[str, Event] = {}
+    name: str
+    share: float | None
+    text: str
+
+
+class Display:
+    """Lines that stay, and below them on a terminal (`is_live`) a drawing that changes; close it, or use `with`."""
+
+    def __init__(self, out: TextIO | None = None, *, keep: bool = False):
+        """`keep`: the last drawing stays when the display is closed."""
+        self.out = out or sys.stderr
+        self.live = _open_live(self.out, keep) if self.out.isatty() else None
+        self.is_live = self.live is not None
+        self.drawn = -DRAW_SECONDS
+
+    def line(self, text: str) -> None:
+        """Print a line that stays."""
+        if self.live is not None:
+            self.live.console.print(text.rstrip(), soft_wrap=True)
+        else:
+            self.out.write(text.rstrip() + "\n")
+            self.out.flush()
+
+    def draw(self, picture: str | Sequence[Bar]) -> None:
+        """Draw lines of text, or bars, in place of the last drawing."""
+        if self.live is None or time.monotonic() - self.drawn < DRAW_SECONDS:
+            return
+        self.drawn = time.monotonic()
+        self.live.start()
+        if isinstance(picture, str):
+            from rich.text import Text
+
+            self.live.update(Text(picture, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self.live.update(_as_table(picture), refresh=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self.live is not None:
+            self.live.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Progress(Display):
+    """A grid: runs done, the runs under way with their epochs, time left."""
 
     def begin(self, jobs: Jobs, num_finished: int, num_workers: int) -> None:
-        self.jobs, self.reused = jobs, num_finished
+        self.jobs = jobs
+        self.begun = self.told = time.monotonic()
+        self.done = self.failed = 0
+        self.shares: dict[str, float] = {}
+        self.shares_before: dict[str, float] = {}
+        """What earlier calls had trained of a run, for which this one took no time."""
+        self.current: dict[str, Event] = {}
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
-        self._line(f"{len(jobs)} runs to train on {workers}; {num_finished} are finished already")
+        self.line(f"{len(jobs)} runs to train on {workers}; {num_finished} are finished already")
 
     def news(self, event: Event) -> None:
-        epochs = self.jobs[event.run_id]["config"]["epochs"]
-        self.share[event.run_id] = (event.epoch - 1 + event.step / event.num_steps) / epochs
+        self.shares[event.run_id] = share_done(event, self._epochs(event.run_id))
+        self.shares_before.setdefault(event.run_id, self.shares[event.run_id])
         self.current[event.run_id] = event
-        if self.live or time.monotonic() - self.shown > QUIET_SECONDS:
-            self._show()
+        if self.is_live:
+            self._draw()
+        elif time.monotonic() - self.told > QUIET_SECONDS:
+            running = (f"{self._short_name(each)} {self._epoch(each)}" for each in self.current)
+            self.line(f"{self._num_ended}/{len(self.jobs)} runs done  epoch: {'  '.join(running)}  {self._time_left()}")
 
-    def ended(self, folder: RunFolder, failure: str | None) -> None:
-        self.share[folder.run_id] = 1.0
+    def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None:
+        self.shares[folder.run_id] = 1.0
         self.current.pop(folder.run_id, None)
         labels = self.jobs[folder.run_id]["labels"]
         name = f"{labels['group']}/{labels['name']}" if labels else folder.run_id
         if failure is not None:
             self.failed += 1
-            self._line(f"failed    {name} ({folder.run_id}): {failure}")
-            return
-        self.done += 1
-        record = folder.record() or {}
-        accuracy, cost = record["metrics"]["val/accuracy"], record["cost"]
-        self._line(
-            f"{self.done + self.failed:3d}/{len(self.jobs)} {name:32.32s} val {100 * accuracy:6.2f} %  best epoch "
-            f"{record['metrics']['best_epoch']}/{record['config']['epochs']}  "
-            f"{cost['images_per_second']:.0f} images/s  "
-            f"{cost['seconds']:.1f} s  {self._time_left()}"
-        )
-
-    def _show(self) -> None:
-        self.shown = time.monotonic()
-        running = "  ".join(
-            f"{self.jobs[name]['labels'].get('name', name)} {event.epoch}/{self.jobs[name]['config']['epochs']}"
-            for name, event in self.current.items()
-        )
-        text = f"{self.done + self.failed}/{len(self.jobs)} runs done  epoch: {running}  {self._time_left()}"
-        if self.live:
-            self.out.write(f"\r\x1b[2K{text[:150]}")
-            self.out.flush()
+            self.line(f"failed    {name} ({folder.run_id}): {failure}")
+        elif not here:
+            self.done += 1
+            self.line(f"{self._num_ended:3d}/{len(self.jobs)} {name:32.32s} trained by another driver")
         else:
-            self._line(text)
+            self.done += 1
+            record = folder.record() or {}
+            accuracy, cost = record["metrics"]["val/accuracy"], record["cost"]
+            self.line(
+                f"{self._num_ended:3d}/{len(self.jobs)} {name:32.32s} val {100 * accuracy:6.2f} %  best epoch "
+                f"{record['metrics']['best_epoch']}/{record['config']['epochs']}  "
+                f"{cost['images_per_second']:.0f} images/s  "
+                f"{cost['seconds']:.1f} s  {self._time_left()}"
+            )
+        self._draw()
+
+    def line(self, text: str) -> None:
+        super().line(text)
+        self.told = time.monotonic()
+
+    def _draw(self) -> None:
+        text = f"{self._num_ended}/{len(self.jobs)} done  {self._time_left()}"
+        whole = Bar("runs", sum(self.shares.values()) / len(self.jobs), text)
+        parts = [Bar(self._short_name(each), self.shares[each], f"epoch {self._epoch(each)}") for each in self.current]
+        self.draw([whole, *parts])
+
+    @property
+    def _num_ended(self) -> int:
+        return self.done + self.failed
+
+    def _short_name(self, run_id: str) -> str:
+        return self.jobs[run_id]["labels"].get("name", run_id)
+
+    def _epoch(self, run_id: str) -> str:
+        return f"{self.current[run_id].epoch}/{self._epochs(run_id)}"
+
+    def _epochs(self, run_id: str) -> int:
+        return self.jobs[run_id]["config"]["epochs"]
 
     def _time_left(self) -> str:
-        share = sum(self.share.values()) / max(1, len(self.jobs))
-        if share <= 0.0:
+        """At the speed of this call so far; empty while that tells nothing, and at the end."""
+        share = sum(self.shares.values()) / len(self.jobs)
+        share_here = share - sum(self.shares_before.values()) / len(self.jobs)
+        if share_here <= 0.0 or (not self.done and share_here < LEAST_SHARE):
             return ""
-        left = (time.monotonic() - self.begun) * (1.0 - share) / share
-        return f"about {left:.0f} s left" if left < 120 else f"about {left / 60:.0f} min left"
+        return time_left((time.monotonic() - self.begun) * (1.0 - share) / share_here)
 
-    def _line(self, text: str) -> None:
-        self.out.write(("\r\x1b[2K" if self.live else "") + text.rstrip() + "\n")
-        self.out.flush()
+
+def share_done(event: Event, num_epochs: int) -> float:
+    """The part of a run that is behind it, in [0, 1]; the epoch of an event is the one under way."""
+    return (event.epoch - 1 + event.step / event.num_steps) / num_epochs
+
+
+def time_left(seconds: float) -> str:
+    """Words for a time that is left; none for no time."""
+    if seconds <= 0.0:
+        return ""
+    return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
+
+
+def _open_live(out: TextIO, keep: bool) -> Live | None:
+    """What draws on a terminal, by hand rather than by a thread; None where the terminal cannot."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=out, markup=False, highlight=False, emoji=False)
+    if console.is_dumb_terminal or not console.is_terminal:
+        return None
+    # What others print to the error stream goes above the drawing; the output proper is left alone.
+    return Live(console=console, auto_refresh=False, transient=not keep, redirect_stdout=False)
+
+
+def _as_table(bars: Sequence[Bar]) -> Table:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    for overflow in ("ellipsis", "fold", "ellipsis"):
+        table.add_column(no_wrap=True, overflow=overflow)
+    for bar in bars:
+        drawn = "" if bar.share is None else ProgressBar(total=1.0, completed=bar.share, width=30)
+        table.add_row(bar.name, drawn, bar.text)
+    return table

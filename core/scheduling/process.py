@@ -7,20 +7,29 @@ import os
 import selectors
 import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.executors import Event
 
 GRACE_SECONDS = 10.0
 """How long a run may take to save itself when the pool closes."""
 BYTES_PER_WORKER = 2 * 1024**3
 """Host memory that a worker needs for itself (torch's libraries) and a small network."""
+PATIENCE_SECONDS = 600.0
+"""How long a worker may be silent before it says that it has begun a run: it starts and imports."""
+SILENCE_SECONDS, SILENCE_RATIO = 30.0, 20.0
+"""How long it may be silent afterwards: so many seconds, or times its own usual time between news if that is longer."""
+LONGEST_LOOK_SECONDS = 2.0
+"""Of the time between two looks of ours, more is no silence of the workers: we did not run, so perhaps no one did."""
 
 
 class ProcessPool:
@@ -31,12 +40,14 @@ class ProcessPool:
         self.size = num_jobs(runtime)
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
+        self.looked_at = time.monotonic()
 
     def capacity(self) -> int:
         return self.size
 
     def submit(self, folder: Path) -> None:
-        worker = next((each for each in self.workers if each.folder is None), None) or self._start()
+        idle = (each for each in self.workers if each.folder is None and not each.is_hung)
+        worker = next(idle, None) or self._start()
         worker.give(folder)
 
     def poll(self, seconds: float) -> list[Event]:
@@ -47,7 +58,8 @@ class ProcessPool:
             if lines is None:
                 events += self._bury(worker)
             else:
-                events += map(worker.event, lines)
+                events += filter(None, map(worker.event, lines))
+        self._end_the_hung()
         return events
 
     def cancel(self, run_id: str) -> None:
@@ -70,14 +82,31 @@ class ProcessPool:
         self.selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
 
+    def _end_the_hung(self) -> None:
+        """Kill workers that have been silent for too long; their end is then found like that of any other."""
+        now = time.monotonic()
+        for worker in self.workers:
+            if worker.folder is None or worker.is_hung:
+                continue
+            worker.silence.last(min(now - self.looked_at, LONGEST_LOOK_SECONDS))
+            if worker.silence.is_too_long():
+                worker.is_hung = True
+                print(f"run {worker.folder.name}: {worker.hung_words()}", file=sys.stderr)
+                worker.process.kill()
+        self.looked_at = now
+
     def _bury(self, worker: _Worker) -> list[Event]:
         self.selector.unregister(worker.output)
         self.workers.remove(worker)
         status = worker.end(GRACE_SECONDS)
         if worker.folder is None:
             return []
-        cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        message = f"the worker ended without a result ({cause}); {worker.last_words()}"
+        if worker.is_hung:
+            message = worker.hung_words()
+        else:
+            cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+            message = f"the worker ended without a result ({cause})"
+        message = f"{message}; {worker.last_words()}"
         return [Event(run_id=worker.folder.name, exit_status=status or 1, message=message)]
 
 
@@ -86,32 +115,36 @@ class _Worker:
         log = Path(runtime.results) / "logs" / f"worker-{number}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        environment = {
-            **os.environ,
-            "ABLATE_RUNTIME": runtime.model_dump_json(),
-            "ABLATE_COMMAND": shlex.join(sys.argv),
-        }
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = str(runtime.threads)
-        with open(log, "wb") as errors:
+        output, news = os.pipe()  # a pipe of its own: anything may be printed to the standard output
+        environment = isolation.environment(
+            ABLATE_RUNTIME=runtime.model_dump_json(),
+            ABLATE_COMMAND=shlex.join(sys.argv),
+            OMP_NUM_THREADS=str(runtime.threads),
+            MKL_NUM_THREADS=str(runtime.threads),
+        )
+        with open(log, "wb") as printed:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "ablation_suite.core.scheduling.worker"],
+                isolation.command("ablation_suite.core.scheduling.worker", f"serve({news})"),
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
+                stdout=printed,
+                stderr=printed,
                 env=environment,
+                pass_fds=[news],
                 start_new_session=True,
             )
+        os.close(news)
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.input: IO[bytes] = self.process.stdin
-        self.output: IO[bytes] = self.process.stdout
-        os.set_blocking(self.output.fileno(), False)
+        self.output: IO[bytes] = os.fdopen(output, "rb")
+        os.set_blocking(output, False)
         self.folder: Path | None = None
         self.partial = b""
+        self.silence = _Silence()
+        self.is_hung = False
 
     def give(self, folder: Path) -> None:
         self.folder = folder
+        self.silence = _Silence()
         self.send({"folder": str(folder)})
 
     def send(self, message: dict[str, str]) -> None:
@@ -127,11 +160,13 @@ class _Worker:
         *lines, self.partial = (self.partial + (data or b"")).split(b"\n")
         return lines
 
-    def event(self, line: bytes) -> Event:
+    def event(self, line: bytes) -> Event | None:
+        """The news in a line; None where it says only that the worker lives."""
         event = Event(**json.loads(line))
+        self.silence.end()
         if event.exit_status is not None:
             self.folder = None
-        return event
+        return event if event.exit_status is not None or event.num_steps else None
 
     def stop(self) -> None:
         """Ask for a checkpoint and an end."""
@@ -145,12 +180,45 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+        finally:
+            with suppress(BrokenPipeError):
+                self.input.close()
+            self.output.close()
+
+    def hung_words(self) -> str:
+        seconds = self.silence.seconds
+        return f"its worker (process {self.process.pid}) gave no sign of life for {seconds:.0f} s and is killed"
 
     def last_words(self) -> str:
         """The last line that the worker or its run printed."""
         logs = [self.log] + ([self.folder / "log.txt"] if self.folder else [])
         lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines() if line]
         return f"it last said: {lines[-1]}" if lines else "it said nothing"
+
+
+class _Silence:
+    """For how many seconds a worker has said nothing about its run, and whether that is too long."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.has_begun = False
+        self.before: deque[float] = deque(maxlen=100)
+
+    def last(self, seconds: float) -> None:
+        """Nothing was heard for so long."""
+        self.seconds += seconds
+
+    def end(self) -> None:
+        """Something was heard."""
+        if self.has_begun:
+            self.before.append(self.seconds)
+        self.has_begun, self.seconds = True, 0.0
+
+    def is_too_long(self) -> bool:
+        if not self.has_begun:
+            return self.seconds > PATIENCE_SECONDS
+        usual = statistics.median(self.before) if self.before else 0.0
+        return self.seconds > max(SILENCE_SECONDS, SILENCE_RATIO * usual)
 
 
 def num_jobs(runtime: Runtime) -> int:

@@ -1,27 +1,180 @@
-"""How do all missing runs get done? A stateless driver: it reads the store, submits, retries, and can be killed."""
+"""How do runs get done? One stateless scheduler: it submits, polls, tries again and cancels, and can be killed."""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED
 from ablation_suite.core.scheduling.executors import Event, Executor
 
 MAX_TRIES = 3
 BACK_OFF_SECONDS = 1.0
-POLL_SECONDS = 0.5
-Jobs = dict[str, dict[str, Any]]
+POLL_SECONDS = 0.25
+Job = dict[str, Any]
+"""The contents of a `run.json`."""
+Jobs = dict[str, Job]
+
+
+class Strategy(Protocol):
+    """Says which runs should be done, and is told what became of them."""
+
+    def wanted(self, capacity: int) -> list[Job] | None:
+        """The runs to be done now, the most urgent first; None where none will come any more.
+
+        Asked before every look at the executor, which has this capacity. It lists a run until it was told its end; a
+        run that is under way and no longer listed is cancelled.
+        """
+        ...
+
+    def progress(self, event: Event) -> None:
+        """A run is under way."""
+        ...
+
+    def finished(self, folder: RunFolder, *, here: bool) -> None:
+        """A run has its record; not `here` where another scheduler had it trained."""
+        ...
+
+    def failed(self, folder: RunFolder, reason: str) -> None:
+        """A run failed, and trying again would not help."""
+        ...
+
+
+class Scheduler:
+    """Brings the runs that a strategy wants to their records, through an executor."""
+
+    def __init__(self, runtime: Runtime, executor: Executor, strategy: Strategy):
+        self.runtime, self.executor, self.strategy = runtime, executor, strategy
+        self.running: set[str] = set()
+        self.cancelled: set[str] = set()
+        """Those under way that were asked to stop."""
+        self.tries: dict[str, _Tries] = {}
+
+    def run(self) -> None:
+        """Work until nothing is wanted any more and the last run under way has ended."""
+        while (wanted := self.strategy.wanted(self.executor.capacity())) is not None or self.running:
+            jobs = {job["run_id"]: job for job in wanted or ()}
+            self._cancel_all_but(jobs)
+            has_news = self._submit(jobs)
+            if self.running:
+                for event in self.executor.poll(0.0 if has_news else POLL_SECONDS):
+                    self._hear(event)
+            elif not has_news:
+                time.sleep(POLL_SECONDS)
+
+    def _cancel_all_but(self, jobs: Jobs) -> None:
+        for name in self.running - jobs.keys() - self.cancelled:
+            self.cancelled.add(name)
+            self.executor.cancel(name)
+        for name in self.tries.keys() - jobs.keys() - self.running:
+            del self.tries[name]  # wanted again, it begins anew
+
+    def _submit(self, jobs: Jobs) -> bool:
+        """Begin runs while there is room for them, and say whether some turned out to be finished."""
+        found_finished = False
+        for name, job in jobs.items():
+            if len(self.running) >= self.executor.capacity():
+                break
+            if name in self.running or (name in self.tries and time.monotonic() < self.tries[name].not_before):
+                continue
+            folder = RunFolder(self.runtime.store / name)
+            if name not in self.tries:
+                _mend(folder, job)
+            if folder.is_finished():
+                self.strategy.finished(folder, here=False)
+                found_finished = True
+                continue
+            folder.create(job)
+            if name not in self.tries:
+                self.tries[name] = _Tries(folder)
+            self.running.add(name)
+            self.executor.submit(folder.path)
+        return found_finished
+
+    def _hear(self, event: Event) -> None:
+        if event.exit_status is None:
+            self.strategy.progress(event)
+            return
+        self.running.discard(event.run_id)
+        tries = self.tries.pop(event.run_id)
+        folder = RunFolder(self.runtime.store / event.run_id)
+        if event.run_id in self.cancelled:
+            self.cancelled.discard(event.run_id)  # it ended because we asked, which is no try
+        elif folder.is_finished():
+            self.strategy.finished(folder, here=event.exit_status != PREEMPTED and _has_trained(folder))
+        elif tries.has_another(event.exit_status):
+            self.tries[event.run_id] = tries
+            if event.exit_status == PREEMPTED and not tries.told_busy and folder.is_locked():
+                tries.told_busy = True
+                print(f"run {folder.run_id} waits: it is {folder.held_by()}", file=sys.stderr)
+        else:
+            failure = folder.failure() or {}
+            idle = f"preempted {MAX_TRIES} times in a row, without an epoch or a checkpoint between"
+            unexplained = idle if event.exit_status == PREEMPTED else "the worker ended without a result"
+            self.strategy.failed(folder, event.message or failure.get("message") or unexplained)
+
+
+class _Tries:
+    """How often a run was tried, and the one policy of when it is tried again."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+        self.progress = _progress(folder)
+        self.num_failed = self.num_idle = 0
+        self.told_busy = False
+        self.not_before = 0.0
+
+    def has_another(self, exit_status: int) -> bool:
+        """Whether a run that ended so, without a record, is tried again, which is not before `not_before`."""
+        if exit_status in (DONE, BAD_DATA, BAD_CONFIG):
+            return False
+        now = time.monotonic()
+        if exit_status != PREEMPTED:
+            self.num_failed += 1
+            self.not_before = now + BACK_OFF_SECONDS * 4 ** (self.num_failed - 1)
+            return self.num_failed < MAX_TRIES
+        # Free of charge, but not for ever: a run that only ever stops is stuck. One that others train is not ours.
+        before, self.progress = self.progress, _progress(self.folder)
+        is_idle = self.progress == before and not self.folder.is_locked()
+        self.num_idle = self.num_idle + 1 if is_idle else 0
+        self.not_before = now + BACK_OFF_SECONDS
+        return self.num_idle < MAX_TRIES
+
+
+def _mend(folder: RunFolder, job: Job) -> None:
+    """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone."""
+    if folder.is_finished():
+        with suppress(OSError):  # somebody else's results
+            if not folder.has_job():
+                folder.create(job)
+            if not folder.is_locked():
+                folder.clean()
+        return
+    try:
+        folder.record()
+    except Damaged as error:
+        print(f"run {folder.run_id}: {error}; it is set aside and the run is trained again", file=sys.stderr)
+
+
+def _progress(folder: RunFolder) -> tuple[int, str]:
+    """How far a run is: its epochs in the ledger and its newest checkpoint."""
+    num_epochs = sum(row["kind"] == "epoch" for row in folder.ledger.rows())
+    return num_epochs, max((path.name for path in (folder.path / "checkpoints").glob("*.pt")), default="")
+
+
+def _has_trained(folder: RunFolder) -> bool:
+    """Whether the last attempt made the record; one that found it made no row of its start."""
+    starts = [row["attempt"] for row in folder.ledger.rows() if row["kind"] == "start"]
+    return max(folder.attempts(), default=0) == max(starts, default=0)
 
 
 class Reporter(Protocol):
@@ -31,7 +184,7 @@ class Reporter(Protocol):
 
     def news(self, event: Event) -> None: ...
 
-    def ended(self, folder: RunFolder, failure: str | None) -> None: ...
+    def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None: ...
 
 
 class DriverBusy(UserError):
@@ -43,13 +196,16 @@ class Outcome:
     """What a drive came to: run ids, and for failed ones the reason."""
 
     finished: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    """Missing at first, and finished by another driver."""
     failed: dict[str, str] = field(default_factory=dict)
     reused: int = 0
 
     def add(self, later: Outcome) -> None:
         """Take in a later drive of the same runs and more; what it found finished this one trained or found so."""
-        self.reused += later.reused - self.reused - len(self.finished)
+        self.reused += later.reused - self.reused - len(self.finished) - len(self.elsewhere)
         self.finished += later.finished
+        self.elsewhere += later.elsewhere
         self.failed |= later.failed
 
 
@@ -58,70 +214,38 @@ def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, 
 
     Raises DriverBusy where another driver holds the results folder and `join` is false.
     """
-    todo = {name: job for name, job in jobs.items() if not (runtime.store / name / "record.json").exists()}
+    todo = {name: job for name, job in jobs.items() if not RunFolder(runtime.store / name).is_finished()}
+    for name in jobs.keys() - todo.keys():
+        _mend(RunFolder(runtime.store / name), jobs[name])
     outcome = Outcome(reused=len(jobs) - len(todo))
     if not todo:
         return outcome
     with _sole_driver(Path(runtime.results), join):
         reporter.begin(todo, outcome.reused, min(len(todo), executor.capacity()))
-        _Grid(todo, runtime, reporter, executor, outcome).run()
+        Scheduler(runtime, executor, _Grid(todo, reporter, outcome)).run()
     return outcome
 
 
 class _Grid:
-    """The runs that wait, the runs under way, and how often each was tried."""
+    """The strategy of a fixed list: every run of it, whatever becomes of the others."""
 
-    def __init__(self, jobs: Jobs, runtime: Runtime, reporter: Reporter, executor: Executor, outcome: Outcome):
-        self.jobs, self.runtime, self.reporter, self.executor, self.outcome = jobs, runtime, reporter, executor, outcome
-        self.waiting = deque((0.0, name) for name in jobs)
-        self.running: set[str] = set()
-        self.tries = dict.fromkeys(jobs, 0)
+    def __init__(self, todo: Jobs, reporter: Reporter, outcome: Outcome):
+        self.todo, self.reporter, self.outcome = dict(todo), reporter, outcome
 
-    def run(self) -> None:
-        while self.waiting or self.running:
-            self._submit()
-            if self.running:
-                for event in self.executor.poll(POLL_SECONDS):
-                    self._hear(event)
-            else:
-                time.sleep(POLL_SECONDS)
+    def wanted(self, capacity: int) -> list[Job] | None:
+        return list(self.todo.values()) or None
 
-    def _submit(self) -> None:
-        for _ in range(len(self.waiting)):
-            if len(self.running) >= self.executor.capacity():
-                return
-            not_before, name = self.waiting.popleft()
-            if time.monotonic() < not_before:
-                self.waiting.append((not_before, name))
-                continue
-            folder = RunFolder(self.runtime.store / name)
-            folder.create(self.jobs[name])
-            self.running.add(name)
-            self.executor.submit(folder.path)
+    def progress(self, event: Event) -> None:
+        self.reporter.news(event)
 
-    def _hear(self, event: Event) -> None:
-        if event.exit_status is None:
-            self.reporter.news(event)
-            return
-        self.running.discard(event.run_id)
-        folder = RunFolder(self.runtime.store / event.run_id)
-        if folder.record_path.exists():
-            self.outcome.finished.append(event.run_id)
-            self.reporter.ended(folder, None)
-        elif event.exit_status == PREEMPTED:
-            self.waiting.append((time.monotonic() + BACK_OFF_SECONDS, event.run_id))
-        else:
-            self._failed(folder, event)
+    def finished(self, folder: RunFolder, *, here: bool) -> None:
+        del self.todo[folder.run_id]
+        (self.outcome.finished if here else self.outcome.elsewhere).append(folder.run_id)
+        self.reporter.ended(folder, None, here=here)
 
-    def _failed(self, folder: RunFolder, event: Event) -> None:
-        self.tries[event.run_id] += 1
-        tries = self.tries[event.run_id]
-        if event.exit_status not in (DONE, BAD_DATA, BAD_CONFIG) and tries < MAX_TRIES:
-            self.waiting.append((time.monotonic() + BACK_OFF_SECONDS * 4 ** (tries - 1), event.run_id))
-            return
-        failure = folder.failure() or {}
-        reason = event.message or failure.get("message") or "the worker ended without a result"
-        self.outcome.failed[event.run_id] = reason
+    def failed(self, folder: RunFolder, reason: str) -> None:
+        del self.todo[folder.run_id]
+        self.outcome.failed[folder.run_id] = reason
         self.reporter.ended(folder, reason)
 
 
@@ -129,14 +253,11 @@ class _Grid:
 def _sole_driver(results: Path, join: bool) -> Iterator[None]:
     results.mkdir(parents=True, exist_ok=True)
     with open(results / "driver.lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if take_lock(lock):
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-        except BlockingIOError:
-            if not join:
-                lock.seek(0)
-                message = f"another driver (process {lock.read().strip()}) works in {results}; --join helps it"
-                raise DriverBusy(message) from None
+        elif not join:
+            lock.seek(0)
+            raise DriverBusy(f"another driver (process {lock.read().strip()}) works in {results}; --join helps it")
         yield

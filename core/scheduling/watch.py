@@ -9,17 +9,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-import click
-
-from ablation_suite.core.runs.store import RunFolder, read_json
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.console import Display
 
 INTERVAL = 2.0
 """Seconds between two drawings."""
 SILENCE = 60.0
 """Seconds, or three epochs if that is longer, for which a run of another machine may be silent and still running."""
-_ORDER = ("running", "failed", "interrupted", "missing", "finished")
+_ORDER = ("running", "damaged", "failed", "interrupted", "missing", "finished")
 
 
 def grid_rows(folders: list[RunFolder]) -> list[dict[str, Any]]:
@@ -47,28 +47,20 @@ def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
 
 def watch(folders: Callable[[], list[RunFolder]], *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Draw the grid in place every INTERVAL seconds until Ctrl-C; `folders` is asked anew each time."""
-    is_terminal = sys.stdout.isatty()
     shown = ""
-    try:
+    with Display(sys.stdout, keep=True) as display, suppress(KeyboardInterrupt):
         while True:
-            rows = grid_rows(folders())
-            text = format_rows(rows, shutil.get_terminal_size().lines - 1 if is_terminal else None)
-            if is_terminal:
-                # Home, draw over, clear to the end of each line and of the screen: no flicker.
-                click.echo("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[K\n\x1b[J", nl=False)
+            text = format_rows(grid_rows(folders()), shutil.get_terminal_size().lines - 1 if display.is_live else None)
+            if display.is_live:
+                display.draw(text)
             elif text != shown:
-                click.echo(text)
+                display.line(text)
             shown = text
             sleep(INTERVAL)
-    except KeyboardInterrupt:
-        return
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
-    try:
-        job = folder.job()
-    except FileNotFoundError:
-        job = {}
+    job = folder.job() if folder.has_job() else {}
     labels = job.get("labels") or {}
     rows = folder.ledger.rows()
     history = [row for row in rows if row["kind"] == "epoch"]
@@ -100,11 +92,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
 
 
 def _host(folder: RunFolder) -> str | None:
-    last = max(folder.attempts(), default=None)
-    try:
-        return read_json(folder.path / "attempts" / str(last) / "claim.json")["host"]
-    except FileNotFoundError:
-        return None
+    return folder.claimant().get("host")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What does a warm worker process do? It takes run folders from its input, one line each, and tells how they go.
 
 `python -m ablation_suite.core.scheduling.worker RUN_FOLDER...` trains the given folders and ends with the last one's
-exit status; without folders it reads lines of JSON, which is how the process pool keeps it warm.
+exit status; the process pool keeps one warm with `serve`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,33 +24,41 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.attempt import Datasets, work
 
 PROGRESS_SECONDS = 0.5
+BEAT_SECONDS = 2.0
+"""Between two signs of life while a step, an evaluation or the end of a run takes long."""
+STILL_SECONDS = 600.0
+"""A run that has begun its steps and does nothing at all for so long is stuck, in a file system or on a device."""
+LEAST_CPU_SHARE = 0.001
+"""Of one core: a process that uses less does nothing."""
 
 
 def main() -> int:
-    """Train folders until there are no more; signals only set a flag, and the loop saves at the end of the step."""
-    runtime = Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}"))
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: stopping.set())
-    datasets = Datasets()
-    if len(sys.argv) > 1:
-        status = 0
-        for name in sys.argv[1:]:
-            if stopping.is_set():
-                break
-            status = work(RunFolder(Path(name)), runtime, datasets, stop=stopping.is_set) or status
-        return status
+    """Train the folders of the command line; signals only set a flag, and the loop saves at the end of the step."""
+    runtime, stopping, datasets = _begin()
+    status = 0
+    for name in sys.argv[1:]:
+        if stopping.is_set():
+            break
+        status = work(RunFolder(Path(name)), runtime, datasets, stop=stopping.is_set) or status
+    return status
+
+
+def serve(news: int) -> int:
+    """Train the folders that come as lines of JSON, until there are no more; `news` is where to tell, a pipe."""
+    os.set_inheritable(news, False)
+    runtime, stopping, datasets = _begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = _take_over_stdout()
+    answers = os.fdopen(news, "w")
     cancelled: set[str] = set()
     folders = _read_input(stopping, cancelled)
     _warm_up()
     while (line := folders.get()) is not None:
         folder = RunFolder(Path(line))
         teller = _Teller(answers, folder.run_id)
-        with _stderr_to(folder.path / "log.txt"):
+        with _printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
-            status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
+            with teller.alive():
+                status = work(folder, runtime, datasets, stop=stop, watch=teller.watch)
         teller.tell(exit_status=status)
         if stopping.is_set():
             break
@@ -58,10 +66,12 @@ def main() -> int:
 
 
 class _Teller:
-    """Writes the news of one run, not more often than someone can read them."""
+    """Writes the news of one run, not more often than someone can read them, and in between that it lives."""
 
     def __init__(self, answers: TextIO, run_id: str):
         self.answers, self.run_id, self.last = answers, run_id, 0.0
+        self.lock = threading.Lock()
+        self.over = threading.Event()
 
     def watch(self, epoch: int, step: int, num_steps: int) -> None:
         if time.monotonic() - self.last > PROGRESS_SECONDS:
@@ -69,18 +79,45 @@ class _Teller:
             self.tell(epoch=epoch, step=step, num_steps=num_steps)
 
     def tell(self, **news: Any) -> None:
-        try:
+        with self.lock, suppress(BrokenPipeError):
             self.answers.write(json.dumps({"run_id": self.run_id, **news}) + "\n")
             self.answers.flush()
-        except BrokenPipeError:
-            pass
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Say every few seconds that the process lives, from a thread that stops where the whole process is stopped."""
+        thread = threading.Thread(target=self._beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        before, worked_at = _cpu_seconds_of_others(), time.monotonic()
+        self.tell()
+        while not self.over.wait(BEAT_SECONDS):
+            now = _cpu_seconds_of_others()
+            if now - before > LEAST_CPU_SHARE * BEAT_SECONDS:
+                worked_at = time.monotonic()
+            before = now
+            # Before the first step a run may wait long for another process that decodes its images.
+            if not self.last or time.monotonic() - worked_at < STILL_SECONDS:
+                self.tell()
 
 
-def _take_over_stdout() -> TextIO:
-    """The pipe to the driver; whatever else is printed goes to the error stream."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return answers
+def _cpu_seconds_of_others() -> float:
+    """What the threads of this process have used but for the one that asks."""
+    return time.process_time() - time.thread_time()
+
+
+def _begin() -> tuple[Runtime, threading.Event, Datasets]:
+    """The runtime of the environment, a flag that signals set, and no data sets yet."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: stopping.set())
+    return Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}")), stopping, Datasets()
 
 
 def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) -> bool:
@@ -116,7 +153,7 @@ def _warm_up() -> None:
 
 
 @contextmanager
-def _stderr_to(path: Path) -> Iterator[None]:
+def _printing_to(path: Path) -> Iterator[None]:
     """What libraries print during a run belongs to its folder."""
     sys.stderr.flush()
     saved = os.dup(2)

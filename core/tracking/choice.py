@@ -42,7 +42,7 @@ def has_credentials() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
-    home = (Path.home() / ".netrc", Path.home() / "_netrc")
+    home = [Path(os.path.expanduser(name)) for name in ("~/.netrc", "~/_netrc")]  # stays as it is without a home
     for path in [Path(os.environ["NETRC"])] if os.environ.get("NETRC") else home:
         try:
             if netrc.netrc(path).authenticators(host):

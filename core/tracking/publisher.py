@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.provenance import error_line
-from ablation_suite.core.runs.store import RunFolder, read_json, write_json
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.projection import Shown, scalars, shown, summary
 
 LONGEST_GOODBYE = 25.0
@@ -116,9 +119,14 @@ class Publisher:
         _failed_at[self.tracker] = time.monotonic()
         _note_failure(self.folder, self.tracker, self.error)
         _log.warning(
-            "tracker %s does not work (%s); training goes on, nothing is lost. Publish later with: ablate sync %s",
-            self.tracker, self.error, self.folder.run_id,
+            "tracker %s does not work (%s); training goes on, nothing is lost. Publish later with: %s",
+            self.tracker, self.error, self._sync_command(),
         )  # fmt: skip
+
+    def _sync_command(self) -> str:
+        results = self.folder.path.parents[1]
+        words = ["ablate", "sync", self.folder.run_id, "--results", str(results)]
+        return shlex.join([*words, *(["--tracker", self.tracker] if self.tracker in EXTRAS else [])])
 
 
 def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
@@ -144,8 +152,8 @@ def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:
     return read_json(path) if path.exists() else {}
 
 
-def unpublished(folders: Iterable[RunFolder]) -> str | None:
-    """One line about the runs whose tracker failed while they trained, for the end of a grid; None where all is well.
+def unpublished(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str | None:
+    """One line about the runs whose tracker failed while they trained, and the command that publishes them, or None.
 
     A worker's own warning goes to the log of its run, which nobody looks at.
     """
@@ -154,7 +162,7 @@ def unpublished(folders: Iterable[RunFolder]) -> str | None:
         return None
     reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
     words = " ".join(failed) if len(failed) <= 3 else ""
-    return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: ablate sync {words}".rstrip()
+    return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: {sync} {words}".rstrip()
 
 
 def _note_failure(folder: RunFolder, tracker: str, error: str) -> None:

@@ -9,11 +9,8 @@ from typing import IO, Any, cast
 
 import torch
 
-from ablation_suite.core.runs.store import write_atomic
-
-
-class Damaged(ValueError):
-    """A saved state that cannot be trusted."""
+from ablation_suite.core.runs.files import file_sha256, naming, write_atomic
+from ablation_suite.core.runs.store import Damaged
 
 
 def save(folder: Path, number: int, state: dict[str, Any]) -> None:
@@ -49,9 +46,12 @@ def save_verified(path: Path, state: dict[str, Any]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
+        with naming(path), open(temporary, "wb") as file:
             hashing = _Hashing(file)
-            torch.save(state, cast("IO[bytes]", hashing))
+            try:
+                torch.save(state, cast("IO[bytes]", hashing))
+            except RuntimeError as error:  # "unexpected pos": torch's words for whatever a write failed of
+                raise hashing.error or error from None
             file.flush()
             os.fsync(file.fileno())
         _sum_path(path).unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def read_verified(path: Path, device: torch.device) -> Any:
 def is_intact(path: Path) -> bool:
     """Whether the SHA-256 beside a file is that of its bytes; neither torch nor safetensors notices a flipped bit."""
     expected = _sum_path(path)
-    return path.exists() and expected.exists() and expected.read_text() == _sha256(path)
+    return path.exists() and expected.exists() and expected.read_text() == file_sha256(path)
 
 
 def sweep(folder: Path) -> None:
@@ -93,10 +93,15 @@ class _Hashing:
 
     def __init__(self, file: IO[bytes]):
         self.file, self.sha256 = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()
@@ -104,8 +109,3 @@ class _Hashing:
 
 def _sum_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.data.dataset import Dataset, Split
-from ablation_suite.core.runs.store import RunFolder, write_atomic
+from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.evaluate import metrics, predict_logits
@@ -57,15 +58,6 @@ def finish(
         "classes": list(dataset.classes),
         "weights": kept.name,
     }
-
-
-def clean(folder: RunFolder) -> None:
-    """Remove what only an unfinished run needs."""
-    checkpoint.clear(folder.path / "checkpoints")
-    kept = folder.path / (folder.record() or {})["weights"]
-    for path in folder.path.glob("best-*.pt"):
-        if path != kept:
-            checkpoint.drop(path)
 
 
 def _logits(parts: Parts, config: RunConfig, split: Split) -> Tensor:

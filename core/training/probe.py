@@ -1,11 +1,12 @@
 """How long does a step of this run take here? Timed in warm worker-like processes, on the run's own data.
 
-`python -m core.probe` takes configs and a runtime as JSON from its input, and answers in JSON.
+A process of its own (`main`) takes configs and a runtime as JSON from its input, and answers in JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -147,8 +148,8 @@ def _save_seconds(state: dict[str, Any], results: Path) -> float:
     return taken
 
 
-def main() -> None:
-    """Time every config of the input; `ready` is when what only the first run of a worker pays for was done."""
+def main(answers: int) -> None:
+    """Time every config of the input; `ready` tells when what only the first run of a worker pays for was done."""
     order = json.loads(sys.stdin.readline())
     runtime = Runtime.model_validate_json(order["runtime"])
     datasets: dict[str, Dataset] = {}
@@ -163,8 +164,5 @@ def main() -> None:
         warm = bool(timings)
         timings.append(asdict(probe(config, datasets[key], runtime, seconds=1.0 if warm else 0.0)))
         ready = ready if warm else time.time()
-    print(json.dumps({"ready": ready, "timings": timings[1:]}))
-
-
-if __name__ == "__main__":
-    main()
+    with os.fdopen(answers, "w") as pipe:
+        json.dump({"ready": ready, "timings": timings[1:]}, pipe)

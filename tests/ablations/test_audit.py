@@ -71,6 +71,7 @@ def test_a_contrastive_arm_against_plain_cross_entropy_sees_twice_the_images(tmp
         ("provenance.packages", {"torch": "9"}, "library versions differs"),
         ("provenance.device", {"name": "cuda"}, "device differs"),
         ("provenance.threads", 4, "CPU threads differs"),
+        ("provenance.suite", {"source": "0123456789ab"}, "source of the suite differs"),
     ],
 )
 def test_runs_of_other_data_software_or_hardware_are_told(path, value, words):

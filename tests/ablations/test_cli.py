@@ -115,6 +115,20 @@ def test_status_lists_every_run(trained):
     assert {row["state"] for row in rows} == {"finished"}
 
 
+@pytest.mark.parametrize("verb", ["report", "audit", "plan"])
+def test_a_torn_record_costs_its_run_alone(verb, trained, tmp_path):
+    """Every verb goes on with the other three, and says which one it is."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    torn = tmp_path / "results/runs" / min(records(trained)) / "record.json"
+    os.truncate(torn, 1000)
+    result = ablate(verb, "tiny.yaml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    page = tmp_path / "results/report/tiny/report.md"
+    told = result.stdout + result.stderr + (page.read_text() if verb == "report" else "")
+    assert torn.parent.name in told
+    assert "damaged" in told
+
+
 def test_report_writes_page_tables_and_figures(trained):
     """From the run folders alone."""
     result = ablate("report", "tiny.yaml", "-o", "out", cwd=trained)

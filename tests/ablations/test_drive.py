@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import scheduler as module
+from ablation_suite.core.scheduling.attempt import PREEMPTED
 from ablation_suite.core.scheduling.executors import Event
-from ablation_suite.core.scheduling.scheduler import DriverBusy, drive
+from ablation_suite.core.scheduling.scheduler import DriverBusy, Scheduler, drive
 
 
 class Script:
     """An executor whose runs end with the exit statuses that the test gives, 0 once they are used up."""
 
-    def __init__(self, statuses: dict[str, list[int]]):
+    def __init__(self, statuses: dict[str, list[int]], before_poll: Callable[[RunFolder], None] = lambda folder: None):
         self.statuses = {name: list(each) for name, each in statuses.items()}
+        self.before_poll = before_poll
         self.submitted: list[str] = []
         self.waiting: list[Path] = []
 
@@ -31,10 +37,14 @@ class Script:
 
     def poll(self, seconds: float) -> list[Event]:
         folder = self.waiting.pop(0)
+        self.before_poll(RunFolder(folder))
         status = self.statuses.get(folder.name, []).pop(0) if self.statuses.get(folder.name) else 0
         if status == 0:
             (folder / "record.json").write_text(json.dumps({"run_id": folder.name}))
         return [Event(run_id=folder.name, exit_status=status)]
+
+    def cancel(self, run_id: str) -> None:
+        self.statuses.setdefault(run_id, []).insert(0, PREEMPTED)
 
     def close(self) -> None:
         self.closed = True
@@ -50,7 +60,7 @@ class Quiet:
     def news(self, event):
         pass
 
-    def ended(self, folder: RunFolder, failure: str | None) -> None:
+    def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None:
         self.failures[folder.run_id] = failure
 
 
@@ -61,8 +71,8 @@ def grid(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     runtime = Runtime(results=str(tmp_path / "results"))
 
-    def run(statuses: dict[str, list[int]], names: str = "abc", **kwargs):
-        executor, reporter = Script(statuses), Quiet()
+    def run(statuses: dict[str, list[int]], names: str = "abc", before_poll=lambda folder: None, **kwargs):
+        executor, reporter = Script(statuses, before_poll), Quiet()
         outcome = drive({name: {"run_id": name} for name in names}, runtime, executor, reporter, **kwargs)
         return outcome, executor, reporter
 
@@ -113,18 +123,134 @@ def test_bad_data_and_bad_configuration_are_never_tried_again(grid, status):
 
 
 def test_a_preempted_run_goes_on_free_of_charge(grid):
-    """Exit status 75 does not count as a try, however often it comes."""
-    outcome, executor, _ = grid({"b": [75] * 6})
+    """Exit status 75 does not count as a try, however often it comes, where the run got on: an epoch, a checkpoint."""
+
+    def get_on(folder: RunFolder) -> None:
+        if len(folder.ledger.rows()) < 3:
+            folder.ledger.append("epoch", epoch=1)
+        else:
+            (folder.path / "checkpoints").mkdir(exist_ok=True)
+            (folder.path / "checkpoints" / f"{len(list(folder.path.glob('checkpoints/*'))):012d}.pt").touch()
+
+    outcome, executor, _ = grid({"b": [75] * 6}, before_poll=get_on)
     assert executor.submitted.count("b") == 7
     assert not outcome.failed
 
 
+def test_a_run_that_is_preempted_without_getting_on_fails_in_the_end(grid):
+    """Three ends with 75 in a row, though each leaves rows of its start and end; a 75 that got on begins the count."""
+    polls = iter(range(9))
+
+    def restart(folder: RunFolder) -> None:
+        folder.ledger.append("epoch" if next(polls) == 1 else "start", epoch=1)
+
+    outcome, executor, _ = grid({"b": [75] * 9}, "b", before_poll=restart)
+    assert executor.submitted.count("b") == 5
+    assert outcome.failed == {"b": "preempted 3 times in a row, without an epoch or a checkpoint between"}
+
+
+def test_a_run_that_another_process_trains_is_waited_for(grid):
+    """Its worker ends with 75 at once, time and again, while the other holds the lock: no failure."""
+    folder = RunFolder(grid.runtime.store / "b")
+    folder.create({"run_id": "b"})
+    with folder.claim():
+        outcome, executor, _ = grid({"b": [75] * 6}, "b")
+    assert executor.submitted.count("b") == 7
+    assert not outcome.failed
+
+
+@pytest.mark.parametrize(("statuses", "gaps"), [([75, 75], [1.0, 1.0]), ([1, 1], [1.0, 4.0])])
+def test_each_try_waits_for_the_machine_to_recover(grid, monkeypatch, statuses, gaps):
+    """By a clock of the test's own: a second after a preemption, one and four after failures."""
+    clock = SimpleNamespace(now=100.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(module, "BACK_OFF_SECONDS", 1.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    begun: list[float] = []
+    grid({"b": statuses}, "b", before_poll=lambda folder: begun.append(clock.now))
+    waited = [later - earlier for earlier, later in pairwise(begun)]
+    assert waited == pytest.approx(gaps, abs=2 * module.POLL_SECONDS)
+
+
 def test_a_worker_that_says_done_without_a_record_has_failed(grid):
-    """The store is the truth; an exit status is advice."""
+    """The store is the truth; an exit status is advice, and one that is not true will not be at the next try."""
     executor = Script({})
     executor.poll = lambda seconds: [Event(run_id=executor.waiting.pop(0).name, exit_status=0)]
     outcome = drive({"a": {"run_id": "a"}}, grid.runtime, executor, Quiet())
     assert outcome.failed == {"a": "the worker ended without a result"}
+    assert executor.submitted == ["a"]
+
+
+def test_what_another_driver_trained_is_not_counted_as_ours(grid):
+    """Found finished before it was begun (c), by our worker (b), or by our worker on finding it busy (d)."""
+    starts = {"a": 1, "b": 1}
+
+    def others(folder: RunFolder) -> None:
+        for name in ("c", "d"):
+            RunFolder(grid.runtime.store / name).create({"run_id": name})
+        if folder.run_id in starts:
+            for attempt in range(1, 2 + (folder.run_id == "b")):
+                (folder.path / "attempts" / str(attempt)).mkdir(parents=True)
+            folder.ledger.append("start", attempt=1)
+        if folder.run_id == "a":
+            (grid.runtime.store / "c" / "record.json").write_text("{}")
+        if folder.run_id == "d":
+            (folder.path / "record.json").write_text("{}")
+
+    outcome, executor, _ = grid({"d": [75]}, "abcd", before_poll=others)
+    assert executor.submitted == ["a", "b", "d"]
+    assert outcome.finished == ["a"]
+    assert sorted(outcome.elsewhere) == ["b", "c", "d"]
+
+
+class Fickle:
+    """A strategy that wants the runs of each of these words in turn, and after the last what of it is not finished."""
+
+    def __init__(self, *wishes: str):
+        self.wishes = list(wishes)
+        self.done: dict[str, bool] = {}
+
+    def wanted(self, capacity: int):
+        names = self.wishes.pop(0) if len(self.wishes) > 1 else self.wishes[0]
+        return [{"run_id": name} for name in names if name not in self.done] or None
+
+    def progress(self, event):
+        pass
+
+    def finished(self, folder: RunFolder, *, here: bool) -> None:
+        self.done[folder.run_id] = here
+
+    def failed(self, folder: RunFolder, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+def test_a_run_that_is_no_longer_wanted_is_stopped_and_wanted_again_it_goes_on(grid):
+    """Its end is then no try, however often it was stopped: b three times, and c for good."""
+    executor, strategy = Script({}), Fickle("ab", "c", "b", "c", "b", "c", "b")
+    Scheduler(grid.runtime, executor, strategy).run()
+    assert executor.submitted == list("abcbcbcb")
+    assert strategy.done == {"a": True, "b": True}
+
+
+def test_what_stands_in_the_drivers_lock_does_not_matter(grid):
+    """The process id is for people; that of a driver that was killed may by now be anybody's."""
+    Path(grid.runtime.results).mkdir()
+    (Path(grid.runtime.results) / "driver.lock").write_text("1")
+    assert len(grid({})[0].finished) == 3
+
+
+def test_a_spec_that_is_named_twice_is_planned_once(tmp_path):
+    """Whether it is a file or a folder of them."""
+    (tmp_path / "base.yaml").write_text("data: digits")
+    spec = tmp_path / "specs" / "tiny.yaml"
+    spec.parent.mkdir()
+    spec.write_text("ablation: tiny\nquestion: Is it?\nbase: ../base.yaml\narms: {b: {epochs: 2}}\n")
+    runtime = Runtime(results=str(tmp_path / "results"))
+    for name, num_specs in {str(spec): 1, str(spec.parent): 1, "quickstart": 4}.items():
+        assert len(make_plans([name], runtime)) == len(make_plans([name, name], runtime)) == num_specs
 
 
 def test_a_second_driver_says_so_and_leaves_or_joins_when_asked(grid):

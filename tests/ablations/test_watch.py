@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 import time
@@ -9,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ablation_suite.core.runs.store import RunFolder, read_json, run_folders, write_json
+from ablation_suite.core.runs.files import read_json, write_json
+from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.scheduling import console
 from ablation_suite.core.scheduling.watch import INTERVAL, format_rows, grid_rows, watch
 
 TRAINER = """
@@ -63,6 +67,19 @@ def test_a_run_of_another_machine_counts_by_its_ledger(tmp_path: Path) -> None:
     assert row["state"] == "interrupted"
 
 
+@pytest.mark.parametrize(("seconds", "silence"), [(1.0, 60.0), (100.0, 300.0)])
+def test_a_run_of_another_machine_may_be_silent_for_three_epochs(
+    tmp_path: Path, seconds: float, silence: float
+) -> None:
+    """Long epochs write a row seldom: it still runs just before three of them, and a minute at the least."""
+    folder = make(tmp_path, "wide", 1)
+    with folder.claim() as attempt:
+        row = folder.ledger.append("epoch", epoch=1, seconds=seconds)
+    write_json(attempt / "claim.json", read_json(attempt / "claim.json") | {"host": "elsewhere"})
+    assert grid_rows_at(row["time"] + 0.99 * silence, [folder])[0]["state"] == "running"
+    assert grid_rows_at(row["time"] + 1.01 * silence, [folder])[0]["state"] == "interrupted"
+
+
 def test_every_state_has_its_row_and_its_count(tmp_path: Path) -> None:
     """Finished, failed and missing runs, also one without any file, stand in the table, with what is known of them."""
     finished, failed, missing = (make(tmp_path, "wide", seed) for seed in range(3))
@@ -97,6 +114,32 @@ def test_the_view_is_drawn_again_until_it_is_interrupted(tmp_path: Path, capsys:
         "1 runs: 1 missing",
         "2 runs: 2 missing",
     ]
+
+
+def test_on_a_terminal_the_table_is_drawn_over_and_the_last_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each drawing but the last is erased, and what is wider than the terminal is cut."""
+    make(tmp_path, "wide-" + 50 * "x", 0)
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", out)
+    for name, value in {"TERM": "xterm", "COLUMNS": "40", "LINES": "10"}.items():
+        monkeypatch.setenv(name, value)
+    naps = iter(range(3))
+
+    def sleep(seconds: float) -> None:
+        monkeypatch.setattr(console, "DRAW_SECONDS", 0.0)
+        make(tmp_path, "grouped", 0)
+        if next(naps) == 2:
+            raise KeyboardInterrupt
+
+    watch(lambda: run_folders(tmp_path), sleep=sleep)
+    *drawn, last = re.split(r"(?:\r|\x1b\[1A|\x1b\[2K)+", out.getvalue())
+    tables = [re.sub(r"\x1b\[[?0-9;]*[a-z]", "", text).splitlines() for text in (drawn[0], last)]
+    assert [table[-1].rstrip() for table in tables] == ["1 runs: 1 missing", "2 runs: 2 missing"]
+    assert [len(table) for table in tables] == [3, 4]
+    assert all(len(line) <= 40 for table in tables for line in table)
 
 
 def test_a_long_grid_fits_the_terminal(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from ablation_suite.ablations.forecast import measure
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder, read_json, run_folders
+from ablation_suite.core.runs.files import read_json
+from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 from ablation_suite.core.scheduling.process import num_jobs
 from tests.benchmarks.lines import Line, ratio_line, seconds_line

@@ -85,6 +85,7 @@ def worker():
     yield worker
     worker.process.stdin.close()
     worker.process.wait()
+    worker.process.stdout.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.models.network import Network
-from ablation_suite.core.runs.store import write_json
+from ablation_suite.core.runs.files import write_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = [str(number) for number in range(10)]
@@ -182,6 +182,26 @@ def test_a_class_keeps_its_own_name(copied, ask, photos):
     names = [f"species, {name}" for name in record["classes"]]
     write_json(copied.record_path, {**record, "classes": names})
     assert {row["pred_label"] for row in ask(copied.path, photos)} <= set(names)
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_quoted_unless_told_otherwise(copied, ask, tmp_path):
+    """OWASP's list of first characters, in names of images and of classes; --exact-names writes them as they are."""
+    record = copied.record()
+    classes = ["=1+1", "+1", "-1", "@SUM(1)", "\tx", *record["classes"][5:]]
+    write_json(copied.record_path, {**record, "classes": classes})
+    names = ["=HYPERLINK(1)", "+a", "-b", "@c", "\td", "e=f", "plain"]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / f"{name}.png")
+    quoted = ask(copied.path, tmp_path / "images", "--proba")
+    assert {row["image_name"] for row in quoted} == {*(f"'{name}" for name in names[:5]), "e=f", "plain"}
+    exact = ask(copied.path, tmp_path / "images", "--proba", "--exact-names")
+    assert {row["image_name"] for row in exact} == set(names)
+    safe = [f"'{name}" if name in classes[:5] else name for name in classes]
+    assert list(quoted[0])[2:] == [f"proba_{name}" for name in classes]
+    for ours, label in ((quoted, safe), (exact, classes)):
+        best = max(range(10), key=lambda k, row=ours[0]: float(row[list(row)[2 + k]]))
+        assert ours[0]["pred_label"] == label[best]
 
 
 def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monkeypatch, capsys):

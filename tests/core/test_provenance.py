@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import ablation_suite
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.provenance import provenance, scrub, scrub_command
+from ablation_suite.core.runs.provenance import provenance, scrub, scrub_command, source_hash
 
 
 def test_provenance_names_packages_and_machine() -> None:
@@ -39,6 +41,28 @@ def test_a_change_in_the_repository_changes_the_diff(tmp_path: Path) -> None:
     assert states[1]["diff"] != states[2]["diff"]
     head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
     assert {state["commit"] for state in states} == {head}
+
+
+def test_the_source_is_told_by_version_and_by_a_hash_that_a_changed_byte_or_name_changes(tmp_path: Path) -> None:
+    """Computed here by the documented rule, through links as a checkout has them, and nothing else counts."""
+    room = tmp_path / "room"
+    room.mkdir()
+    (room / "b.py").write_text("two\n")
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "a.py").write_text("one\n")
+    (package / "linked").symlink_to("../room")
+    expected = hashlib.sha256(b"a.py\x004\0one\nlinked/b.py\x004\0two\n").hexdigest()[:12]
+    assert source_hash(package) == expected
+    (package / "notes.txt").touch()
+    assert source_hash(package) == expected
+    (room / "b.py").rename(room / "c.py")
+    renamed = source_hash(package)
+    (room / "c.py").write_text("too\n")
+    assert len({expected, renamed, source_hash(package)}) == 3
+    suite = provenance(Runtime(), "cpu")["suite"]
+    assert suite["source"] == source_hash(Path(ablation_suite.__file__).parent)
+    assert suite["version"] == importlib.metadata.version("ablation-suite")
 
 
 def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.tracking.choice import TrackerError
+from ablation_suite.core.tracking.projection import summary
 from ablation_suite.core.tracking.wandb import log_report
 from ablation_suite.core.tracking.wandb_report import Page
 from tests.core.tracked_run import make_folder, train
@@ -36,6 +37,15 @@ def report(tmp_path: Path) -> Path:
     (tmp_path / "report" / "report.md").write_text("# Contrastive\n")
     (tmp_path / "report" / "tables" / "answer.csv").write_text("arm,accuracy\nnone,0.88\n")
     return tmp_path / "report"
+
+
+def test_the_best_of_equal_epochs_is_the_first(tmp_path: Path) -> None:
+    """As the training keeps it, also while the run has no end yet that would say so."""
+    folder = make_folder(tmp_path)
+    for epoch, accuracy in enumerate((0.5, 0.8, 0.7, 0.8), 1):
+        folder.ledger.append("epoch", epoch=epoch, **{"val/accuracy": accuracy})
+    numbers = summary(folder.ledger.rows(), folder.ledger.history())
+    assert (numbers["best/epoch"], numbers["last/epoch"]) == (2, 4)
 
 
 def test_weights_and_predictions_arrive_whole(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:

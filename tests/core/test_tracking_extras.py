@@ -99,7 +99,7 @@ def test_a_sick_mlflow_server_costs_one_warning(
             train(folder, runtime, 1, 5)
         assert sync_runs([folder], runtime, lines.append) == 1
     (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert f"ablate sync {folder.run_id}" in message
+    assert f"ablate sync {folder.run_id} --results {tmp_path} --tracker mlflow" in message
     assert "\n" not in lines[0]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sync_runs([folder], runtime, lines.append) == 0

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import gc
+import io
+import os
+import signal
+import socket
+import time
 import weakref
 from types import SimpleNamespace
 
@@ -10,9 +15,12 @@ import pytest
 import torch
 
 from ablation_suite.core.data.dataset import DataError
-from ablation_suite.core.runs.store import read_json
+from ablation_suite.core.runs.files import read_json
+from ablation_suite.core.scheduling import process, worker
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, FAILED, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
+from ablation_suite.core.scheduling.scheduler import drive
 from ablation_suite.core.training import device, loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -159,6 +167,30 @@ def test_a_run_that_someone_else_trains_is_left_to_them(make_config, make_folder
     assert folder.status() == "interrupted"
 
 
+def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
+    make_config, make_folder, runtime, worker, kill_when, capsys
+):
+    """Once, on the error stream, so that somebody can end the process; then the run goes on."""
+    folder = make_folder(make_config(epochs=3))
+    process = worker.start(folder, runtime)
+    kill_when(process, lambda: folder.ledger.rows(), signal.SIGSTOP)
+    executor = Inline(runtime)
+    calls = iter(range(9))
+
+    def poll(seconds, plain=executor.poll):
+        if next(calls) == 2:
+            os.kill(process, signal.SIGKILL)
+            worker.wait()
+        return plain(seconds)
+
+    executor.poll = poll
+    assert drive({folder.run_id: folder.job()}, runtime, executor, Progress()).finished == [folder.run_id]
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(read_json(folder.path / "attempts/1/claim.json")["time"]))
+    told = [line for line in capsys.readouterr().err.splitlines() if "waits" in line]
+    assert len(told) == 1
+    assert f"process {process} on {socket.gethostname()} since {since}" in told[0]
+
+
 def test_the_first_record_wins(make_config, make_folder):
     """A late attempt finds the run finished, and its record is refused."""
     folder = make_folder(make_config())
@@ -166,3 +198,93 @@ def test_the_first_record_wins(make_config, make_folder):
     assert not folder.commit({"from": "the late one"})
     assert folder.record() == {"from": "the first"}
     assert not list(folder.path.glob(".record*"))
+
+
+def trained_by(pool, folder, on_progress=lambda: None):
+    """Submit a run and give the event of its end; `on_progress` is called at the first news of a step."""
+    pool.submit(folder.path)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for event in pool.poll(0.2):
+            if event.exit_status is not None:
+                return event
+            on_progress()
+            on_progress = lambda: None  # noqa: E731
+    raise AssertionError("the run did not end")
+
+
+@pytest.fixture
+def pool(runtime):
+    """A pool of one worker process."""
+    pool = process.ProcessPool(runtime.model_copy(update={"jobs": 1}))
+    yield pool
+    pool.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_told_and_killed_and_the_next_one_finishes_its_run(
+    pool, make_config, make_folder, monkeypatch, capsys
+):
+    """A stopped process gives no sign of life; its end counts as a failure, and the run goes on in another process."""
+    monkeypatch.setattr(process, "SILENCE_SECONDS", 5.0)
+    monkeypatch.setattr(process, "SILENCE_RATIO", 1.0)
+    folder = make_folder(make_config(epochs=40))
+    first = []
+
+    def stop():
+        first.append(pool.workers[0].process.pid)
+        os.kill(first[0], signal.SIGSTOP)
+
+    event = trained_by(pool, folder, on_progress=stop)
+    assert event.exit_status == -signal.SIGKILL
+    assert "gave no sign of life for" in event.message
+    assert f"run {folder.run_id}: its worker (process {first[0]}) gave no sign of life" in capsys.readouterr().err
+    assert trained_by(pool, folder).exit_status == DONE
+    assert pool.workers[0].process.pid != first[0]
+
+
+def test_a_silence_is_too_long_by_a_workers_own_pace_once_it_has_said_anything():
+    """600 s before the first news; then 30 s, or 20 times the usual time between news."""
+    silence = process._Silence()
+    silence.last(599.0)
+    assert not silence.is_too_long()
+    silence.last(2.0)
+    assert silence.is_too_long()
+    silence.end()
+    silence.last(29.0)
+    assert not silence.is_too_long()
+    silence.last(2.0)
+    assert silence.is_too_long()
+    for seconds in (4.0, 4.0, 4.0, 0.0):
+        silence.end()
+        silence.last(seconds)
+    silence.last(79.0)
+    assert not silence.is_too_long()
+    silence.last(2.0)
+    assert silence.is_too_long()
+
+
+def test_while_the_driver_did_not_look_no_worker_was_silent(pool, make_config, make_folder, monkeypatch):
+    """A machine that slept, or a driver that was stopped, is no reason to kill."""
+    pool.submit(make_folder(make_config()).path)
+    pool.workers[0].silence.end()
+    pool.looked_at -= 3600.0
+    pool.poll(0.0)
+    assert not pool.workers[0].is_hung
+
+
+def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeypatch):
+    """Work, or the time before the first step, is told from a thread; a run that stands still is not."""
+    monkeypatch.setattr(worker, "BEAT_SECONDS", 0.01)
+    told = io.StringIO()
+    teller = worker._Teller(told, "a")
+    with teller.alive():
+        while told.getvalue().count("\n") < 3:
+            sum(range(1000))
+    assert {line for line in told.getvalue().splitlines()} == {'{"run_id": "a"}'}
+    monkeypatch.setattr(worker, "STILL_SECONDS", 0.0)
+    teller = worker._Teller(told, "b")
+    teller.watch(1, 1, 2)
+    with teller.alive():
+        time.sleep(0.2)
+    assert told.getvalue().count('"b"') == 2  # the step, and that the thread has begun

@@ -159,6 +159,7 @@ def write_run(
         "provenance": {
             "packages": {"python": "3.11.2", "torch": "2.14.1", "numpy": "2.4.6"},
             "device": {"name": "cpu"},
+            "suite": {"version": "0.1.0", "source": "0123456789ab"},
             "system": "Linux",
         },
         "classes": list(classes),

@@ -124,6 +124,7 @@ def test_a_run_that_is_gone_is_named(written):
         ("recipe", lambda record: record.update(recipe=2)),
         ("torch", lambda record: record["provenance"]["packages"].update(torch="3.0.0")),
         ("device", lambda record: record["provenance"].update(device={"name": "cuda", "model": "H100"})),
+        ("source of the suite", lambda record: record["provenance"]["suite"].update(source="ba9876543210")),
         ("data", lambda record: record.update(data_fingerprint="other")),
     ],
 )

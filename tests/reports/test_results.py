@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from ablation_suite.core.runs.store import RunFolder, write_json
+from ablation_suite.core.runs.files import write_json
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design, design_of
 from ablation_suite.reports.results import Reader, read_outputs
 from tests.reports.make_runs import TRUTHS, make_store

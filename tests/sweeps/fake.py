@@ -9,7 +9,8 @@ from typing import Any
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import dump
-from ablation_suite.core.runs.store import RunFolder, write_json
+from ablation_suite.core.runs.files import write_json
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, DONE, PREEMPTED
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.sweeps.session import run_sweep

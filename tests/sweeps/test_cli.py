@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -16,8 +17,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from ablation_suite.core.scheduling import console
+from ablation_suite.sweeps.progress import Progress
+from ablation_suite.sweeps.session import run_sweep
 from tests.sweeps.conftest import Ablate
-from tests.sweeps.fake import write_spec
+from tests.sweeps.fake import Fake, make_fake_sweep, make_runtime, write_spec
 
 HOUSE = Path(__file__).parents[2]
 
@@ -40,6 +44,25 @@ def test_a_sweep_tells_how_it_goes_and_what_it_found(tmp_path: Path, ablate: Abl
     status, again, err = ablate(str(write_spec(tmp_path)))
     assert again == out
     assert "trial " not in err.replace("15 trials on", "")
+
+
+def test_on_a_terminal_the_trials_under_way_have_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the lines of the ended trials: the whole sweep, then each trial with its epoch."""
+    out, runtime = io.StringIO(), make_runtime(tmp_path / "results")
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    monkeypatch.setattr(console, "DRAW_SECONDS", 0.0)
+    for name, value in {"TERM": "xterm", "COLUMNS": "150", "LINES": "30"}.items():
+        monkeypatch.setenv(name, value)
+    with Progress(out) as progress:
+        run_sweep(make_fake_sweep(tmp_path, pruner="none"), runtime, progress, executor=Fake(runtime.store, size=2))
+    lines = [
+        re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in re.split(r"\n|\r?\x1b\[2K", out.getvalue())
+    ]
+    assert sum(bool(re.match(r"trial +\d+  0\.\d{4} .*\[\d+/15 done", line)) for line in lines) == 15
+    drawn = [line.replace("╸", "━").replace("╺", "━") for line in lines if "━" in line]
+    assert drawn[0] == f"fake    {30 * '━'} 0/15 done"
+    assert f"{30 * '━'} 15/15 done, best " in drawn[-1]
+    assert [line for line in drawn if line.startswith("trial 14")][-1].endswith("epoch 3/4")
 
 
 def test_status_best_and_export_agree(tmp_path: Path, ablate: Ablate) -> None:
@@ -67,7 +90,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, ablate: A
     spec = str(write_spec(tmp_path))
     status, _, err = ablate(spec, before_poll=interrupt)
     assert status == 130
-    assert f"`ablate sweep {spec}` goes on from here" in err
+    assert f"`ablate sweep {spec} --results {tmp_path / 'results'}` goes on from here" in err
     assert "1 running" in ablate("status", spec)[1]
     status, out, _ = ablate(spec)
     assert status == 0

@@ -1,0 +1,282 @@
+"""Does damage to one file cost one run, and is it told?"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ablation_suite.commands.look import show, status
+from ablation_suite.core.runs.store import Damaged, RunFolder
+from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
+from ablation_suite.core.scheduling.console import Progress
+from ablation_suite.core.scheduling.inline import Inline
+from ablation_suite.core.scheduling.scheduler import drive
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def damaged(finished, runtime):
+    """Two finished runs in a store of their own, the first of which is to be damaged."""
+    shutil.copytree(finished[0].store, runtime.store)
+    return [RunFolder(runtime.store / folder.run_id) for folder in finished[1]]
+
+
+def change_a_digit(path):
+    """Another accuracy, in a file that still reads."""
+    text = path.read_text()
+    at = text.index('"val/accuracy": 0.') + len('"val/accuracy": 0.')
+    path.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+
+
+DAMAGES = {
+    "torn": lambda path: os.truncate(path, 1000),
+    "empty": lambda path: os.truncate(path, 0),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "no object": lambda path: path.write_text("[]"),
+    "not UTF-8": lambda path: path.write_bytes(b'{"a": "\xff"}'),
+    "nested without end": lambda path: path.write_text("[" * 100_000),
+    "a digit": change_a_digit,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_record_counts_as_no_record(damage, damaged):
+    """It is told by its path, the run is not finished, and the other run still is."""
+    damage(damaged[0].record_path)
+    with pytest.raises(Damaged, match=r"record\.json: is "):
+        damaged[0].record()
+    assert [folder.is_finished() for folder in damaged] == [False, True]
+    assert [folder.status() for folder in damaged] == ["damaged", "finished"]
+
+
+def test_a_record_of_an_older_version_is_read_without_a_digest(damaged):
+    """Last year's runs carry none."""
+    record = damaged[0].record()
+    damaged[0].record_path.write_text(json.dumps(record))
+    assert damaged[0].record() == record
+    assert damaged[0].is_finished()
+
+
+def test_any_record_verifies_as_it_was_written(tmp_path):
+    """Also with numbers that are none, keys that are numbers, and tuples, which JSON writes in its own way."""
+    folder = RunFolder(tmp_path)
+    folder.commit({"loss": math.nan, "norm": math.inf, 10: "ten", 9: "nine", "sizes": (1, 2), "class": "é"})
+    record = folder.record()
+    assert math.isnan(record.pop("loss"))
+    assert record == {"norm": math.inf, "10": "ten", "9": "nine", "sizes": [1, 2], "class": "é"}
+
+
+def test_a_record_is_verified_once_unless_its_file_changes(damaged, monkeypatch):
+    """A driver asks often; damage that comes later is still noticed."""
+    assert damaged[0].is_finished()
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "record", lambda self: pytest.fail("read again"))
+        assert damaged[0].is_finished()
+    os.truncate(damaged[0].record_path, 1000)
+    assert not damaged[0].is_finished()
+
+
+def test_a_driver_sets_a_damaged_record_aside_and_trains_the_run_again(damaged, runtime, capsys):
+    """One line on the error stream, the damaged file is kept, the numbers are as before, and the other run stays."""
+    before = damaged[0].record()
+    other = damaged[1].record_path.stat().st_mtime_ns
+    change_a_digit(damaged[0].record_path)
+    torn = damaged[0].record_path.read_bytes()
+    jobs = {folder.run_id: folder.job() for folder in damaged}
+    outcome = drive(jobs, runtime, Inline(runtime), Progress())
+    assert outcome.finished == [damaged[0].run_id]
+    assert outcome.reused == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if "set aside" in line]
+    assert len(told) == 1
+    assert str(damaged[0].record_path) in told[0]
+    assert (damaged[0].path / "record.damaged-1.json").read_bytes() == torn
+    assert damaged[0].record()["metrics"] == before["metrics"]
+    assert damaged[1].record_path.stat().st_mtime_ns == other
+    os.truncate(damaged[0].record_path, 0)
+    assert work(damaged[0], runtime, Datasets()) == DONE  # a worker by itself does the same
+    assert (damaged[0].path / "record.damaged-2.json").read_bytes() == b""
+
+
+def test_a_driver_writes_a_damaged_job_of_a_finished_run_again(damaged, runtime):
+    """Its record is sound, so that nothing is trained."""
+    jobs = {folder.run_id: folder.job() for folder in damaged}
+    os.truncate(damaged[0].path / "run.json", 50)
+    assert damaged[0].status() == "damaged"
+    assert drive(jobs, runtime, Inline(runtime), Progress()).reused == 2
+    assert damaged[0].job() == jobs[damaged[0].run_id]
+    assert damaged[0].status() == "finished"
+
+
+@pytest.mark.parametrize("name", ["run.json", "record.json"])
+def test_looking_shows_the_damaged_run_and_the_others(name, damaged, runtime):
+    """`status` has a row for each, and `show` says which file is damaged."""
+    os.truncate(damaged[0].path / name, 50)
+    ask = [*("--results", runtime.results)]
+    rows = json.loads(CliRunner().invoke(status, [*ask, "--json"], catch_exceptions=False).stdout)
+    assert {row["run_id"]: row["state"] for row in rows} == {
+        damaged[0].run_id: "damaged",
+        damaged[1].run_id: "finished",
+    }
+    assert "1 damaged, 1 finished" in CliRunner().invoke(status, ask, catch_exceptions=False).stdout
+    shown = CliRunner().invoke(show, [damaged[0].run_id, *ask], catch_exceptions=False).stdout
+    assert f"{damaged[0].path / name}: is damaged" in shown
+
+
+def test_whatever_else_lies_in_a_run_folder_is_passed_over(damaged, runtime):
+    """A desktop's files among the attempts, and attempts whose own files are damaged."""
+    attempts = damaged[0].path / "attempts"
+    (attempts / ".DS_Store").touch()
+    (attempts / "1 copy").mkdir()
+    os.truncate(attempts / "1" / "claim.json", 5)
+    damaged[0].record_path.unlink()
+    (attempts / "1" / "failure.json").write_text("{")
+    assert damaged[0].attempts() == [1]
+    assert damaged[0].claimant() == {}
+    assert damaged[0].status() == "failed"
+    assert "failure.json: is damaged" in damaged[0].failure()["message"]
+    (row,) = json.loads(CliRunner().invoke(status, ["--results", runtime.results, "--json"]).stdout)[:1]
+    assert row["run_id"] in {folder.run_id for folder in damaged}
+
+
+def test_what_a_kill_after_the_record_left_goes_at_the_next_look_of_a_driver(damaged, runtime):
+    """Checkpoints, other weights and temporary files; the kept weights, the record and the outputs stay."""
+    folder = damaged[0]
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    (folder.path / "checkpoints").mkdir()
+    for name in ("checkpoints/000000000068.pt", "checkpoints/.000000000068.pt.7", ".record.7", ".best-0003.pt.7"):
+        (folder.path / name).touch()
+    assert not (folder.path / "best-9999.pt").exists()
+    for suffix in ("pt", "sha256"):
+        (folder.path / f"best-9999.{suffix}").touch()
+    jobs = {folder.run_id: folder.job()}
+    with folder.claim():
+        drive(jobs, runtime, Inline(runtime), Progress())
+        assert (folder.path / "checkpoints").exists()  # whoever holds the run is at it
+    drive(jobs, runtime, Inline(runtime), Progress())
+    after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    assert {**after, "ledger.jsonl": b""} == {**before, "ledger.jsonl": b""}
+    assert not (folder.path / "checkpoints").exists()
+
+
+BASE = "{data: digits, model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}, epochs: 1}"
+SPEC = """ablation: tiny
+question: q
+base: base.yaml
+seeds: 1
+arms: {some: {model.head.dropout: 0.3}}
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a file system of a given size and number of files; skips where that is not allowed."""
+    mounted = []
+
+    def mount(options):
+        place = tmp_path / "disk"
+        place.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True).returncode:
+            pytest.skip("file systems may not be mounted here")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may write, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+def ask(*words, folder, prefix=(), without=(), **environment):
+    """A verb in a process of its own, begun by another command or without some variables."""
+    env = {**os.environ, "ABLATE_CACHE": str(folder / "cache"), **environment}
+    command = [*prefix, sys.executable, "-m", "ablation_suite.cli", *map(str, words)]
+    env = {name: value for name, value in env.items() if name not in without}
+    env["PYTHONPATH"] = str(Path(__file__).parents[2])
+    (folder / "base.yaml").write_text(BASE)
+    (folder / "tiny.yaml").write_text(SPEC)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+
+
+def is_one_line(result, *parts):
+    """Exit status 2, and one line that holds all parts, beside what progress says."""
+    lines = [line for line in result.stderr.splitlines() if "runs to train" not in line]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert all(part in lines[0] for part in parts), lines[0]
+
+
+def test_a_disk_that_fills_up_under_a_checkpoint_is_told_with_the_room_that_is_left(
+    small_disk, make_config, digits, runtime
+):
+    """torch says "unexpected pos" of it; the message names the folder and the free space, and no rubbish is left."""
+    disk = small_disk("size=100k")
+    folder = RunFolder(disk / "run")
+    config = make_config({"model.backbone": {"name": "bottleneck", "planes": (16,), "blocks": (2,)}})
+    folder.create({"config": config.model_dump(mode="json"), "data_fingerprint": digits.fingerprint, "labels": {}})
+    assert work(folder, runtime, Datasets()) == FAILED
+    assert re.fullmatch(rf"the disk is full under {disk}/run\S* \(0\.\d MB free\)", folder.failure()["message"])
+    assert not [path for path in folder.path.rglob(".*")]
+
+
+def test_a_disk_without_room_for_one_more_file_is_told_as_that(small_disk, tmp_path):
+    """There are megabytes left, and no inode."""
+    is_one_line(
+        ask("run", "tiny.yaml", "--results", small_disk("size=9m,nr_inodes=4") / "r", folder=tmp_path),
+        "the disk is full under",
+        "inodes",
+    )
+
+
+def test_results_that_may_only_be_read_are_looked_at_and_refused_for_training(small_disk, tmp_path):
+    """`status`, and a `run` that has nothing to train, work; what would write is refused in one line."""
+    disk = small_disk("size=9m")
+    ask("run", "tiny.yaml", "--results", disk, "--tracker", "off", folder=tmp_path)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for words in (["status"], ["run", "tiny.yaml"]):
+        assert ask(*words, "--results", disk, folder=tmp_path).returncode == 0
+    is_one_line(ask("run", "tiny.yaml", "epochs=2", "--results", disk, folder=tmp_path), "Read-only file system")
+    runs = [path.name for path in (disk / "runs").iterdir()]
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    words = ("predict", runs[0], "a.png", "--results", disk, "-o")
+    is_one_line(ask(*words, disk / "p.csv", folder=tmp_path), "p.csv", "cannot be written", "-o")
+    is_one_line(ask(*words, tmp_path, folder=tmp_path), "is a folder")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_file_system_without_locks_is_told_before_training(tmp_path):
+    """Network file systems may know none; `status` still looks."""
+    strace = ["strace", "-f", "-o", "/dev/null", "-e", "inject=flock:error=EOPNOTSUPP"]
+    is_one_line(ask("run", "tiny.yaml", folder=tmp_path, prefix=strace), "results", "no file locks", "--results")
+    assert ask("status", folder=tmp_path, prefix=strace).stdout == "no runs\n"
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.getuid() != 0, reason="needs setpriv, as root")
+def test_a_user_without_a_home_is_told_what_to_set_and_then_trains(open_folder):
+    """As in a container that was started with `--user`."""
+    nobody = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]
+    away = ("HOME", "XDG_CACHE_HOME")
+    asked = ask("run", "tiny.yaml", folder=open_folder, prefix=nobody, without=(*away, "ABLATE_CACHE"))
+    is_one_line(asked, "HOME", "ABLATE_CACHE")
+    assert not (open_folder / "results").exists()
+    done = ask("run", "tiny.yaml", "--tracker", "off", folder=open_folder, prefix=nobody, without=away)
+    assert done.returncode == 0, done.stderr
+    assert ask("sync", folder=open_folder, prefix=nobody, without=away).returncode == 2  # no login, which is a line

@@ -1,0 +1,163 @@
+"""Does the folder in which the shell stands have no say in what runs? Beside foreign modules of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[1]
+BASE = """data: digits
+model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}
+optimizer: {name: adam, lr: 3e-3}
+epochs: 1
+"""
+SPEC = """ablation: tiny
+question: Does dropout help?
+base: base.yaml
+seeds: 1
+baseline: none
+arms:
+  some: {model.head.dropout: 0.3}
+"""
+SWEEP = """sweep: search
+question: Which learning rate?
+base: base.yaml
+space:
+  optimizer.lr: {log: [1e-4, 1e-2], points: 3}
+trials: 2
+"""
+WRONG = "raise SystemExit('foreign code ran')\n"
+FOREIGN = {
+    "an empty core": {"core/__init__.py": "", "core/data/__init__.py": ""},
+    "another core": {"core/__init__.py": WRONG, "core/config.py": "LR = 0.1\n", "core/scheduling/worker.py": WRONG},
+    "a printing core": {"core/__init__.py": "print('hello')\n"},
+    "reports": {"reports/__init__.py": WRONG},
+    "random.py": {"random.py": "print('hello')\n"},
+    "inspect.py": {"inspect.py": "print('hello')\n"},
+    "modules of installed packages": {"click.py": WRONG, "yaml/__init__.py": WRONG, "torch.py": WRONG},
+    "the package's name": {"ablation_suite/data.csv": "1\n"},
+}
+"""Files by kind: names of the rooms, of the standard library, and of what is installed."""
+
+
+def make(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def specs(folder: Path) -> Path:
+    return make(folder, {"base.yaml": BASE, "tiny.yaml": SPEC, "search.yaml": SWEEP})
+
+
+def call(program: list[str], *words: str, cwd: Path, path: str | None) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ABLATE_CACHE": str(cwd / "cache")}
+    environment |= {"PYTHONPATH": path} if path is not None else {}
+    done = subprocess.run([*program, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ablate(*words: str, cwd: Path, foreign: bool = False) -> str:
+    """A verb of this very package; where `foreign`, PYTHONPATH names the current folder first."""
+    path = os.pathsep.join([".", str(HOUSE)] if foreign else [str(HOUSE)])
+    return call([sys.executable, "-m", "ablation_suite"], *words, cwd=cwd, path=path)
+
+
+def train(folder: Path, **options) -> None:
+    for words in (["run", "tiny.yaml", "--tracker", "off", "--jobs", "1"], ["report", "tiny.yaml", "-o", "out"]):
+        ablate(*words, cwd=folder, **options)
+
+
+def losses(folder: Path) -> dict[str, float]:
+    """The validation loss of every run by its id."""
+    found = [json.loads(path.read_text()) for path in folder.glob("results/runs/*/record.json")]
+    return {record["run_id"]: record["metrics"]["val/loss"] for record in found}
+
+
+def reported(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in (folder / "out").rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory) -> Path:
+    """A folder with nothing foreign in it, its two runs trained and reported."""
+    folder = specs(tmp_path_factory.mktemp("elsewhere"))
+    train(folder)
+    assert len(losses(folder)) == 2
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory) -> list[dict]:
+    """The cells of a plan that was made where there is nothing foreign."""
+    return cells(specs(tmp_path_factory.mktemp("planned")))
+
+
+def cells(folder: Path, **options) -> list[dict]:
+    [plan] = json.loads(ablate("plan", "tiny.yaml", "--json", cwd=folder, **options))["plans"]
+    return plan["cells"]
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_plan_is_the_same_beside_foreign_modules(kind, planned, tmp_path):
+    """With the current folder first on PYTHONPATH, the same cells and run ids."""
+    assert cells(make(specs(tmp_path), FOREIGN[kind]), foreign=True) == planned
+
+
+@pytest.mark.slow
+def test_runs_and_reports_are_the_same_beside_all_foreign_modules(elsewhere, tmp_path):
+    """The same losses to the bit, and the same files of the report."""
+    for files in FOREIGN.values():
+        make(tmp_path, files)
+    train(specs(tmp_path), foreign=True)
+    assert losses(tmp_path) == losses(elsewhere)
+    assert reported(tmp_path) == reported(elsewhere)
+
+
+@pytest.mark.slow
+def test_a_search_and_a_forecast_are_the_same_beside_all_foreign_modules(elsewhere, tmp_path):
+    """The trials of `sweep` train, and the probe of `plan` answers, although what it imports may print."""
+    for files in FOREIGN.values():
+        make(tmp_path, files)
+    specs(tmp_path)
+    for folder, foreign in ((elsewhere, False), (tmp_path, True)):
+        ablate("sweep", "search.yaml", "--tracker", "off", "--results", "searched", cwd=folder, foreign=foreign)
+    found = [{path.name for path in folder.glob("searched/runs/*")} for folder in (elsewhere, tmp_path)]
+    assert found[0] == found[1] != set()
+    words = ["plan", "tiny.yaml", "--probe", "--json", "--results", "none"]
+    assert json.loads(ablate(*words, cwd=tmp_path, foreign=True))["forecast"]["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_a_wheel_gives_the_same_beside_all_foreign_modules(elsewhere, tmp_path):
+    """Installed into an environment of its own, from which the other packages are only seen; its script is run."""
+    source, environment, folder = tmp_path / "source", tmp_path / "environment", specs(tmp_path / "here")
+    shutil.copytree(HOUSE, source, symlinks=True, ignore=shutil.ignore_patterns(".*", "build", "results", "tests"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index"]
+    steps = [
+        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", tmp_path, source],
+        [sys.executable, "-m", "venv", "--without-pip", environment],
+        [*pip, "--python", environment, "install", *offline, "--find-links", tmp_path, "ablation-suite"],
+    ]
+    for step in steps:
+        done = subprocess.run(list(map(str, step)), cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    [packages] = environment.glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    for files in FOREIGN.values():
+        make(folder, files)
+    for words in (["run", "tiny.yaml", "--tracker", "off", "--jobs", "1"], ["report", "tiny.yaml", "-o", "out"]):
+        call([str(environment / "bin" / "ablate")], *words, cwd=folder, path=".")
+    assert losses(folder) == losses(elsewhere)
+    assert reported(folder) == reported(elsewhere)
