@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from ablation_suite.core.config import menu
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Folder, file_hashes
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.data.folder import FolderSource
@@ -201,6 +202,31 @@ def test_an_absolute_path_stands_for_itself(root: Path, tmp_path: Path) -> None:
     """The data root does not matter to it."""
     source = menu.build(Folder(path=str(root)), data_root=Path("elsewhere"), cache=tmp_path / "cache")
     assert len(source.fingerprint()) == 64
+
+
+def test_a_path_that_exists_from_here_is_that_path(
+    source: Callable[..., FolderSource], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is looked up here, then below the data root; the place decides nothing but where the images are read."""
+    expected = source().fingerprint()
+    (tmp_path / "here").mkdir()
+    shutil.copytree(root, tmp_path / "here" / "photos")
+    shutil.copytree(root, tmp_path / "here" / "home" / "photos")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "here" / "home"))
+    for path, place in (("photos", "here/photos"), ("~/photos", "here/home/photos"), ("data", "data")):
+        found = source(path=path)
+        assert found.folder == tmp_path / place
+        assert found.fingerprint() == expected
+
+
+def test_folders_that_people_type_may_begin_with_their_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is read in all three folders of a Runtime, given or from the environment, as a shell would have."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    for name, variable in (("results", "ABLATE_RESULTS"), ("data_root", "ABLATE_DATA"), ("cache", "ABLATE_CACHE")):
+        assert getattr(Runtime(**{name: "~/x"}), name) == "/home/ann/x"
+        monkeypatch.setenv(variable, "~/y")
+        assert getattr(Runtime(), name) == "/home/ann/y"
 
 
 def test_faults_of_the_layout_are_all_listed(source: Callable[..., FolderSource], root: Path) -> None:
