@@ -12,7 +12,9 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Folder, cache_folder
 from ablation_suite.core.data.dataset import DataError
 
-_data_root = click.option("--data-root", metavar="DIR", help="Where relative folders are looked up (ABLATE_DATA).")
+_data_root = click.option(
+    "--data-root", metavar="DIR", help="Where folders that are not here are looked up (ABLATE_DATA)."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -31,8 +33,9 @@ def check(folder: str, data_root: str | None, as_json: bool) -> None:
     Exit status: 0 nothing, 1 something, 2 DIR is no such folder or has no train/<class>/.
     """
     from ablation_suite.core.data import check
+    from ablation_suite.core.data.folder import located
 
-    findings = check.inspect(_root(data_root) / Path(folder).expanduser())
+    findings = check.inspect(located(folder, _root(data_root)))
     click.echo(
         json.dumps(dataclasses.asdict(findings) | {"ok": findings.ok}, indent=1) if as_json else check.text(findings)
     )
@@ -87,8 +90,8 @@ def remove(key: str | None, everything: bool) -> None:
 
 
 def _root(data_root: str | None) -> Path:
-    return Path(data_root or Runtime().data_root).expanduser()
+    return Path(Runtime(data_root=data_root).data_root if data_root else Runtime().data_root)
 
 
 def _cache() -> Path:
-    return Path(Runtime().cache).expanduser()
+    return Path(Runtime().cache)

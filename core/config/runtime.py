@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.menu import Frozen
@@ -32,6 +32,10 @@ def _cache() -> str:
         ) from None
 
 
+Place = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A folder as people type it: `~` is their home also where no shell has read it (--results=~/x)."""
+
+
 class Runtime(Frozen):
     """Device, folders, workers and tracker of an invocation; environment variables are the defaults of the folders."""
 
@@ -53,11 +57,11 @@ class Runtime(Frozen):
     """Where runs are shown: `auto`, `online`, `offline` (W&B), `tensorboard`, `mlflow` or `off`."""
     checkpoint_minutes: float = Field(5.0, gt=0.0)
     """Longest time between two checkpoints inside an epoch."""
-    results: str = Field(default_factory=_results)
+    results: Place = Field(default_factory=_results, validate_default=True)
     """The one folder that everything is written to (ABLATE_RESULTS)."""
-    data_root: str = Field(default_factory=_data_root)
+    data_root: Place = Field(default_factory=_data_root, validate_default=True)
     """Where named data sets lie (ABLATE_DATA)."""
-    cache: str = Field(default_factory=_cache)
+    cache: Place = Field(default_factory=_cache, validate_default=True)
     """Where decoded data and fingerprints are kept (ABLATE_CACHE)."""
 
     @property

@@ -28,7 +28,7 @@ class Folder(Entry):
     builds = "ablation_suite.core.data.folder:FolderSource"
     name: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
-    """The folder that holds train/; a relative path is looked up below the data root (--data-root, ABLATE_DATA)."""
+    """The folder that holds train/, from here or else below the data root (--data-root, ABLATE_DATA)."""
     size: int = Field(224, ge=1)
     """Height and width in pixels to which every image is resized (the aspect is not kept)."""
     split: float | None = Field(None, gt=0.0, lt=1.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def room(cache: Path) -> tuple[int, str]:
     except (ValueError, OverflowError):
         raise DataError(f"{LIMIT}: '{text}' is no number of gigabytes") from None
     used = sum(int(entry["num_bytes"]) for entry in entries(cache).values())
-    free = shutil.disk_usage(shelf(cache)).free
+    there = next(place for place in (cache / "decoded", *(cache / "decoded").absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
     words = f"{LIMIT} is {limit / 1e9:g}, {used / 1e9:.1f} GB are used, {free / 1e9:.1f} GB of disk are free"
     return max(0, min(limit - used, free * 9 // 10)), words
 
@@ -72,10 +74,22 @@ def remove(cache: Path, key: str) -> int:
 
 
 def discard(place: Path) -> None:
-    """Remove a folder so that no moment shows half of it."""
-    doomed = tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-")
-    os.rename(place, doomed)
+    """Remove a folder so that no moment shows half of it; DataError where that is not allowed."""
+    try:
+        doomed = temporary(place)
+        os.rename(place, doomed)
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be removed ({error.strerror}); ask its owner, or set ABLATE_CACHE to a folder of your own"
+        ) from error
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def temporary(place: Path) -> Path:
+    """A new empty folder beside `place`, for what will be or has been there; who may read it, the umask says."""
+    made = place.parent / f".{place.name}-{secrets.token_hex(8)}"  # mkdtemp's would be for its owner alone
+    made.mkdir()
+    return made
 
 
 @contextlib.contextmanager
@@ -85,19 +99,36 @@ def writing(cache: Path, key: str) -> Iterator[None]:
     What killed builders of any key have left behind is removed.
     """
     place = shelf(cache)
-    with _lock(place, key, wait=True):
-        for left in place.glob(".*-*"):
+    with _lock(place, key, wait=True) as held:
+        for left in place.glob(".*-*") if held else ():
             owner = left.name[1:].rpartition("-")[0]
             if owner == key:
                 shutil.rmtree(left, ignore_errors=True)
             else:
-                with contextlib.suppress(BlockingIOError), _lock(place, owner, wait=False):
+                with contextlib.suppress(OSError, DataError), _lock(place, owner, wait=False):
                     shutil.rmtree(left, ignore_errors=True)
         yield
 
 
 @contextlib.contextmanager
-def _lock(place: Path, key: str, *, wait: bool) -> Iterator[None]:
-    with (place / ".locks" / key).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+def _lock(place: Path, key: str, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a key; False where the file system knows no locks."""
+    path = place / ".locks" / key
+    try:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except PermissionError:  # another user's: reading is enough for a lock, but for NFS
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be opened ({error.strerror}); set ABLATE_CACHE to a folder that can be written"
+        ) from error
+    with open(handle, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            yield False
+        else:
+            yield True

@@ -38,7 +38,7 @@ class Findings:
 def inspect(folder: Path, progress: parallel.Progress | None = None) -> Findings:
     """Read and decode every image of the folder; DataError where it has no train/<class>/ at all."""
     if not os.path.isdir(folder):
-        raise DataError(f"{folder}: no such folder; a relative path is looked up below --data-root DIR or ABLATE_DATA")
+        raise DataError(f"{folder}: no such folder, neither from here nor below --data-root DIR or ABLATE_DATA")
     found = layout.scan(folder)
     images = [(split, file) for split, files in found.splits.items() for file in files]
     seen = parallel.each(

@@ -1,12 +1,15 @@
-"""Has the content of these files been seen before? SHA-256 of each file, remembered by path, size and mtime."""
+"""Has the content of these files been seen before? SHA-256 of each file, remembered by path, size and times."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
-import tempfile
+import secrets
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,15 +31,15 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
     known = _recall(memory)
     now = time.time_ns()
     stamps = [_stamp(f"{root}/{name}") for name in names]
-    fresh = [i for i, name in enumerate(names) if stamps[i] is None or known.get(name, [None])[:2] != stamps[i]]
+    fresh = [i for i, name in enumerate(names) if stamps[i] is None or known.get(name, [None])[:-1] != stamps[i]]
     progress = parallel.bar(f"reading {title}")
     values = parallel.each(lambda k: digest(root / names[fresh[k]]), len(fresh), progress)
     hashed = dict(zip(fresh, values, strict=True))
-    found = [hashed[i] if i in hashed else known[name][2] for i, name in enumerate(names)]
+    found = [hashed[i] if i in hashed else known[name][-1] for i, name in enumerate(names)]
     entries = {
         name: [*stamp, hex]
         for name, stamp, hex in zip(names, stamps, found, strict=True)
-        if stamp is not None and stamp[1] < now - SETTLED_NS
+        if stamp is not None and max(stamp[1:]) < now - SETTLED_NS
     }
     if entries != known:
         _remember(memory, root, entries)
@@ -46,22 +49,32 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
 def digest(path: Path) -> str:
     """SHA-256 (hex) of one file, or "unreadable"."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "unreadable"
 
 
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file to read its bytes; OSError where it is a pipe, a device or a folder, which might never end."""
+    # A pipe without a writer would keep even the opening waiting.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return open(handle, "rb")
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that readers see all of it or its predecessor."""
+    """Write a small file so that readers see all of it or its predecessor; who may read it, the umask says."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")  # mkstemp's would be for its owner alone
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -70,7 +83,8 @@ def _stamp(path: str) -> list[int] | None:
         status = os.stat(path)
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
+    # The time of the last change of the inode: anyone can set an mtime back, nobody a ctime.
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _recall(memory: Path) -> dict[str, list]:

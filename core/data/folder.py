@@ -24,7 +24,7 @@ class FolderSource:
 
     def __init__(self, entry: Folder, *, data_root: Path, cache: Path):
         self.entry, self.cache = entry, cache
-        self.folder = (data_root / Path(entry.path).expanduser()).resolve()
+        self.folder = located(entry.path, data_root)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of every file's content, path, split and class; DataError where the layout is at fault.
@@ -70,8 +70,8 @@ class FolderSource:
     def _layout(self) -> layout.Layout:
         if not os.path.isdir(self.folder):
             raise DataError(
-                f"{self.folder}: no such folder; give the one that '{self.entry.path}' lies in with --data-root DIR or "
-                "ABLATE_DATA, or an absolute path"
+                f"{self.folder}: no such folder, nor is '{self.entry.path}' one from here; give the folder it lies "
+                "in with --data-root DIR or ABLATE_DATA, or an absolute path"
             )
         found = layout.scan(self.folder)
         if found.faults:
@@ -114,6 +114,12 @@ class FolderSource:
             "in one split, or set `allow: [leaked]`"
             for names, paths in leaked(pairs)
         ]
+
+
+def located(path: str, data_root: Path) -> Path:
+    """The folder that a typed path means: what it leads to from here, else what has that name below the data root."""
+    typed = Path(os.path.expanduser(path))
+    return (typed if typed.is_dir() else data_root / typed).resolve()
 
 
 class FileDecoder:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablation_suite.core.data import cache_folder, parallel
+from ablation_suite.core.data import cache, cache_folder, file_hashes, parallel
 from ablation_suite.core.data.cache import Decoded, decoded
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.decode import Unreadable
@@ -39,14 +42,14 @@ class Painted:
         return np.full((self.size, self.size, 3), index % 256, np.uint8), index % 7
 
 
-def build(cache: Path, train: Painted | None = None, **settings: object) -> dict[str, Decoded]:
+def build(place: Path, train: Painted | None = None, **settings: object) -> dict[str, Decoded]:
     decoders = {"train": train or Painted(100), "val": Painted(20)}
-    return decoded(cache, FINGERPRINT, decoders, title="painted", **settings)  # type: ignore[arg-type]
+    return decoded(place, FINGERPRINT, decoders, title="painted", **settings)  # type: ignore[arg-type]
 
 
-def files(cache: Path) -> list[str]:
+def files(place: Path) -> list[str]:
     """Everything on the shelf but the locks."""
-    return sorted(path.name for path in (cache / "decoded").iterdir() if path.name != ".locks")
+    return sorted(path.name for path in (place / "decoded").iterdir() if path.name != ".locks")
 
 
 def test_the_second_use_decodes_nothing(tmp_path: Path) -> None:
@@ -203,6 +206,172 @@ def test_a_damaged_cache_is_built_anew(tmp_path: Path) -> None:
         np.testing.assert_array_equal(build(tmp_path, painted)["train"].images[:, 0, 0, 0], np.arange(100))
         assert len(painted.decoded) == 100
     assert files(tmp_path) == [key]
+
+
+@pytest.mark.parametrize("name", ["train.npy", "val.npy", "train.labels.npy", "manifest.json"])
+def test_a_flipped_byte_is_never_given_out(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever one byte of a cache changes, its images are decoded anew, and one line says so."""
+    build(tmp_path, Painted(100, broken=frozenset({7})))
+    (key,) = cache_folder.entries(tmp_path)
+    path = tmp_path / "decoded" / key / name
+    data = bytearray(path.read_bytes())
+    place = data.index(b'"7"') + 1 if name == "manifest.json" else len(data) - 2
+    data[place] ^= 1
+    path.write_bytes(data)
+    painted = Painted(100, broken=frozenset({7}))
+    found = build(tmp_path, painted)
+    assert len(painted.decoded) == 100
+    assert found["train"].unreadable == {7: "painted over"}
+    np.testing.assert_array_equal(found["train"].images[8:, 0, 0, 0], np.arange(8, 100))
+    np.testing.assert_array_equal(found["val"].images[:, 3, 3, 2], np.arange(20))
+    assert found["train"].labels[99] == 99 % 7
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path.parent) in line
+    assert "decoded anew" in line
+
+
+def test_every_block_of_an_array_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flipped byte in the first, a middle and the last of many blocks is noticed."""
+    monkeypatch.setattr(cache, "BLOCK", 500)
+    build(tmp_path)
+    (key,) = cache_folder.entries(tmp_path)
+    path = tmp_path / "decoded" / key / "train.npy"
+    for place in (130, 2600, path.stat().st_size - 1):
+        data = bytearray(path.read_bytes())
+        data[place] ^= 0x80
+        path.write_bytes(data)
+        painted = Painted(100)
+        build(tmp_path, painted)
+        assert len(painted.decoded) == 100
+
+
+def test_a_process_verifies_a_cache_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first opening reads all four files whole; later ones only look whether they are still the same files."""
+    build(tmp_path)
+    cache._verified.clear()
+    read: list[Path] = []
+    real = cache._digests
+    monkeypatch.setattr(cache, "_digests", lambda path: read.append(path) or real(path))
+    for _ in range(3):
+        build(tmp_path)
+    assert sorted(path.name for path in read) == ["train.labels.npy", "train.npy", "val.labels.npy", "val.npy"]
+
+
+def test_a_cache_of_a_version_without_digests_is_decoded_anew(tmp_path: Path) -> None:
+    """Nobody knows whether it is what was decoded."""
+    build(tmp_path)
+    (path,) = (tmp_path / "decoded").glob("*/manifest.json")
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in found.items() if key not in ("blocks", "seal")}))
+    painted = Painted(100)
+    build(tmp_path, painted)
+    assert len(painted.decoded) == 100
+
+
+def test_files_of_a_cache_are_as_shared_as_the_umask_says(tmp_path: Path) -> None:
+    """With umask 002 a group may read and write all of it: folders 775, files 664, those of the digests as well."""
+    before = os.umask(0o002)
+    try:
+        build(tmp_path / "cache")
+        file_hashes.write_whole(tmp_path / "cache" / "fingerprints" / "x.json", "{}")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "cache").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o775 if path.is_dir() else 0o664), path
+
+
+AS_NOBODY = """
+import os, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from test_data_cache import Painted, build, cache_folder
+with cache_folder._lock(Path({cache!r}) / "decoded", "another", wait=False):
+    print("locked")
+painted = Painted({count})
+try:
+    found = build(Path({cache!r}), painted)["train"]
+    print(len(painted.decoded), found.images[99, 0, 0, 0])
+except Exception as error:
+    print(type(error).__name__, str(error).splitlines())
+"""
+
+
+def as_nobody(place: Path, count: int = 100) -> list[str]:
+    """What another user, who may write nothing of ours, gets from a cache."""
+    for folder in [place, *place.parents]:
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    code = AS_NOBODY.format(path=[str(Path(__file__).parent), *sys.path], cache=str(place), count=count)
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, cwd="/", env={"HOME": "/nonexistent"})
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
+def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path) -> None:
+    """Another user finds all decoded, may take a lock that we made, and is told what to set where he would write."""
+    before = os.umask(0o022)
+    try:
+        build(tmp_path)
+        (tmp_path / "decoded" / ".locks" / "another").touch()
+    finally:
+        os.umask(before)
+    assert as_nobody(tmp_path) == ["locked", "0 99"]
+    locked, refused = as_nobody(tmp_path, count=99)
+    assert locked == "locked"
+    assert refused.startswith("DataError")
+    assert "ABLATE_CACHE" in refused
+
+
+def test_a_file_system_without_locks_is_built_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename makes a cache whole; what others may still be building is left alone."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    (cache_folder.shelf(tmp_path) / ".busy-x2").mkdir()
+    np.testing.assert_array_equal(build(tmp_path)["train"].images[:, 0, 0, 0], np.arange(100))
+    assert files(tmp_path)[0] == ".busy-x2"
+
+
+def test_a_tenth_of_the_free_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5,760 bytes are stored where 6,400 are free (nine tenths are exactly as many), and not where 6,399 are."""
+    for free, kind in ((6399, OnTheFly), (6400, np.memmap)):
+        usage = shutil._ntuple_diskusage(10**12, 10**12 - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
+        assert isinstance(build(tmp_path / str(free))["train"].images, kind)
+
+
+WAITING = """
+import sys, fcntl, signal
+sys.path[:0] = {path!r}
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+from pathlib import Path
+from test_data_cache import build
+real = fcntl.flock
+def flock(*arguments):
+    print("waiting", flush=True)
+    real(*arguments)
+fcntl.flock = flock
+build(Path({cache!r}))
+"""
+
+
+def test_waiting_for_another_builder_ends_at_sigterm(tmp_path: Path) -> None:
+    """A process that waits for the lock leaves with 143 when it is told to, and takes nothing with it."""
+    build(tmp_path)
+    (key,) = cache_folder.entries(tmp_path)
+    code = WAITING.format(path=[str(Path(__file__).parent), *sys.path], cache=str(tmp_path))
+    cache_folder.remove(tmp_path, key)
+    with cache_folder.writing(tmp_path, key):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"waiting\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143
+        process.stdout.close()
+    assert files(tmp_path) == []
 
 
 AT_ONCE = """

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from ablation_suite.core.config import menu
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Folder, file_hashes
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.data.folder import FolderSource
@@ -203,6 +204,31 @@ def test_an_absolute_path_stands_for_itself(root: Path, tmp_path: Path) -> None:
     assert len(source.fingerprint()) == 64
 
 
+def test_a_path_that_exists_from_here_is_that_path(
+    source: Callable[..., FolderSource], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is looked up here, then below the data root; the place decides nothing but where the images are read."""
+    expected = source().fingerprint()
+    (tmp_path / "here").mkdir()
+    shutil.copytree(root, tmp_path / "here" / "photos")
+    shutil.copytree(root, tmp_path / "here" / "home" / "photos")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "here" / "home"))
+    for path, place in (("photos", "here/photos"), ("~/photos", "here/home/photos"), ("data", "data")):
+        found = source(path=path)
+        assert found.folder == tmp_path / place
+        assert found.fingerprint() == expected
+
+
+def test_folders_that_people_type_may_begin_with_their_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is read in all three folders of a Runtime, given or from the environment, as a shell would have."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    for name, variable in (("results", "ABLATE_RESULTS"), ("data_root", "ABLATE_DATA"), ("cache", "ABLATE_CACHE")):
+        assert getattr(Runtime(**{name: "~/x"}), name) == "/home/ann/x"
+        monkeypatch.setenv(variable, "~/y")
+        assert getattr(Runtime(), name) == "/home/ann/y"
+
+
 def test_faults_of_the_layout_are_all_listed(source: Callable[..., FolderSource], root: Path) -> None:
     """A stray image, a class that train does not have, an empty class and two files of one name, at once."""
     paint(root / "train" / "stray.png", 300)
@@ -318,8 +344,7 @@ def test_an_unchanged_folder_is_not_read_again(
     source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second fingerprint costs only stats; one touched file is hashed, and only that one."""
-    for file in root.rglob("*.png"):
-        os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
     first = source().fingerprint()
     hashed: list[Path] = []
     real = file_hashes.digest
@@ -343,12 +368,24 @@ def test_a_file_that_may_still_be_changing_is_not_remembered(
     assert source().fingerprint() != first
 
 
+def test_a_changed_image_is_noticed_though_its_size_and_its_time_are_those_of_before(
+    source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bytes of the same number with the mtime set back give another fingerprint, after any length of time."""
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
+    first = source().fingerprint()
+    path = root / "train" / "1" / "0.png"
+    before, status = path.read_bytes(), path.stat()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source().fingerprint() != first
+
+
 def test_a_damaged_memory_of_digests_is_no_harm(
-    source: Callable[..., FolderSource], root: Path, tmp_path: Path
+    source: Callable[..., FolderSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fingerprint is computed anew."""
-    for file in root.rglob("*.png"):
-        os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
     first = source().fingerprint()
     (memory,) = (tmp_path / "cache" / "fingerprints").iterdir()
     memory.write_text('{"files": [1, 2')
