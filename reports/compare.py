@@ -12,25 +12,27 @@ from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.check import ReportError
 from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, answer_split, read_outputs
-from ablation_suite.reports.statistics.intervals import Interval, difference_interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """One run against the first: the leaves that differ, and the paired difference or why there is none."""
+    """One run against the first: the leaves that differ, and the difference in accuracy or why there is none.
+
+    There is no interval: one run a side leaves the training noise unknown.
+    """
 
     run_id: str
     settings: dict[str, tuple[Any, Any]]
     accuracy: float
-    interval: Interval | None
+    difference: float | None
+    num_images: int
     refusal: str
 
 
 def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]]:
     """The split that was compared, and every run against the first (which differs from itself in nothing).
 
-    With one run a side only the images speak: exact McNemar and Tango's interval. Errors: ReportError for a run that is
-    not finished or whose outputs cannot be read.
+    Errors: ReportError for a run that is not finished or whose outputs cannot be read.
     """
     records = [_finished(folder) for folder in folders]
     split = answer_split(records)
@@ -47,7 +49,8 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
                 run_id=folder.run_id,
                 settings={path: (first.get(path), ours.get(path)) for path in changed},
                 accuracy=float(output.correct.mean()),
-                interval=difference_interval([output.correct], [outputs[0].correct]) if paired else None,
+                difference=float(output.correct.mean() - outputs[0].correct.mean()) if paired else None,
+                num_images=len(output.correct),
                 refusal=refusal,
             )
         )
@@ -61,28 +64,22 @@ def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
         yield f"{run.run_id}: {texts.SPLITS[split]} accuracy {digits.fixed(100 * run.accuracy, 2)} %"
         for path, (old, new) in run.settings.items():
             yield f"  {path}: {old} -> {new}"
-        if run.interval:
-            yield f"  {texts.difference(run.interval)} pp against {first.run_id}, p {digits.p_value(run.interval.p)}"
+        if run.difference is not None:
+            yield f"  against {first.run_id}: {texts.two_runs(run.difference, run.num_images)}"
         elif run.refusal:
             yield f"  not compared with {first.run_id}: {run.refusal}"
-    if any(run.interval for run in runs):
-        yield "One run a side: the training noise is unknown, and the intervals count the images alone."
 
 
 def comparison_json(split: str, runs: Sequence[RunComparison]) -> dict[str, Any]:
     """The comparison as JSON data, accuracies in percent and differences in pp."""
     rows = []
     for run in runs:
-        interval = run.interval
         rows.append(
             {
                 "run_id": run.run_id,
                 "settings": {path: {"first": old, "this": new} for path, (old, new) in run.settings.items()},
                 "accuracy_percent": texts.percent(run.accuracy),
-                "difference_pp": texts.percent(interval.estimate) if interval else None,
-                "low_pp": texts.percent(interval.low) if interval else None,
-                "high_pp": texts.percent(interval.high) if interval else None,
-                "p": texts.significant(interval.p) if interval else None,
+                "difference_pp": texts.percent(run.difference),
                 "refusal": run.refusal,
             }
         )

@@ -123,15 +123,18 @@ def _differences(analysis: Analysis) -> Figure | None:
     beside = axes.get_yaxis_transform()
     for index, row in enumerate(rows):
         low, high, difference = (_number(row, key) for key in ("low_pp", "high_pp", "difference_pp"))
-        ink = colours[str(row.values["arm"])]
-        axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
-        axes.plot([difference], [index], "o", color=ink.light, markersize=4.5)
+        ink, judged = colours[str(row.values["arm"])], row.values["low_pp"] is not None
+        if judged:
+            axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
+        # Hollow: one pair of runs, of which nothing is known but that they differ.
+        axes.plot([difference], [index], "o", color=ink.light, markersize=4.5, mfc=ink.light if judged else "none")
         axes.annotate(row.texts["difference"], (1.02, index), xycoords=beside, va="center", fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} (pp, 95 % interval)")
+    unit = "pp, 95 % interval" if any(row.values["low_pp"] is not None for row in rows) else "pp, one seed a side"
+    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} ({unit})")
     return figure
 
 

@@ -28,6 +28,18 @@ def difference(interval: Interval | None) -> str:
     return digits.with_interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high)
 
 
+def one_pair(difference: float, num_images: int) -> str:
+    """The difference of two runs in pp, without an interval, in steps of an image."""
+    return digits.signed(100 * difference, digits.decimals(100 / max(num_images, 1), most=2))
+
+
+def two_runs(difference: float, num_images: int) -> str:
+    """All that may be said of one run against one other."""
+    return (
+        f"these two runs differ by {one_pair(difference, num_images)} pp; one seed a side says nothing about the change"
+    )
+
+
 def detectable(row: Comparison) -> str:
     """The smallest detectable difference: `1.4 pp = 4 of 300 images`."""
     if row.smallest_detectable is None:

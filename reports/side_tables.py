@@ -84,9 +84,9 @@ def _cost_row(results: Results, arm: str) -> Row:
 
 def effects_table(results: Results) -> Table | None:
     """Main effects and two-way interactions of a grid; None without a grid or where a cell of it has no run."""
-    design = results.design
+    design, reference = results.design, results.reference
     arms = [arm for arm in design.arms if not arm.control]
-    if not design.factors or not all(results.comparable(arm.name) for arm in arms):
+    if reference is None or not design.factors or not all(results.comparable(arm.name) for arm in arms):
         return None
     scores = {arm.levels: correctness(results, arm.name) for arm in arms}
     try:
@@ -97,33 +97,35 @@ def effects_table(results: Results) -> Table | None:
         name="effects",
         title="Main effects and interactions",
         note="Averaged over the levels of all other factors, in pp with 95 % intervals; p by Holm over all rows. "
-        "An interaction is how much the first effect changes when the second factor does.",
+        "An interaction is how much the first effect changes when the second factor does. "
+        "One seed says nothing about the training noise, so that it has neither interval nor p.",
         columns=(
             Column(key="effect", heading="Effect", sort="effect", number=False),
             Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
             Column(key="n", heading="Seeds", sort="n"),
         ),
-        rows=tuple(map(_effect_row, effects)),
+        rows=tuple(_effect_row(effect, len(reference.labels)) for effect in effects),
     )
 
 
-def _effect_row(effect: Effect) -> Row:
+def _effect_row(effect: Effect, num_images: int) -> Row:
     parts = zip(effect.factors, effect.levels, effect.references, strict=True)
     name = " × ".join(f"{factor} {reference} → {level}" for factor, level, reference in parts)
+    interval = effect.interval if effect.num_pairs > 1 else None
     values: dict[str, Value] = {
         "effect": name,
         "interaction": len(effect.factors) > 1,
         "difference_pp": texts.percent(effect.interval.estimate),
-        "low_pp": texts.percent(effect.interval.low),
-        "high_pp": texts.percent(effect.interval.high),
-        "p_adjusted": texts.significant(effect.p_adjusted),
+        "low_pp": texts.percent(interval.low) if interval else None,
+        "high_pp": texts.percent(interval.high) if interval else None,
+        "p_adjusted": texts.significant(effect.p_adjusted) if interval else None,
         "n": effect.num_pairs,
     }
     shown = {
         "effect": name,
-        "difference": texts.difference(effect.interval),
-        "p": digits.p_value(effect.p_adjusted),
+        "difference": texts.difference(interval) if interval else texts.one_pair(effect.interval.estimate, num_images),
+        "p": digits.p_value(effect.p_adjusted) if interval else MISSING,
         "n": str(effect.num_pairs),
     }
     return Row(values=values, texts=shown)

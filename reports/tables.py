@@ -111,7 +111,7 @@ def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
         "arm": name,
         "changes": ("compound: " if arm.compound else "") + (arm.changes or MISSING),
         "accuracy": texts.accuracy(row.mean, row.sd, row.num_images),
-        "difference": texts.difference(interval),
+        "difference": _difference(row),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
@@ -193,8 +193,8 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
-    if any(row.interval and row.interval.method == "images only" for row in rows):
-        parts.append("With one seed the training noise is unknown: these intervals count the images alone.")
+    if any(row.difference is not None and row.interval is None for row in rows):
+        parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:
         parts.append("Seeds were added until there was an answer; intervals and p allow for having looked that often.")
     parts.append("“Could have shown”: the smallest true difference that these seeds and images find with 80 % power.")
@@ -211,11 +211,19 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     return " ".join(parts)
 
 
+def _difference(row: Comparison) -> str:
+    if row.difference is not None and row.interval is None:
+        return texts.one_pair(row.difference, row.num_images)
+    return texts.difference(row.interval)
+
+
 def _verdict(results: Results, row: Comparison) -> str:
     if row.arm == results.design.baseline:
         return "baseline"
     if row.n and not results.comparable(row.arm):
         return "not comparable"
+    if row.difference is not None and row.interval is None:
+        return "one seed"
     if row.interval and row.arm == results.design.control:
         return "false alarm" if row.interval.excludes_zero else "no alarm"
     return row.verdict if row.interval and row.verdict else "no pairs"

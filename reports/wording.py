@@ -25,11 +25,12 @@ def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence
         return f"The baseline {_quoted(design.baseline)} has no finished run, so there is nothing to compare with yet."
     rows = [(arm, compared[arm.name]) for arm in design.contenders]
     speaking = [(arm, row) for arm, row in rows if row.interval]
-    if not speaking:
+    single = [(arm, row) for arm, row in rows if row.difference is not None and not row.interval]
+    if not speaking and not single:
         return "No arm has a finished run that can be paired with the baseline yet."
-    told = _each(speaking, design) if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary(speaking, design)
+    told = [*(_each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary)(speaking, design), *_single(single, design)]
     control = _control(compared[design.control]) if design.control else ()
-    return " ".join([*told, _basis(results, speaking), *control, *_caveats(results, rows, audit)])
+    return " ".join([*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)])
 
 
 def _each(rows: Rows, design: Design) -> Iterator[str]:
@@ -87,13 +88,27 @@ def _summary(rows: Rows, design: Design) -> Iterator[str]:
         yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
 
 
+def _single(rows: Rows, design: Design) -> Iterator[str]:
+    """Arms with one seed a side: how far the runs lie apart, and that this is no verdict."""
+    baseline = _quoted(design.baseline)
+    if len(rows) <= MOST_TOLD_ONE_BY_ONE:
+        for arm, row in rows:
+            yield f"{_quoted(arm.name)} against {baseline}: {texts.two_runs(row.difference or 0.0, row.num_images)}."
+        return
+    low, high = (
+        texts.one_pair(end(row.difference or 0.0 for _, row in rows), rows[0][1].num_images) for end in (min, max)
+    )
+    yield (
+        f"{len(rows)} arms have one run beside the one of {baseline}: these differ from it by {low} to {high} pp; "
+        "one seed a side says nothing about the changes."
+    )
+
+
 def _basis(results: Results, rows: Rows) -> str:
     pairs = sorted({row.num_pairs for _, row in rows})
     images = f"{rows[0][1].num_images} {SPLITS[results.split]} images"
     if pairs == [1]:
-        return (
-            f"This rests on 1 seed and {images}: training noise is unknown, and the intervals count the images alone."
-        )
+        return f"This rests on 1 seed and {images}: the training noise is unknown."
     seeds = f"{pairs[0]} seeds" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} seeds"
     return f"This rests on {seeds}, paired, and {images}."
 
@@ -101,6 +116,9 @@ def _basis(results: Results, rows: Rows) -> str:
 def _control(row: Comparison) -> Iterator[str]:
     """What the baseline against itself says about how far these intervals can be trusted."""
     if row.interval is None:
+        if row.difference is not None:
+            apart = texts.one_pair(row.difference, row.num_images)
+            yield f"The control, the baseline on another seed, differs from it by {apart} pp by chance alone."
         return
     told = f"The control, the baseline on other seeds, differs from it by {_signed(row)} pp ({_interval(row)})"
     if row.interval.excludes_zero:
@@ -119,7 +137,7 @@ def _caveats(results: Results, rows: Rows, audit: Sequence[Mapping[str, str]]) -
         yield f"{_names(compound)} {verb} several things at once, so that no single one of them is credited."
     for arm, kinds in _confounds(audit).items():
         yield f"Besides its factor, {_quoted(arm)} differs in {_listed(kinds)}, so that not all is the factor's doing."
-    silent = [arm.name for arm, row in rows if not row.interval]
+    silent = [arm.name for arm, row in rows if row.difference is None]
     if silent:
         yield f"Nothing can be said yet about {_names(silent)}."
     problems = results.problems()

@@ -159,18 +159,21 @@ def folders_of(plan, root, *cells):
 
 
 def test_runs_of_no_common_spec_are_compared_image_by_image(written):
-    """The difference is that of the stored probabilities; one run a side leaves the training noise unknown."""
+    """The difference is that of the stored probabilities; one run a side gives neither interval nor p."""
     plan, root = written
     split, runs = compare_runs(folders_of(plan, root, 0, 2))
     right = []
     for cell in (plan.cells[0], plan.cells[2]):
         with np.load(root / "runs" / cell.run_id / "outputs.npz") as arrays:
             right.append((arrays["test_probabilities"].argmax(1) == arrays["test_labels"]).mean())
-    said = comparison_json(split, runs)["runs"][1]["difference_pp"]
-    assert said == pytest.approx(100 * (right[1] - right[0]), abs=1e-4)
+    said = comparison_json(split, runs)["runs"][1]
+    assert said["difference_pp"] == pytest.approx(100 * (right[1] - right[0]), abs=1e-4)
+    assert set(said) == {"run_id", "settings", "accuracy_percent", "difference_pp", "refusal"}
     text = "\n".join(comparison_text(split, runs))
     assert "model.backbone: None -> wide" in text
-    assert "training noise is unknown" in text
+    assert "these two runs differ by " in text
+    assert "one seed a side says nothing about the change" in text
+    assert "[" not in text
 
 
 def test_runs_on_other_images_are_not_compared_and_why_is_said(tmp_path):
@@ -179,7 +182,7 @@ def test_runs_on_other_images_are_not_compared_and_why_is_said(tmp_path):
     other = make_store(tmp_path / "runs", TWO_ARMS, ablation="other", **{**SMALL, "num_images": 50})
     folders = [*folders_of(plan, tmp_path, 0), *folders_of(other, tmp_path, 0)]
     _, runs = compare_runs(folders)
-    assert runs[1].interval is None
+    assert runs[1].difference is None
     assert runs[1].refusal == "50 images against 60"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 
@@ -14,6 +15,8 @@ import pytest
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.figures import draw_figures
+from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.tables import Column, Row, Table
 from ablation_suite.reports.writers import latex, markdown, to_csv, to_latex, to_markdown
@@ -92,6 +95,53 @@ def test_missing_runs_show_in_n_and_in_the_sentence(tmp_path):
     assert "1 of 18 planned runs is not counted" in analysis.answer
     assert any("wide, seed 1" in problem for problem in analysis.problems)
     assert [each.values["status"] for each in analysis.tables["runs"].rows].count("missing") == 1
+
+
+@pytest.mark.parametrize("margin", [None, 50.0])
+@pytest.mark.parametrize("names", [("baseline", "better"), ("baseline", "better", "b", "c", "d")])
+def test_one_seed_has_no_verdict(tmp_path, names, margin):
+    """However large the difference of two runs: no table and no text claims anything of it."""
+    truths = {name: Truth(delta={"a": index}, effect=0.3 * (index > 0)) for index, name in enumerate(names)}
+    _, analysis = analysis_of(tmp_path, truths, seeds=1, num_images=1500, margin=margin)
+    for table in ("answer", "classes"):
+        text = to_markdown(analysis.tables[table]) + to_csv(analysis.tables[table])
+        assert not re.search(r"higher|lower|equivalent|undecided|\\\[", text)
+    for each in analysis.tables["answer"].rows[1:]:
+        values = each.values
+        assert values["verdict"] == "one seed"
+        assert values["difference_pp"] > 1
+        assert [values[key] for key in ("low_pp", "high_pp", "p", "p_adjusted", "detectable_pp")] == [None] * 5
+    assert "one seed a side says nothing about the change" in analysis.answer
+    assert not re.search("accurate|interval|apart from|equivalent", analysis.answer)
+    for page in (report_markdown(analysis), report_html(analysis, draw_figures(analysis))):
+        assert "one seed a side says nothing about the change" in page
+
+
+def test_two_arms_with_one_seed_leave_the_family_alone(tmp_path):
+    """An arm with one pair has no p, and does not count among the comparisons that the others' p allow for."""
+    names = ("baseline", "wide", "grouped")
+    plan = make_store(tmp_path / "a", {name: TRUTHS[name] for name in names}, seeds=3, epochs=2, num_images=120)
+    for cell in plan.of_arm("grouped")[1:]:
+        shutil.rmtree(tmp_path / "a" / cell.run_id)
+    analysis = analyse(Reader(tmp_path / "a").results(design_of(plan)))
+    found = row(analysis.tables["answer"], "wide").values
+    assert found["p_adjusted"] == found["p"]
+    assert row(analysis.tables["answer"], "grouped").values["verdict"] == "one seed"
+    assert "“grouped” against “baseline”: these two runs differ by " in analysis.answer
+    assert "This rests on 3 seeds, paired" in analysis.answer
+
+
+def test_a_grid_of_one_seed_claims_no_effect(tmp_path):
+    """Its effects are differences without interval and p."""
+    truths = {
+        ",".join(map(str, levels)): Truth(delta=dict(zip("ab", levels, strict=True)), effect=0.1 * sum(levels))
+        for levels in ((0, 0), (0, 1), (1, 0), (1, 1))
+    }
+    _, analysis = analysis_of(tmp_path, truths, seeds=1, grid={"a": (0, 1), "b": (0, 1)})
+    for each in analysis.tables["effects"].rows:
+        assert each.values["difference_pp"] is not None
+        assert (each.values["low_pp"], each.values["high_pp"], each.values["p_adjusted"]) == (None, None, None)
+        assert "[" not in each.texts["difference"]
 
 
 def test_one_seed_leaves_the_training_noise_unknown(tmp_path):
