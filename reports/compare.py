@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.check import ReportError
-from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, answer_split, read_outputs
+from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, Split, answer_split, read_outputs, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,7 @@ class RunComparison:
 
     run_id: str
     settings: dict[str, tuple[Any, Any]]
-    accuracy: float
+    accuracy: float | None
     difference: float | None
     num_images: int
     refusal: str
@@ -32,25 +31,33 @@ class RunComparison:
 def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]]:
     """The split that was compared, and every run against the first (which differs from itself in nothing).
 
-    Errors: ReportError for a run that is not finished or whose outputs cannot be read.
+    A damaged run has its damage as `refusal`. Errors: ReportError for a run that is not finished, and for a first run
+    that is damaged.
     """
-    records = [_finished(folder) for folder in folders]
-    split = answer_split(records)
-    outputs = [_outputs(folder.path, split) for folder in folders]
-    first = dict(_leaves(records[0]["config"]))
+    read = [read_record(folder) for folder in folders]
+    for folder, (status, _, _) in zip(folders, read, strict=True):
+        if status not in ("finished", "damaged"):
+            raise ReportError(f"run {folder.run_id}: is {status}, and only finished runs can be compared")
+    split = answer_split(record for _, _, record in read if record)
+    (first, problem), settings = _outputs(folders[0], split, *read[0][1:]), _settings(read[0][2])
+    if first is None:
+        raise ReportError(f"run {folders[0].run_id}: {problem}; put another run first")
     found = []
-    for folder, record, output in zip(folders, records, outputs, strict=True):
-        ours = dict(_leaves(record["config"]))
-        changed = [path for path in dict.fromkeys([*first, *ours]) if first.get(path) != ours.get(path)]
-        refusal = "" if output is outputs[0] else _refusal(output, outputs[0])
-        paired = output is not outputs[0] and not refusal
+    for index, (folder, (_, problem, record)) in enumerate(zip(folders, read, strict=True)):
+        output, refusal = _outputs(folder, split, problem, record) if index else (first, "")
+        if output is not None:
+            refusal = _refusal(output, first)
+        ours = _settings(record)
+        changed = [path for path in dict.fromkeys([*settings, *ours]) if settings.get(path) != ours.get(path)]
         found.append(
             RunComparison(
                 run_id=folder.run_id,
-                settings={path: (first.get(path), ours.get(path)) for path in changed},
-                accuracy=float(output.correct.mean()),
-                difference=float(output.correct.mean() - outputs[0].correct.mean()) if paired else None,
-                num_images=len(output.correct),
+                settings={path: (settings.get(path), ours.get(path)) for path in changed} if record else {},
+                accuracy=float(output.correct.mean()) if output else None,
+                difference=float(output.correct.mean() - first.correct.mean())
+                if output and index and not refusal
+                else None,
+                num_images=len(first.correct),
                 refusal=refusal,
             )
         )
@@ -61,7 +68,10 @@ def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
     """The comparison as lines for a terminal."""
     first = runs[0]
     for run in runs:
-        yield f"{run.run_id}: {texts.SPLITS[split]} accuracy {digits.fixed(100 * run.accuracy, 2)} %"
+        accuracy = (
+            "" if run.accuracy is None else f": {texts.SPLITS[split]} accuracy {digits.fixed(100 * run.accuracy, 2)} %"
+        )
+        yield f"{run.run_id}{accuracy}"
         for path, (old, new) in run.settings.items():
             yield f"  {path}: {old} -> {new}"
         if run.difference is not None:
@@ -86,18 +96,20 @@ def comparison_json(split: str, runs: Sequence[RunComparison]) -> dict[str, Any]
     return {"split": split, "runs": rows}
 
 
-def _finished(folder: RunFolder) -> dict[str, Any]:
-    record = folder.record()
+def _outputs(
+    folder: RunFolder, split: Split, problem: str, record: dict[str, Any] | None
+) -> tuple[Outputs | None, str]:
+    """What a run said about the images, or what is damaged."""
     if record is None:
-        raise ReportError(f"run {folder.run_id}: is {folder.status()}, and only finished runs can be compared")
-    return record
-
-
-def _outputs(folder: Path, split: Any) -> Outputs:
+        return None, f"damaged, {problem}"
     try:
-        return read_outputs(folder / "outputs.npz", split)
+        return read_outputs(folder.path / "outputs.npz", split), ""
     except OUTPUT_ERRORS as error:
-        raise ReportError(f"{folder / 'outputs.npz'}: cannot be read ({error})") from error
+        return None, f"damaged, outputs.npz: {error}"
+
+
+def _settings(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(_leaves(record["config"])) if record else {}
 
 
 def _refusal(output: Outputs, first: Outputs) -> str:

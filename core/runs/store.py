@@ -23,6 +23,10 @@ class Busy(RuntimeError):
     """Another process is training this run now."""
 
 
+class Damaged(UserError):
+    """A file of a run folder does not read or does not verify."""
+
+
 class NoSuchRun(UserError):
     """A name that stands for no run, or for several."""
 
@@ -55,11 +59,13 @@ class RunFolder:
         return read_json(self.path / "run.json")
 
     def record(self) -> dict[str, Any] | None:
-        """The finished record as plain data, or None."""
+        """The finished record as plain data, or None; Damaged where it does not read."""
         try:
             return read_json(self.record_path)
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise Damaged(f"{self.record_path}: is damaged ({error})") from error
 
     def status(self) -> Status:
         """Finished, running (its lock is held), failed, interrupted, or missing (never begun)."""
