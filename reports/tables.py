@@ -18,12 +18,13 @@ Value = str | float | int | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column for people: which text it shows, its heading, and which value sorts it."""
+    """One column for people: which text it shows, its heading, which value sorts it, and whether LaTeX has it too."""
 
     key: str
     heading: str
     sort: str
     number: bool = True
+    paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,11 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
         Column(key="n", heading="Seeds", sort="n"),
-        Column(key="detectable", heading="Could have shown", sort="detectable_pp"),
-        Column(key="val", heading="Validation %", sort="val_accuracy_percent"),
-        Column(key="last", heading="Last epoch %", sort="last_epoch_accuracy_percent"),
-        Column(key="parameters", heading="Parameters", sort="parameters"),
-        *(Column(key=key, heading=heading, sort=key) for key, heading in _RATIOS.items()),
+        Column(key="detectable", heading="Could have shown", sort="detectable_pp", paper=False),
+        Column(key="val", heading="Validation %", sort="val_accuracy_percent", paper=False),
+        Column(key="last", heading="Last epoch %", sort="last_epoch_accuracy_percent", paper=False),
+        Column(key="parameters", heading="Parameters", sort="parameters", paper=False),
+        *(Column(key=key, heading=heading, sort=key, paper=False) for key, heading in _RATIOS.items()),
     ]
     return Table(
         name="answer",
@@ -142,7 +143,7 @@ def runs_table(results: Results) -> Table:
         Column(key="val", heading="Validation %", sort="val_accuracy_percent"),
         Column(key="best_epoch", heading="Kept epoch", sort="best_epoch"),
         Column(key="seconds", heading="Took", sort="seconds"),
-        Column(key="command", heading="Make it again", sort="command", number=False),
+        Column(key="command", heading="Make it again", sort="command", number=False, paper=False),
     ]
     return Table(
         name="runs",

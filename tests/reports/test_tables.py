@@ -16,14 +16,19 @@ from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.figures import draw_figures
+from ablation_suite.reports.latex import latex, to_latex
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.tables import Column, Row, Table
-from ablation_suite.reports.writers import latex, markdown, to_csv, to_latex, to_markdown
-from tests.reports.make_runs import TRUTHS, Truth, make_store
+from ablation_suite.reports.writers import markdown, to_csv, to_markdown
+from tests.reports.make_runs import CLASSES, TRUTHS, Truth, make_store
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>", "=cmd()", "\\input{x}", "_x", "$a$", "a|b", "50% & #1", "$", "@SUM(A1)", "[x](y)",
+)  # fmt: skip
+FOREIGN = (
+    '16 "narrow" paths', "x^2~y", "--- `a' ---", "模型", "café Řeş ß", "λ=0.9, Δ", "a\u202eb\u2066", "a\x1b[31m\x07b",
+    "🙂", "ق", "e\u0301\u0301",
 )  # fmt: skip
 
 
@@ -232,14 +237,25 @@ def test_a_spreadsheet_runs_no_formula(name):
     assert number == "-1.5"
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, *FOREIGN])
 def test_latex_has_no_live_command_from_a_name(name):
-    """Every special character of LaTeX is spelled out: what is left are escapes of our own."""
+    """Every special character of LaTeX is spelled out: what is left are escapes of our own, and ASCII."""
     text = latex(name)
     for own in (r"\textbackslash{}", r"\{", r"\}", r"\$", r"\&", r"\#", r"\%", r"\_", r"\textless{}", r"\textgreater{}",
-                r"\textbar{}", "{[}", "{]}"):  # fmt: skip
+                r"\textbar{}", "{[}", "{]}", "-{}", r"\textasciicircum{}", r"\textasciitilde{}", r"\'{e}", r"\c{s}",
+                r"\ss{}", r"$\lambda$", r"$\Delta$", r"{\ttfamily\char34}", r"{\ttfamily\char18}", r"\v{R}",
+                r"{\ttfamily\char13}"):  # fmt: skip
         text = text.replace(own, "")
-    assert not set(text) & set("\\{}$&#^_%~")
+    assert text.isascii()
+    assert text.isprintable()
+    assert not set(text) & set('\\{}$&#^_%~"<>|')
+
+
+def test_latex_names_what_its_fonts_lack():
+    """By code point, so that two such names do not become one; accents and Greek letters are set as they are."""
+    assert latex("模型") == "{[}U+6A21{]}{[}U+578B{]}"
+    assert latex("a\u202eb") == "a{[}U+202E{]}b"
+    assert latex("café λ") == r"caf\'{e} $\lambda$"
 
 
 def test_latex_has_a_cell_for_each_column():
@@ -247,24 +263,47 @@ def test_latex_has_a_cell_for_each_column():
     lines = to_latex(table_of("a & b")).splitlines()
     (row_line,) = [line for line in lines if "a \\& b" in line]
     assert row_line.replace("\\&", "").count("&") == 1
-    assert row_line.endswith(r"\\")
-    assert lines[1] == r"\toprule"
+    assert row_line.endswith(r"\tabularnewline")
+    assert lines[2] == r"\toprule"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-@pytest.mark.slow
-def test_latex_compiles_with_booktabs(tmp_path):
-    """pdflatex accepts all tables of a report together, hostile names included."""
-    truths = {name: TRUTHS["wide"] for name in ("baseline", *HOSTILE)}
-    _, analysis = analysis_of(tmp_path / "runs", truths, seeds=2)
-    body = "\n\n".join(to_latex(table) for table in analysis.tables.values())
-    (tmp_path / "x.tex").write_text(
-        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n"
-        f"{body}\\end{{document}}\n"
+def test_a_table_that_is_too_wide_is_set_in_blocks_that_lose_nothing():
+    """Forty number columns below each other, each block with the names of its rows."""
+    keys = [f"c{index}" for index in range(40)]
+    numbers = [Column(key=key, heading=key, sort=key) for key in keys]
+    columns = (Column(key="arm", heading="Arm", sort="arm", number=False), *numbers)
+    texts = {"arm": "first", **{key: f"{index}.25" for index, key in enumerate(keys)}}
+    text = to_latex(Table(name="t", title="T", columns=columns, rows=(Row(values={}, texts=texts),)))
+    assert text.count(r"\begin{tabular}") == text.count("first") > 1
+    assert [text.count(f" {index}.25 ") for index in range(40)] == [1] * 40
+
+
+def compiled(folder, text):
+    """The log of pdflatex on a default document with a text; it has ended without an error."""
+    (folder / "x.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\pagestyle{empty}\\parindent=0pt\\textheight=9in\n"
+        f"\\begin{{document}}\n{text}\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
+    done = subprocess.run(command, cwd=folder, capture_output=True)
+    log = (folder / "x.log").read_text(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    return log
+
+
+needs_pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+
+
+@needs_pdflatex
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [TRUTHS, HOSTILE, FOREIGN, ("a" * 80, "W" * 79, "m_" * 40)])
+def test_latex_compiles_with_booktabs_and_fits_the_column(tmp_path, names):
+    """pdflatex takes every table of a report in a default document, whatever the names, and none is too wide."""
+    truths = {"baseline": TRUTHS["baseline"]} | {name: TRUTHS["as-published"] for name in names if name != "baseline"}
+    _, analysis = analysis_of(tmp_path / "runs", truths, seeds=2, classes=(*CLASSES[:7], *list(truths)[1:4]))
+    for name, table in analysis.tables.items():
+        log = compiled(tmp_path, to_latex(table))
+        assert not re.search(r"Overfull \\hbox|Missing character", log), (name, log)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
