@@ -75,7 +75,8 @@ def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
         for path, (old, new) in run.settings.items():
             yield f"  {path}: {old} -> {new}"
         if run.difference is not None:
-            yield f"  against {first.run_id}: {texts.two_runs(run.difference, run.num_images)}"
+            places = digits.column([(None, texts.step(run.num_images))])
+            yield f"  against {first.run_id}: {texts.two_runs(run.difference, places)}"
         elif run.refusal:
             yield f"  not compared with {first.run_id}: {run.refusal}"
 

@@ -124,7 +124,8 @@ def _stretched(block: Sequence[_Column]) -> list[float]:
 
 def _breakable(text: str) -> str:
     """The text with places at which TeX may break a long word, dearer than a space but not so dear as to add up."""
-    return r"\penalty500 ".join(latex(piece) if piece.strip() else piece for piece in _pieces(text))
+    *pieces, last = ["".join(map(_character, piece)) for piece in _pieces(text)] or [""]
+    return "".join(piece if piece.endswith(" ") else piece + r"\penalty500 " for piece in pieces) + last
 
 
 def _pieces(text: str) -> list[str]:

@@ -60,7 +60,7 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
         Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
-        Column(key="n", heading="Seeds", sort="n"),
+        Column(key="n", heading="Seeds", sort="n", paper=False),
         Column(key="detectable", heading="Could have shown", sort="detectable_pp", paper=False),
         Column(key="val", heading="Validation %", sort="val_accuracy_percent", paper=False),
         Column(key="last", heading="Last epoch %", sort="last_epoch_accuracy_percent", paper=False),
@@ -72,11 +72,26 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
         title="The arms",
         note=_answer_note(results, compared.values()),
         columns=tuple(column for column in columns if results.split == "test" or column.key != "val"),
-        rows=tuple(_answer_row(results, arm.name, compared[arm.name], last) for arm in results.design.arms),
+        rows=_answer_rows(results, compared, last),
     )
 
 
-def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
+def _answer_rows(results: Results, compared: Mapping[str, Comparison], last: str) -> tuple[Row, ...]:
+    rows = [compared[arm.name] for arm in results.design.arms]
+    others = {
+        key: [texts.mean_and_sd(texts.metric(results.of_arm(row.arm), key)) for row in rows]
+        for key in ("val/accuracy", last)
+    }
+    places = {
+        key: texts.accuracy_places((sd, row.num_images, row.n) for (_, sd), row in zip(column, rows, strict=True))
+        for key, column in {"accuracy": [(row.mean, row.sd) for row in rows], **others}.items()
+    }
+    places["difference"] = texts.answer_places(rows)
+    return tuple(_answer_row(results, row, last, places) for row in rows)
+
+
+def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[str, int]) -> Row:
+    name = row.arm
     design, runs, interval = results.design, results.of_arm(name), row.interval
     arm = next(each for each in design.arms if each.name == name)
     planned = sum(each == name for each, _, _ in design.cells)
@@ -101,7 +116,7 @@ def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
         "planned": planned,
         "pairs": None if name == design.baseline else row.num_pairs,
         "images": row.num_images,
-        "detectable_pp": texts.percent(row.smallest_detectable),
+        "detectable_pp": texts.percent(row.smallest_detectable) if texts.can_show(row) else None,
         "detectable_images": texts.detectable_images(row),
         "val_accuracy_percent": texts.percent(val[0]),
         "last_epoch_accuracy_percent": texts.percent(last_epoch[0]),
@@ -111,14 +126,14 @@ def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
     shown = {
         "arm": name,
         "changes": ("compound: " if arm.compound else "") + (arm.changes or MISSING),
-        "accuracy": texts.accuracy(row.mean, row.sd, row.num_images),
-        "difference": _difference(row),
+        "accuracy": texts.accuracy(row.mean, row.sd, places["accuracy"]),
+        "difference": _difference(row, places["difference"]),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
         "detectable": texts.detectable(row),
-        "val": texts.accuracy(*val, row.num_images),
-        "last": texts.accuracy(*last_epoch, row.num_images),
+        "val": texts.accuracy(*val, places["val/accuracy"]),
+        "last": texts.accuracy(*last_epoch, places[last]),
         "parameters": digits.count(cost["parameters"]) if "parameters" in cost else MISSING,
         **{key: MISSING if value is None else digits.ratio(value) for key, value in ratios.items()},
     }
@@ -157,7 +172,7 @@ def _run_row(results: Results, run: Run) -> Row:
     metrics = run.record["metrics"] if run.record else {}
     accuracy, val = metrics.get(f"{results.split}/accuracy"), metrics.get("val/accuracy")
     seconds = run.record["cost"].get("seconds") if run.record else None
-    num_images = len(run.outputs.labels) if run.outputs else 0
+    places = digits.column([(None, texts.step(len(run.outputs.labels)))]) if run.outputs else 0
     command = results.design.command(run.arm, run.seed)
     values: dict[str, Value] = {
         "arm": run.arm,
@@ -176,8 +191,8 @@ def _run_row(results: Results, run: Run) -> Row:
         "seed": str(run.seed),
         "run_id": run.run_id,
         "status": f"{run.status}: {run.problem}" if run.problem else run.status,
-        "accuracy": texts.accuracy(accuracy, None, num_images),
-        "val": texts.accuracy(val, None, num_images),
+        "accuracy": texts.accuracy(accuracy, None, places),
+        "val": texts.accuracy(val, None, places),
         "best_epoch": str(metrics.get("best_epoch", MISSING)),
         "seconds": digits.seconds(seconds) if seconds is not None else MISSING,
         "command": command,
@@ -212,10 +227,10 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     return " ".join(parts)
 
 
-def _difference(row: Comparison) -> str:
+def _difference(row: Comparison, places: int) -> str:
     if row.difference is not None and row.interval is None:
-        return texts.one_pair(row.difference, row.num_images)
-    return texts.difference(row.interval)
+        return texts.one_pair(row.difference, places)
+    return texts.difference(row.interval, places)
 
 
 def _verdict(results: Results, row: Comparison) -> str:

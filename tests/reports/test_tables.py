@@ -14,12 +14,15 @@ import pytest
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
-from ablation_suite.reports.design import design_of
+from ablation_suite.reports.design import Design, DesignArm, design_of
 from ablation_suite.reports.figures import draw_figures
 from ablation_suite.reports.latex import latex, to_latex
 from ablation_suite.reports.page import report_html, report_markdown
+from ablation_suite.reports.quantities import accuracy, accuracy_places, detectable, detectable_images
 from ablation_suite.reports.results import Reader
+from ablation_suite.reports.statistics.comparison import Comparison, Interval
 from ablation_suite.reports.tables import Column, Row, Table
+from ablation_suite.reports.wording import _each, _summary
 from ablation_suite.reports.writers import markdown, to_csv, to_markdown
 from tests.reports.make_runs import CLASSES, TRUTHS, Truth, make_store
 
@@ -39,6 +42,27 @@ def analysis_of(store, truths=TRUTHS, **settings):
 
 def row(table, arm):
     return next(each for each in table.rows if each.values["arm"] == arm)
+
+
+DESIGN = Design(
+    ablation="a", question="q", metric="val/accuracy", baseline="base", margin=None, rule=None, factors={}, arms=(),
+    cells=(), spec="a.yaml", overrides=(),
+)  # fmt: skip
+
+
+def arm_of(name):
+    return DesignArm(name=name, changes="", compound=False, note="", levels=())
+
+
+def comparison(arm, detectable, num_images=100):
+    """An undecided one with a given smallest detectable difference."""
+    interval = Interval(
+        estimate=0.01, low=-0.1, high=0.12, p=0.8, degrees_of_freedom=2, method="crossed", level=0.95, critical=4.3
+    )
+    return Comparison(
+        arm=arm, n=3, num_pairs=3, num_images=num_images, mean=0.9, sd=0.01, difference=0.01, interval=interval, p=0.8,
+        p_adjusted=1.0, smallest_detectable=detectable, verdict="undecided",
+    )  # fmt: skip
 
 
 def outputs(store, plan, arm):
@@ -85,7 +109,8 @@ def test_compound_arms_are_marked_in_every_form(tmp_path):
     table = analysis.tables["answer"]
     assert row(table, "as-published").values["compound"] is True
     for text in (to_latex(table), to_markdown(table)):
-        assert "compound: loss.weight = 15.0, epochs = 30" in text.replace(r"\_", "_")
+        shown = text.replace(r"\_", "_").replace(r"\penalty500 ", "")
+        assert "compound: loss.weight = 15.0, epochs = 30" in shown
     assert "“as-published” changes several things at once" in analysis.answer
 
 
@@ -223,9 +248,81 @@ def test_digits_follow_the_uncertainty(uncertainty, places):
 
 def test_an_interval_that_excludes_zero_never_reads_as_if_it_touched_it():
     """Rounded ends keep their side of zero, and zero itself has no sign."""
-    assert digits.with_interval(1.3, 0.02, 2.6) == "+1.3 [>0, +2.6]"
-    assert digits.with_interval(-1.3, -2.6, -0.02) == "−1.3 [−2.6, <0]"
-    assert digits.with_interval(0.01, -1.2, 1.22) == "0.0 [−1.2, +1.2]"
+    assert digits.with_interval(1.3, 0.02, 2.6, 1) == "+1.3 [>0, +2.6]"
+    assert digits.with_interval(-1.3, -2.6, -0.02, 1) == "−1.3 [−2.6, <0]"
+    assert digits.with_interval(2.1, -0.02, 4.2, 1) == "+2.1 [<0, +4.2]"
+    assert digits.with_interval(0.01, -1.2, 1.22, 1) == "0.0 [−1.2, +1.2]"
+
+
+@pytest.mark.parametrize(
+    ("half_widths", "images", "ends", "places"),
+    [
+        ((2.41, 0.73), 5000, (), 2),  # +2.15 [−0.26, +4.56] stands beside a narrower one
+        ((4.11,), 1000, (), 1),
+        ((14.0,), 1000, (), 0),
+        ((2.41,), 1000, (-0.26, 4.56), 1),
+        ((14.0,), 1000, (-0.3, 27.0), 1),
+        ((14.0,), 1000, (-0.003, 27.0), 2),  # and no more
+        ((14.0,), 1000, (0.0, 27.0), 0),
+        ((0.0, None), 1000, (), 1),
+    ],
+)
+def test_digits_come_from_the_column(half_widths, images, ends, places):
+    """Two significant digits of its smallest uncertainty, one more where an end would read as zero; by hand."""
+    assert digits.column([(each, 100 / images) for each in half_widths], ends) == places
+
+
+@pytest.mark.parametrize(("images", "runs", "places"), [(4, 1, 0), (20, 1, 0), (100, 1, 0), (359, 1, 1), (359, 5, 2)])
+def test_no_accuracy_is_finer_than_one_image(images, runs, places):
+    """Whatever the spread over seeds: 1 of 20 images is 5 %, and no tenth of a percent was measured there."""
+    assert accuracy_places([(0.0004, images, runs)]) == places
+    assert accuracy(0.95, 0.0004, accuracy_places([(0.0004, images, runs)])).startswith(f"{95:.{places}f} ± ")
+
+
+def test_a_column_of_a_report_has_one_number_of_decimals_and_no_end_on_the_wrong_side(tmp_path):
+    """Every difference of a table has the same decimals, each end its sign, and the sentence has the table's string."""
+    _, analysis = analysis_of(tmp_path, seeds=4, num_images=300, seed_noise=0.02)
+    for table in ("answer", "classes"):
+        for column in (each for each in analysis.tables[table].columns if each.sort.endswith("difference_pp")):
+            rows = [each for each in analysis.tables[table].rows if each.values.get(column.sort) is not None]
+            shown = [re.findall(r"\d+(?:\.\d+)?|[<>]0", each.texts[column.key]) for each in rows]
+            assert len({len(number.partition(".")[2]) for row in shown for number in row if number[0] not in "<>"}) == 1
+            for each in rows:
+                (ends,) = re.findall(r"\[(.*), (.*)\]", each.texts[column.key])
+                for end, text in zip(("low_pp", "high_pp"), ends, strict=True):
+                    value = each.values[column.sort.replace("difference_pp", end)]
+                    assert text[0] in ("+>" if value > 0 else "−<" if value < 0 else "0"), (value, text)
+    told = re.search(r"“(\S+)”: ([+−]\S+) pp \(95 % interval (\S+) to (\S+)\)", analysis.answer)
+    if told:
+        assert row(analysis.tables["answer"], told[1]).texts["difference"] == f"{told[2]} [{told[3]}, {told[4]}]"
+
+
+def test_what_could_have_shown_is_told_of_the_worst_arm():
+    """Of undecided arms the sentence names the largest of their smallest detectable differences: it holds for all."""
+    rows = {
+        f"arm{index}": comparison(f"arm{index}", detectable) for index, detectable in enumerate((0.02, 0.31, 0.05, 0.1))
+    }
+    told = " ".join(_summary([(arm_of(name), row) for name, row in rows.items()], DESIGN, 1))
+    assert (
+        "a true one of about 31 pp (31 of 100 images), looked at alone, would have been found four times in five"
+        in told
+    )
+
+
+def test_no_difference_is_told_that_is_impossible():
+    """408 pp, or 16 of 4 images, are none: then nothing could have shown, in the sentence, the table and its values."""
+    few = comparison("few", 4.08, num_images=4)
+    (told,) = _each([(arm_of("few"), few)], DESIGN, 0)
+    assert told.endswith("and with so few seeds and images no difference could have shown.")
+    assert (detectable(few), detectable_images(few)) == ("none", None)
+
+
+def test_a_report_of_four_images_tells_no_impossible_number(tmp_path):
+    """Two seeds, four images: no detectable difference above 100 pp or the number of images anywhere."""
+    _, analysis = analysis_of(tmp_path, seeds=2, num_images=4, seed_noise=0.3)
+    found = [each.values for each in analysis.tables["answer"].rows if each.values["difference_pp"] is not None]
+    assert any(values["detectable_pp"] is None for values in found)
+    assert all((values["detectable_pp"] or 0) <= 100 and (values["detectable_images"] or 0) <= 4 for values in found)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
