@@ -65,7 +65,12 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
 
 
 def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
-    """The comparison as lines for a terminal."""
+    """The comparison as lines for a terminal, which no record can give orders to."""
+    for line in _lines(split, runs):
+        yield "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+
+
+def _lines(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
     first = runs[0]
     for run in runs:
         accuracy = (

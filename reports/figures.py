@@ -70,14 +70,15 @@ def _save(figure: Figure, format: str) -> bytes:
 
 
 def _curves(analysis: Analysis) -> Figure | None:
-    """Two by two: validation above training, accuracy beside loss; a band from the lowest to the highest seed."""
+    """Two in a row: validation above training, accuracy beside loss; a band from the lowest to the highest seed."""
     if not analysis.series:
         return None
     arms = _arms(analysis)
     shown = _telling(analysis)
-    figure = _figure(_WIDTH, 5.2, bottom=0.42 + 0.2 * _legend_rows(shown, len(arms)))
     measures = [measure for measure in MEASURES if measure in analysis.series]
-    grid = figure.subplots(2, 2, sharex=True, squeeze=False).flat
+    num_rows, bottom = -(-len(measures) // 2), 0.42 + 0.2 * _legend_rows(shown, len(arms))
+    figure = _figure(_WIDTH, 0.2 + bottom + 2.1 * num_rows, bottom=bottom)
+    grid = list(figure.subplots(num_rows, 2, sharex=True, squeeze=False).flat)
     for axes, measure in zip(grid, measures, strict=False):
         axes.set_title(MEASURES[measure], color="#333333")
         for line in analysis.series[measure]:
@@ -90,9 +91,10 @@ def _curves(analysis: Analysis) -> Figure | None:
             axes.set_yscale("log")
             _log_ticks(axes.yaxis, "{:g}".format)
         axes.grid(axis="y", color="#eeeeee", linewidth=0.6)
-    for axes in list(grid)[len(measures) :]:
+    for axes in grid[len(measures) :]:
         axes.set_visible(False)
-    for axes in figure.axes[-2:]:
+    for axes in grid[: len(measures)][-2:]:  # the lowest of each column
+        axes.tick_params(axis="x", labelbottom=True)
         axes.set_xlabel("Epoch")
     _legend(figure, shown, len(arms))
     return figure

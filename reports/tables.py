@@ -208,6 +208,9 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     ]
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
+    gap = _gap(results)
+    if gap:
+        parts.append(gap)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
     if any(row.difference is not None and row.interval is None for row in rows):
         parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
@@ -225,6 +228,24 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if apart:
         parts.append(f"Not compared, because their images or labels are not the baseline's: {', '.join(apart)}.")
     return " ".join(parts)
+
+
+def _gap(results: Results) -> str:
+    """A word on validation accuracies that lie further from the test accuracies than so many images explain."""
+    found = [run.record["metrics"] for run in results.runs if run.record and run.usable]
+    keys = {"val/accuracy", "test/accuracy"}
+    pairs = [(each["val/accuracy"], each["test/accuracy"]) for each in found if each.keys() >= keys]
+    if results.split != "test" or not pairs or results.reference is None:
+        return ""
+    (val, test), num_images = np.mean(pairs, axis=0), len(results.reference.labels)
+    error = float(np.sqrt(2 * max(test * (1 - test), 1 / num_images) / num_images))  # two samples of so many images
+    if abs(val - test) < 2 * error:
+        return ""
+    places = digits.column([(100 * error, texts.step(num_images))])
+    return (
+        f"Validation lies {digits.fixed(100 * abs(val - test), places)} pp {'above' if val > test else 'below'} test, "
+        "more than chance among the images: the kept epoch was chosen on validation, or the splits are not alike."
+    )
 
 
 def _difference(row: Comparison, places: int) -> str:

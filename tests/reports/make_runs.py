@@ -140,7 +140,7 @@ def write_run(
     record = {
         "run_id": folder.name,
         "recipe": 1,
-        "config": {"seed": seed, **truth.delta},
+        "config": _nested({"seed": seed, **truth.delta}),
         "data_fingerprint": "d1",
         "labels": {"arm": arm, "seed": seed},
         "metrics": metrics,
@@ -167,6 +167,18 @@ def write_run(
     job = {name: record[name] for name in ("run_id", "recipe", "config", "data_fingerprint", "labels")}
     (folder / "run.json").write_text(json.dumps(job))
     (folder / "record.json").write_text(json.dumps(record, indent=1))
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted paths as a config has them."""
+    config: dict[str, Any] = {}
+    for path, value in settings.items():
+        *groups, name = path.split(".")
+        group = config
+        for each in groups:
+            group = group.setdefault(each, {})
+        group[name] = value
+    return config
 
 
 def _probabilities(images: _Images, split: str, quality: float, seed: int, rng: np.random.Generator) -> np.ndarray:

@@ -198,6 +198,15 @@ def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
         compare_runs(folders_of(plan, root, 1, 0))
 
 
+def test_no_record_gives_orders_to_the_terminal(written):
+    """A setting that holds an escape sequence or turns the text round is spelled out."""
+    plan, root = written
+    change_record(root, plan.cells[2].run_id, lambda record: record["config"].update({"a\x1b[2J": "b\u202ec\r"}))
+    text = "\n".join(comparison_text(*compare_runs(folders_of(plan, root, 0, 2))))
+    assert r"a\x1b[2J: None -> b\u202ec\r" in text
+    assert all(each.isprintable() for each in text.splitlines())
+
+
 def test_damaged_outputs_keep_no_other_run_from_being_compared(written):
     """As a damaged record."""
     plan, root = written

@@ -103,6 +103,20 @@ def test_without_a_test_split_the_optimism_is_told(tmp_path):
     assert "validation images" in analysis.answer
 
 
+@pytest.mark.parametrize(("shift", "word"), [(0.09, "Validation lies 9.0 pp above"), (-0.2, "below test"), (0.01, "")])
+def test_a_validation_accuracy_far_from_test_is_not_left_without_a_word(tmp_path, shift, word):
+    """47 % beside 38 % says something about the splits or the selection; a hundredth on 360 images does not."""
+    plan = make_store(tmp_path, {"baseline": TRUTHS["baseline"]}, seeds=2, epochs=2, num_images=360)
+    for cell in plan.cells:
+        path = tmp_path / cell.run_id / "record.json"
+        record = json.loads(path.read_text())
+        record["metrics"]["val/accuracy"] = record["metrics"]["test/accuracy"] + shift
+        path.write_text(json.dumps(record))
+    note = analyse(Reader(tmp_path).results(design_of(plan))).tables["answer"].note
+    assert ("the splits are not alike" in note) == bool(word)
+    assert word in note
+
+
 def test_compound_arms_are_marked_in_every_form(tmp_path):
     """CSV, LaTeX and Markdown say that the arm changes several things."""
     _, analysis = analysis_of(tmp_path)
