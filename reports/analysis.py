@@ -11,7 +11,7 @@ from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import making, unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.results import Results, Split
-from ablation_suite.reports.series import Series, training_series
+from ablation_suite.reports.series import Series, left_out, training_series
 from ablation_suite.reports.statistics.contributions import contributions_table
 from ablation_suite.reports.statistics.pairing import pairing_table
 from ablation_suite.reports.tables import Table
@@ -34,6 +34,8 @@ class Analysis:
     making: dict[str, list[str]]
     tables: dict[str, Table]
     series: dict[str, list[Series]]
+    left_out: tuple[str, ...]
+    """Why a measure of training is not drawn."""
     confusions: dict[str, Any] | None
 
     def differences(self) -> dict[str, float | None]:
@@ -56,6 +58,7 @@ class Analysis:
             "making": self.making,
             "tables": {name: [row.values for row in table.rows] for name, table in self.tables.items()},
             "series": self.series,
+            "left_out": list(self.left_out),
             "confusions": self.confusions,
         }
 
@@ -85,5 +88,6 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
         making=facts,
         tables={table.name: table for table in found if table is not None and table.rows},
         series=training_series(results),
+        left_out=tuple(left_out(results)),
         confusions=classes.confusions(results),
     )

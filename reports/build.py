@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ablation_suite.reports.analysis import Analysis, analyse
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.latex import to_latex
 from ablation_suite.reports.page import Images, index_html, index_markdown, report_html, report_markdown
 from ablation_suite.reports.results import Reader
-from ablation_suite.reports.writers import to_csv, to_latex
+from ablation_suite.reports.writers import to_csv
 
 if TYPE_CHECKING:
     from ablation_suite.ablations.plan import Plan

@@ -32,17 +32,28 @@ def check_reports(folder: Path) -> dict[Path, list[str]]:
     paths = sorted(path.parent for path in (*folder.glob("report.json"), *folder.glob("*/report.json")))
     if not paths:
         raise ReportError(f"{folder}: holds no report.json, nor does a folder in it")
-    return {path: _shortened(list(_faults(path))) for path in paths}
+    return {path: _shortened(_told(path)) for path in paths}
+
+
+def _told(folder: Path) -> list[str]:
+    """The faults of one report; one that cannot be read has that fault, and the others are checked none the less."""
+    try:
+        return list(_faults(folder))
+    except ReportError as error:
+        return [str(error)]
 
 
 def _faults(folder: Path) -> Iterator[str]:
     written = _read(folder / "report.json")
     try:
-        design = Design.from_json(written["design"])
-        results = Reader(folder / written["store"]).results(design)
-        analysis = analyse(results, written["audit"])
-    except (KeyError, TypeError) as error:
+        design, store = Design.from_json(written["design"]), folder / written["store"]
+        audit = [
+            {key: str(finding[key]) for key in ("arm", "kind", "text", "severity")} for finding in written["audit"]
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ReportError(f"{folder / 'report.json'}: is no report of this suite ({error})") from error
+    results = Reader(store).results(design)
+    analysis = analyse(results, audit)
     yield from (f"run {run.describe()}" for run in results.problems())
     yield from unlike(analysis.making)
     yield from _contradictions(results)

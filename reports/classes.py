@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.quantities import MISSING
+from ablation_suite.reports.quantities import accuracy_places, difference, difference_places, one_pair
 from ablation_suite.reports.results import Outputs, Results
-from ablation_suite.reports.statistics.comparison import difference_interval, pair
+from ablation_suite.reports.statistics.comparison import Interval, difference_interval, pair
 from ablation_suite.reports.tables import Column, Row, Table, Value
 
 MAX_IMAGES = 24
@@ -22,24 +23,35 @@ def classes_table(results: Results) -> Table | None:
     if not baseline or reference is None:
         return None
     arms = _compared_arms(results)
+    of_classes = [reference.labels == index for index in range(reference.num_classes)]  # K of N
+    found = {
+        (arm, index): _difference(outputs, baseline, of_class)
+        for arm, outputs in arms.items()
+        for index, of_class in enumerate(of_classes)
+        if of_class.any()
+    }
+    places = difference_places((each.interval, each.num_images, each.num_pairs) for each in found.values())
+    baseline_places = accuracy_places((None, int(each.sum()), len(baseline)) for each in of_classes if each.any())
     rows = []
     for index, name in enumerate(_class_names(results)):
-        of_class = reference.labels == index  # N
+        of_class = of_classes[index]
         num_images = int(of_class.sum())
         values: dict[str, Value] = {"class": name, "images": num_images}
         texts = {"class": name, "images": str(num_images)}
         if num_images:
             accuracy = float(np.mean([each.correct[of_class].mean() for each in baseline.values()]))
             values["baseline_percent"] = digits.significant(100 * accuracy)
-            texts["baseline"] = digits.percent(accuracy, None, num_images)
-            for arm, outputs in arms.items():
-                columns, texts[_key(arm)] = _difference(outputs, baseline, of_class)
-                values |= {f"{_key(arm)}: {name}": value for name, value in columns.items()}
+            texts["baseline"] = digits.percent(accuracy, None, baseline_places)
+            for arm in arms:
+                of_arm = found[arm, index]
+                values |= {f"{_key(arm)}: {name}": value for name, value in of_arm.values().items()}
+                texts[_key(arm)] = of_arm.text(places)
         rows.append(Row(values=values, texts=texts))
     return Table(
         name="classes",
         title="Class by class",
-        note="Difference of each arm to the baseline in pp; the 95 % intervals are not adjusted for their number.",
+        note="Difference of each arm to the baseline in pp; the 95 % intervals are not adjusted for their number, and "
+        "one seed a side has none.",
         columns=(
             Column(key="class", heading="Class", sort="class", number=False),
             Column(key="images", heading="Images", sort="images"),
@@ -142,19 +154,37 @@ def _compared_arms(results: Results) -> dict[str, dict[int, Outputs]]:
     return found
 
 
-def _difference(
-    outputs: dict[int, Outputs], baseline: dict[int, Outputs], of_class: np.ndarray
-) -> tuple[dict[str, Value], str]:
+@dataclass(frozen=True, kw_only=True)
+class _ClassDifference:
+    """How an arm differs from the baseline on the images of one class; no interval with one seed a side."""
+
+    estimate: float
+    interval: Interval | None
+    num_images: int
+    num_pairs: int
+
+    def values(self) -> dict[str, Value]:
+        """In pp, for a file."""
+        ends = (self.interval.low, self.interval.high) if self.interval else ()
+        return {
+            name: digits.significant(100 * end)
+            for name, end in zip(("difference_pp", "low_pp", "high_pp"), (self.estimate, *ends), strict=False)
+        }
+
+    def text(self, places: int) -> str:
+        """In pp, for people."""
+        return difference(self.interval, places) if self.interval else one_pair(self.estimate, places)
+
+
+def _difference(outputs: dict[int, Outputs], baseline: dict[int, Outputs], of_class: np.ndarray) -> _ClassDifference:
     scores = ({seed: each.correct[of_class] for seed, each in side.items()} for side in (outputs, baseline))
-    treated, control = pair(*scores)
-    if treated.size < 2:
-        return {"difference_pp": None}, MISSING
-    found = difference_interval(treated, control)
-    ends = [100 * each for each in (found.estimate, found.low, found.high)]
-    values: dict[str, Value] = {
-        name: digits.significant(end) for name, end in zip(("difference_pp", "low_pp", "high_pp"), ends, strict=True)
-    }
-    return values, digits.with_interval(*ends)
+    treated, control = pair(*scores)  # S N
+    return _ClassDifference(
+        estimate=float(treated.mean() - control.mean()),
+        interval=difference_interval(treated, control) if len(treated) > 1 else None,
+        num_images=treated.shape[1],
+        num_pairs=len(treated),
+    )
 
 
 def _class_names(results: Results) -> list[str]:

@@ -4,50 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.check import ReportError
-from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, answer_split, read_outputs
-from ablation_suite.reports.statistics.intervals import Interval, difference_interval
+from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, Split, answer_split, read_outputs, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """One run against the first: the leaves that differ, and the paired difference or why there is none."""
+    """One run against the first: the leaves that differ, and the difference in accuracy or why there is none.
+
+    There is no interval: one run a side leaves the training noise unknown.
+    """
 
     run_id: str
     settings: dict[str, tuple[Any, Any]]
-    accuracy: float
-    interval: Interval | None
+    accuracy: float | None
+    difference: float | None
+    num_images: int
     refusal: str
 
 
 def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]]:
     """The split that was compared, and every run against the first (which differs from itself in nothing).
 
-    With one run a side only the images speak: exact McNemar and Tango's interval. Errors: ReportError for a run that is
-    not finished or whose outputs cannot be read.
+    A damaged run has its damage as `refusal`. Errors: ReportError for a run that is not finished, and for a first run
+    that is damaged.
     """
-    records = [_finished(folder) for folder in folders]
-    split = answer_split(records)
-    outputs = [_outputs(folder.path, split) for folder in folders]
-    first = dict(_leaves(records[0]["config"]))
+    read = [read_record(folder) for folder in folders]
+    for folder, (status, _, _) in zip(folders, read, strict=True):
+        if status not in ("finished", "damaged"):
+            raise ReportError(f"run {folder.run_id}: is {status}, and only finished runs can be compared")
+    split = answer_split(record for _, _, record in read if record)
+    (first, problem), settings = _outputs(folders[0], split, *read[0][1:]), _settings(read[0][2])
+    if first is None:
+        raise ReportError(f"run {folders[0].run_id}: {problem}; put another run first")
     found = []
-    for folder, record, output in zip(folders, records, outputs, strict=True):
-        ours = dict(_leaves(record["config"]))
-        changed = [path for path in dict.fromkeys([*first, *ours]) if first.get(path) != ours.get(path)]
-        refusal = "" if output is outputs[0] else _refusal(output, outputs[0])
-        paired = output is not outputs[0] and not refusal
+    for index, (folder, (_, problem, record)) in enumerate(zip(folders, read, strict=True)):
+        output, refusal = _outputs(folder, split, problem, record) if index else (first, "")
+        if output is not None:
+            refusal = _refusal(output, first)
+        ours = _settings(record)
+        changed = [path for path in dict.fromkeys([*settings, *ours]) if settings.get(path) != ours.get(path)]
         found.append(
             RunComparison(
                 run_id=folder.run_id,
-                settings={path: (first.get(path), ours.get(path)) for path in changed},
-                accuracy=float(output.correct.mean()),
-                interval=difference_interval([output.correct], [outputs[0].correct]) if paired else None,
+                settings={path: (settings.get(path), ours.get(path)) for path in changed} if record else {},
+                accuracy=float(output.correct.mean()) if output else None,
+                difference=float(output.correct.mean() - first.correct.mean())
+                if output and index and not refusal
+                else None,
+                num_images=len(first.correct),
                 refusal=refusal,
             )
         )
@@ -55,52 +65,57 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
 
 
 def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
-    """The comparison as lines for a terminal."""
+    """The comparison as lines for a terminal, which no record can give orders to."""
+    for line in _lines(split, runs):
+        yield "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+
+
+def _lines(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
     first = runs[0]
     for run in runs:
-        yield f"{run.run_id}: {texts.SPLITS[split]} accuracy {digits.fixed(100 * run.accuracy, 2)} %"
+        accuracy = (
+            "" if run.accuracy is None else f": {texts.SPLITS[split]} accuracy {digits.fixed(100 * run.accuracy, 2)} %"
+        )
+        yield f"{run.run_id}{accuracy}"
         for path, (old, new) in run.settings.items():
             yield f"  {path}: {old} -> {new}"
-        if run.interval:
-            yield f"  {texts.difference(run.interval)} pp against {first.run_id}, p {digits.p_value(run.interval.p)}"
+        if run.difference is not None:
+            places = digits.column([(None, texts.step(run.num_images))])
+            yield f"  against {first.run_id}: {texts.two_runs(run.difference, places)}"
         elif run.refusal:
             yield f"  not compared with {first.run_id}: {run.refusal}"
-    if any(run.interval for run in runs):
-        yield "One run a side: the training noise is unknown, and the intervals count the images alone."
 
 
 def comparison_json(split: str, runs: Sequence[RunComparison]) -> dict[str, Any]:
     """The comparison as JSON data, accuracies in percent and differences in pp."""
     rows = []
     for run in runs:
-        interval = run.interval
         rows.append(
             {
                 "run_id": run.run_id,
                 "settings": {path: {"first": old, "this": new} for path, (old, new) in run.settings.items()},
                 "accuracy_percent": texts.percent(run.accuracy),
-                "difference_pp": texts.percent(interval.estimate) if interval else None,
-                "low_pp": texts.percent(interval.low) if interval else None,
-                "high_pp": texts.percent(interval.high) if interval else None,
-                "p": texts.significant(interval.p) if interval else None,
+                "difference_pp": texts.percent(run.difference),
                 "refusal": run.refusal,
             }
         )
     return {"split": split, "runs": rows}
 
 
-def _finished(folder: RunFolder) -> dict[str, Any]:
-    record = folder.record()
+def _outputs(
+    folder: RunFolder, split: Split, problem: str, record: dict[str, Any] | None
+) -> tuple[Outputs | None, str]:
+    """What a run said about the images, or what is damaged."""
     if record is None:
-        raise ReportError(f"run {folder.run_id}: is {folder.status()}, and only finished runs can be compared")
-    return record
-
-
-def _outputs(folder: Path, split: Any) -> Outputs:
+        return None, f"damaged, {problem}"
     try:
-        return read_outputs(folder / "outputs.npz", split)
+        return read_outputs(folder.path / "outputs.npz", split), ""
     except OUTPUT_ERRORS as error:
-        raise ReportError(f"{folder / 'outputs.npz'}: cannot be read ({error})") from error
+        return None, f"damaged, outputs.npz: {error}"
+
+
+def _settings(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(_leaves(record["config"])) if record else {}
 
 
 def _refusal(output: Outputs, first: Outputs) -> str:

@@ -70,14 +70,15 @@ def _save(figure: Figure, format: str) -> bytes:
 
 
 def _curves(analysis: Analysis) -> Figure | None:
-    """Two by two: validation above training, accuracy beside loss; a band from the lowest to the highest seed."""
+    """Two in a row: validation above training, accuracy beside loss; a band from the lowest to the highest seed."""
     if not analysis.series:
         return None
     arms = _arms(analysis)
     shown = _telling(analysis)
-    figure = _figure(_WIDTH, 5.2, bottom=0.42 + 0.2 * _legend_rows(shown, len(arms)))
     measures = [measure for measure in MEASURES if measure in analysis.series]
-    grid = figure.subplots(2, 2, sharex=True, squeeze=False).flat
+    num_rows, bottom = -(-len(measures) // 2), 0.42 + 0.2 * _legend_rows(shown, len(arms))
+    figure = _figure(_WIDTH, 0.2 + bottom + 2.1 * num_rows, bottom=bottom)
+    grid = list(figure.subplots(num_rows, 2, sharex=True, squeeze=False).flat)
     for axes, measure in zip(grid, measures, strict=False):
         axes.set_title(MEASURES[measure], color="#333333")
         for line in analysis.series[measure]:
@@ -90,9 +91,10 @@ def _curves(analysis: Analysis) -> Figure | None:
             axes.set_yscale("log")
             _log_ticks(axes.yaxis, "{:g}".format)
         axes.grid(axis="y", color="#eeeeee", linewidth=0.6)
-    for axes in list(grid)[len(measures) :]:
+    for axes in grid[len(measures) :]:
         axes.set_visible(False)
-    for axes in figure.axes[-2:]:
+    for axes in grid[: len(measures)][-2:]:  # the lowest of each column
+        axes.tick_params(axis="x", labelbottom=True)
         axes.set_xlabel("Epoch")
     _legend(figure, shown, len(arms))
     return figure
@@ -123,15 +125,18 @@ def _differences(analysis: Analysis) -> Figure | None:
     beside = axes.get_yaxis_transform()
     for index, row in enumerate(rows):
         low, high, difference = (_number(row, key) for key in ("low_pp", "high_pp", "difference_pp"))
-        ink = colours[str(row.values["arm"])]
-        axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
-        axes.plot([difference], [index], "o", color=ink.light, markersize=4.5)
+        ink, judged = colours[str(row.values["arm"])], row.values["low_pp"] is not None
+        if judged:
+            axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
+        # Hollow: one pair of runs, of which nothing is known but that they differ.
+        axes.plot([difference], [index], "o", color=ink.light, markersize=4.5, mfc=ink.light if judged else "none")
         axes.annotate(row.texts["difference"], (1.02, index), xycoords=beside, va="center", fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} (pp, 95 % interval)")
+    unit = "pp, 95 % interval" if any(row.values["low_pp"] is not None for row in rows) else "pp, one seed a side"
+    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} ({unit})")
     return figure
 
 

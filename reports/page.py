@@ -111,9 +111,11 @@ def _script_json(data: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _tint(value: float | None, largest: float = 12.0) -> float:
-    """The strength, in [0, 1], with which a cell is coloured for a difference in pp."""
-    return 0.0 if value is None else round(min(1.0, abs(value) / largest), 2)
+def _tint(values: Mapping[str, Any], key: str, largest: float = 12.0) -> float:
+    """The strength, in [0, 1], with which a cell is coloured for a difference in pp: none where it may be zero."""
+    value, low, high = (values.get(key.replace("difference_pp", end)) for end in ("difference_pp", "low_pp", "high_pp"))
+    is_decided = low is not None and high is not None and low * high > 0
+    return round(min(1.0, abs(value) / largest), 2) if value is not None and is_decided else 0.0
 
 
 def _included(name: str) -> Markup:

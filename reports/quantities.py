@@ -16,29 +16,74 @@ MISSING = "–"
 SPLITS = {"val": "validation", "test": "test"}
 
 
-def accuracy(mean: float | None, sd: float | None, num_images: int) -> str:
+def step(num_images: int, num_runs: int = 1) -> float:
+    """The percent that one image of one run is: nothing finer can have been measured."""
+    return 100 / max(1, num_images * num_runs)
+
+
+def accuracy(mean: float | None, sd: float | None, places: int) -> str:
     """An accuracy in [0, 1] as percent with its spread over seeds."""
-    return MISSING if mean is None else digits.percent(mean, sd, num_images)
+    return MISSING if mean is None else digits.percent(mean, sd, places)
 
 
-def difference(interval: Interval | None) -> str:
+def accuracy_places(cells: Iterable[tuple[float | None, int, int]]) -> int:
+    """Decimals of a column of accuracies, from the spread over seeds, the images and the runs of each."""
+    return digits.column((100 * sd if sd else None, step(images, runs)) for sd, images, runs in cells)
+
+
+def difference(interval: Interval | None, places: int) -> str:
     """A difference in pp with its interval."""
     if interval is None:
         return MISSING
-    return digits.with_interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high)
+    return digits.with_interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high, places)
+
+
+def difference_places(differences: Iterable[tuple[Interval | None, int, int]]) -> int:
+    """Decimals of a column of differences, from the interval, the images and the pairs of runs of each."""
+    found = list(differences)
+    ends = [100 * end for interval, _, _ in found if interval for end in (interval.low, interval.high)]
+    return digits.column(
+        ((100 * interval.half_width if interval else None, step(*sizes)) for interval, *sizes in found), ends
+    )
+
+
+def answer_places(rows: Iterable[Comparison]) -> int:
+    """The same of the comparisons of an ablation: one number is written in one way wherever it stands."""
+    return difference_places(
+        (row.interval, row.num_images, row.num_pairs) for row in rows if row.difference is not None
+    )
+
+
+def one_pair(difference: float, places: int) -> str:
+    """The difference of two runs in pp, without an interval."""
+    return digits.signed(100 * difference, places)
+
+
+def two_runs(difference: float, places: int) -> str:
+    """All that may be said of one run against one other."""
+    return f"these two runs differ by {one_pair(difference, places)} pp; one seed a side says nothing about the change"
 
 
 def detectable(row: Comparison) -> str:
     """The smallest detectable difference: `1.4 pp = 4 of 300 images`."""
     if row.smallest_detectable is None:
         return MISSING
+    if not can_show(row):
+        return "none"
     pp = 100 * row.smallest_detectable
     return f"{digits.fixed(pp, digits.decimals(pp))} pp = {detectable_images(row)} of {row.num_images} images"
 
 
+def can_show(row: Comparison) -> bool:
+    """Whether the smallest detectable difference is one that two arms can have: 100 pp, all images, at most."""
+    return row.smallest_detectable is not None and row.smallest_detectable <= 1
+
+
 def detectable_images(row: Comparison) -> int | None:
     """The same as a number of images, one at least."""
-    return None if row.smallest_detectable is None else max(1, round(row.smallest_detectable * row.num_images))
+    if row.smallest_detectable is None or not can_show(row):
+        return None
+    return max(1, round(row.smallest_detectable * row.num_images))
 
 
 def percent(value: float | None) -> float | None:

@@ -114,6 +114,15 @@ class Reader:
         runs = (self._run(design, arm, seed, run_id, split) for arm, seed, run_id in design.cells)
         return Results(design=design, split=split, runs=tuple(runs))
 
+    def records(self, design: Design) -> dict[str, list[dict[str, Any]]]:
+        """Arm -> the records of its runs that can be read."""
+        found: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in design.arms}
+        for arm, _, run_id in design.cells:
+            record = self._record(run_id)[2]
+            if record is not None:
+                found[arm].append(record)
+        return found
+
     def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split) -> Run:
         status, problem, record = self._record(run_id)
         outputs = None
@@ -131,7 +140,7 @@ class Reader:
     def _record(self, run_id: str) -> tuple[str, str, dict[str, Any] | None]:
         """Status, problem and record of a run."""
         if run_id not in self._records:
-            self._records[run_id] = _read_record(RunFolder(self.store / run_id))
+            self._records[run_id] = read_record(RunFolder(self.store / run_id))
         return self._records[run_id]
 
     def _read_outputs(self, run_id: str, split: Split) -> Outputs:
@@ -174,19 +183,32 @@ def read_outputs(path: Path, split: Split) -> Outputs:
     )
 
 
-def _read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+def read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+    """Status, problem and record of a run; there is a record exactly where there is no problem."""
     try:
         record = folder.record()
-    except ValueError as error:
-        return "damaged", f"record.json: {_one_line(error)}", None
-    if record is not None:
-        missing = [key for key in ("metrics", "history", "cost", "config", "classes") if key not in record]
-        if missing:
-            return "damaged", f"record.json has no {', '.join(missing)}", None
-        return "finished", "", record
-    status = folder.status()
-    failure = (folder.failure() or {}) if status == "failed" else {}
+        if record is not None:
+            fault = _fault(record)
+            return ("damaged", f"record.json {fault}", None) if fault else ("finished", "", record)
+        status = folder.status()
+        failure = (folder.failure() or {}) if status == "failed" else {}
+    except (OSError, ValueError) as error:  # Damaged, and a folder that cannot be read at all
+        return "damaged", _one_line(error).replace(f"{folder.path}/", ""), None
     return status, str(failure.get("message", "")) or _WHY[status], None
+
+
+def _fault(record: Any) -> str:
+    """What keeps a record from being read as one, or nothing."""
+    if not isinstance(record, dict):
+        return "holds no JSON object"
+    kinds = {"metrics": dict, "history": list, "cost": dict, "config": dict, "classes": list}
+    missing = [key for key, kind in kinds.items() if not isinstance(record.get(key), kind)]
+    if missing:
+        return f"has no {', '.join(missing)}"
+    numbers = [*record["metrics"].values(), *(row.get("epoch") for row in record["history"] if isinstance(row, dict))]
+    if not all(isinstance(each, int | float) for each in numbers) or len(numbers) < len(record["history"]):
+        return "holds something else than numbers among its metrics or epochs"
+    return ""
 
 
 _WHY = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 MINUS, TIMES = "−", "×"
 
@@ -19,6 +20,25 @@ def decimals(uncertainty: float, most: int = 3) -> int:
     return min(max(-exponent + (1 if leading < 1.95 else 0), 0), most)
 
 
+def column(cells: Iterable[tuple[float | None, float]], ends: Iterable[float] = (), most: int = 2) -> int:
+    """Decimals for all numbers of a column, so that they can be compared: those of the cell that deserves the most.
+
+    cells: of each number its uncertainty (None or 0 where it has none to show) and its step, which is one image of one
+    run. A cell deserves two significant digits of its uncertainty, but never digits that are finer than its step.
+    ends: ends of intervals; none of them is shown as zero, unless `most` decimals are too few for it.
+    """
+    places = 0
+    for uncertainty, step in cells:
+        deserved = [max(0, math.ceil(-math.log10(step)))] if step > 0 else [most]
+        if uncertainty:
+            deserved.append(max(0, 1 - math.floor(math.log10(uncertainty))))
+        places = max(places, min(*deserved, most))
+    for end in ends:
+        while end != 0 and _is_shown_as_zero(end, places) and places < most:
+            places += 1
+    return places
+
+
 def fixed(value: float, places: int) -> str:
     """A number with so many decimals, a real minus sign, and no sign on zero."""
     text = f"{value:.{places}f}"
@@ -31,25 +51,27 @@ def signed(value: float, places: int) -> str:
     return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 
-def with_interval(value: float, low: float, high: float) -> str:
-    """`+1.4 [+0.4, +2.4]`, all three to the digits that the interval leaves."""
-    places = decimals((high - low) / 2)
-    first, last = ends(low, high)
+def with_interval(value: float, low: float, high: float, places: int) -> str:
+    """`+1.4 [+0.4, +2.4]`, all three with so many decimals."""
+    first, last = ends(low, high, places)
     return f"{signed(value, places)} [{first}, {last}]"
 
 
-def ends(low: float, high: float) -> tuple[str, str]:
-    """The ends of an interval; where it excludes zero, an end that is rounded to zero still says so."""
-    places = decimals((high - low) / 2)
-    hidden = [low * high > 0 and float(f"{end:.{places}f}") == 0 for end in (low, high)]
-    side = ">0" if low > 0 else "<0"
-    return (side if hidden[0] else signed(low, places)), (side if hidden[1] else signed(high, places))
+def ends(low: float, high: float, places: int) -> tuple[str, str]:
+    """The ends of an interval; one that would be rounded to zero says on which side of it it lies."""
+    first, last = (
+        (">0" if end > 0 else "<0") if end != 0 and _is_shown_as_zero(end, places) else signed(end, places)
+        for end in (low, high)
+    )
+    return first, last
 
 
-def percent(mean: float, sd: float | None, num_images: int) -> str:
-    """An accuracy in [0, 1] as percent with its spread over seeds; never finer than one image of one run."""
-    spread = max(100 * sd if sd else 0.0, 100 / max(num_images, 1))
-    places = decimals(spread, most=2)
+def _is_shown_as_zero(value: float, places: int) -> bool:
+    return float(f"{value:.{places}f}") == 0
+
+
+def percent(mean: float, sd: float | None, places: int) -> str:
+    """An accuracy in [0, 1] as percent with its spread over seeds."""
     return fixed(100 * mean, places) + (f" ± {fixed(100 * sd, places)}" if sd is not None else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,43 @@ MEASURES = {
     "train/loss": "Training loss",
 }
 Series = dict[str, Any]
+_DEPENDS_ON = {"train/loss": ("loss", "mix", "augment"), "train/accuracy": ("mix", "augment")}
+"""What a measure of the training images is a measure of: where arms differ in it, their values are not of one kind."""
 
 
 def training_series(results: Results) -> dict[str, list[Series]]:
     """Measure -> one series per arm: `epochs`, and at each `mean`, `low`, `high` over seeds; accuracies in percent.
 
     `best` lists [epoch, value] of the kept epoch of each seed, for validation measures. An epoch that only some seeds
-    reached is averaged over those. Measures that no run recorded are left out.
+    reached is averaged over those. Measures that no run recorded are left out, and those that are not of one kind.
     """
     found: dict[str, list[Series]] = {}
-    for measure in MEASURES:
+    for measure in (each for each in MEASURES if not _differing(results, each)):
         lines = [_series(results, arm.name, measure) for arm in results.design.arms]
         if any(line["epochs"] for line in lines):
             found[measure] = lines
     return found
+
+
+def left_out(results: Results) -> list[str]:
+    """A sentence for each measure that is not drawn because it is not one quantity in all arms."""
+    differing = {measure: _differing(results, measure) for measure in MEASURES}
+    return [
+        f"{MEASURES[measure].partition(' (')[0]} is not drawn: the arms differ in {' and '.join(settings)}, so that "
+        "it is not the same quantity in all of them."
+        for measure, settings in differing.items()
+        if settings
+    ]
+
+
+def _differing(results: Results, measure: str) -> list[str]:
+    """The settings that a measure depends on and that are not the same in all runs."""
+    configs = [run.record["config"] for run in results.runs if run.record]
+    return [
+        setting
+        for setting in _DEPENDS_ON.get(measure, ())
+        if len({json.dumps(config.get(setting), sort_keys=True) for config in configs}) > 1
+    ]
 
 
 def _series(results: Results, arm: str, measure: str) -> Series:

@@ -29,27 +29,32 @@ def metrics_table(results: Results) -> Table:
             Column(key=loss, heading="Loss", sort=loss),
             Column(key="best_epoch", heading="Kept epoch", sort="best_epoch"),
         ),
-        rows=tuple(_metrics_row(results, arm.name) for arm in results.design.arms),
+        rows=_metrics_rows(results),
     )
 
 
-def _metrics_row(results: Results, arm: str) -> Row:
-    runs = results.of_arm(arm)
-    outputs = list(results.outputs(arm).values())
-    values: dict[str, Value] = {"arm": arm, "n": len(runs)}
-    shown = {"arm": arm}
+def _metrics_rows(results: Results) -> tuple[Row, ...]:
+    """One row per arm, made column by column, because the digits are those of the column."""
+    arms = [arm.name for arm in results.design.arms]
+    values: dict[str, dict[str, Value]] = {arm: {"arm": arm, "n": len(results.of_arm(arm))} for arm in arms}
+    shown = {arm: {"arm": arm} for arm in arms}
     for key in ("top_5", "macro_f1", "calibration_error"):
-        mean, sd = texts.mean_and_sd([getattr(each, key) for each in outputs])
-        values |= {f"{key}_percent": texts.percent(mean), f"{key}_sd_percent": texts.percent(sd)}
-        shown[key] = texts.accuracy(mean, sd, len(outputs[0].labels) if outputs else 0)
-    for key in (f"{results.split}/loss", "best_epoch"):
+        outputs = {arm: list(results.outputs(arm).values()) for arm in arms}
+        found = {arm: texts.mean_and_sd([getattr(each, key) for each in outputs[arm]]) for arm in arms}
+        sizes = {arm: (len(each[0].labels), len(each)) for arm, each in outputs.items() if each}
+        places = texts.accuracy_places((found[arm][1], *size) for arm, size in sizes.items())
+        for arm, (mean, sd) in found.items():
+            values[arm] |= {f"{key}_percent": texts.percent(mean), f"{key}_sd_percent": texts.percent(sd)}
+            shown[arm][key] = texts.accuracy(mean, sd, places)
+    for key, step in ((f"{results.split}/loss", 0.001), ("best_epoch", 1.0)):
         name = key.replace("/", "_")
-        mean, sd = texts.mean_and_sd(texts.metric(runs, key))
-        values |= {name: texts.significant(mean), f"{name}_sd": texts.significant(sd)}
-        places = digits.decimals(sd) if sd else 0 if key == "best_epoch" else 3
-        spread = f" ± {digits.fixed(sd, places)}" if sd is not None else ""
-        shown[name] = MISSING if mean is None else digits.fixed(mean, places) + spread
-    return Row(values=values, texts=shown)
+        found = {arm: texts.mean_and_sd(texts.metric(results.of_arm(arm), key)) for arm in arms}
+        places = digits.column(((sd, step / 10 if sd else step) for _, sd in found.values()), most=3)
+        for arm, (mean, sd) in found.items():
+            values[arm] |= {name: texts.significant(mean), f"{name}_sd": texts.significant(sd)}
+            spread = f" ± {digits.fixed(sd, places)}" if sd is not None else ""
+            shown[arm][name] = MISSING if mean is None else digits.fixed(mean, places) + spread
+    return tuple(Row(values=values[arm], texts=shown[arm]) for arm in arms)
 
 
 def cost_table(results: Results) -> Table:
@@ -84,46 +89,54 @@ def _cost_row(results: Results, arm: str) -> Row:
 
 def effects_table(results: Results) -> Table | None:
     """Main effects and two-way interactions of a grid; None without a grid or where a cell of it has no run."""
-    design = results.design
+    design, reference = results.design, results.reference
     arms = [arm for arm in design.arms if not arm.control]
-    if not design.factors or not all(results.comparable(arm.name) for arm in arms):
+    if reference is None or not design.factors or not all(results.comparable(arm.name) for arm in arms):
         return None
     scores = {arm.levels: correctness(results, arm.name) for arm in arms}
     try:
         effects = factorial_effects(scores, design.factors)
     except ValueError:  # the grid is not full yet; the table of runs names what is missing
         return None
+    places = texts.difference_places(
+        (effect.interval if effect.num_pairs > 1 else None, len(reference.labels), effect.num_pairs)
+        for effect in effects
+    )
     return Table(
         name="effects",
         title="Main effects and interactions",
         note="Averaged over the levels of all other factors, in pp with 95 % intervals; p by Holm over all rows. "
-        "An interaction is how much the first effect changes when the second factor does.",
+        "An interaction is how much the first effect changes when the second factor does. "
+        "One seed says nothing about the training noise, so that it has neither interval nor p.",
         columns=(
             Column(key="effect", heading="Effect", sort="effect", number=False),
             Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
             Column(key="n", heading="Seeds", sort="n"),
         ),
-        rows=tuple(map(_effect_row, effects)),
+        rows=tuple(_effect_row(effect, places) for effect in effects),
     )
 
 
-def _effect_row(effect: Effect) -> Row:
+def _effect_row(effect: Effect, places: int) -> Row:
     parts = zip(effect.factors, effect.levels, effect.references, strict=True)
     name = " × ".join(f"{factor} {reference} → {level}" for factor, level, reference in parts)
+    interval = effect.interval if effect.num_pairs > 1 else None
     values: dict[str, Value] = {
         "effect": name,
         "interaction": len(effect.factors) > 1,
         "difference_pp": texts.percent(effect.interval.estimate),
-        "low_pp": texts.percent(effect.interval.low),
-        "high_pp": texts.percent(effect.interval.high),
-        "p_adjusted": texts.significant(effect.p_adjusted),
+        "low_pp": texts.percent(interval.low) if interval else None,
+        "high_pp": texts.percent(interval.high) if interval else None,
+        "p_adjusted": texts.significant(effect.p_adjusted) if interval else None,
         "n": effect.num_pairs,
     }
     shown = {
         "effect": name,
-        "difference": texts.difference(effect.interval),
-        "p": digits.p_value(effect.p_adjusted),
+        "difference": texts.difference(interval, places)
+        if interval
+        else texts.one_pair(effect.interval.estimate, places),
+        "p": digits.p_value(effect.p_adjusted) if interval else MISSING,
         "n": str(effect.num_pairs),
     }
     return Row(values=values, texts=shown)

@@ -20,24 +20,31 @@ class Rivals:
     num_rivals: int
     num_others: int
     num_images: int
+    num_seeds: int
 
     @property
     def sentence(self) -> str:
         """The finding for readers, with what follows from it."""
         images = f"The {self.num_images} validation images"
+        lucky = "as the best of many it is a lucky one, so expect less of it on fresh seeds"
+        if self.num_seeds == 1:
+            bound = (
+                f" (already the {self.num_images} images leave {self.num_rivals} of them)" if self.num_rivals else ""
+            )
+            return (
+                "One seed a trial says nothing about the training noise, so that nothing tells it apart from the "
+                f"{self.num_others} other complete trials{bound}; {lucky}."
+            )
         if not self.num_rivals:
             return f"{images} tell it apart from each of the {self.num_others} other complete trials."
         which = "any" if self.num_rivals == self.num_others else self.num_rivals
-        return (
-            f"{images} cannot tell it apart from {which} of the {self.num_others} other complete trials; as the best "
-            "of many it is a lucky one, so expect less of it on fresh seeds."
-        )
+        return f"{images} cannot tell it apart from {which} of the {self.num_others} other complete trials; {lucky}."
 
 
 def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Rivals | None:
     """Compare every complete trial with the best, paired by seed and image; None where nothing can be compared.
 
-    With one seed per trial only the images speak (exact McNemar), so that there are at least so many rivals.
+    With one seed per trial only the images speak (exact McNemar): at least so many are rivals, and none is told apart.
     """
     if top is None:
         return None
@@ -51,7 +58,7 @@ def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Riva
         return None
     intervals = [difference_interval([e.correct for e in best], [e.correct for e in each]) for each in others]
     num_rivals = sum(interval.p >= LEVEL for interval in intervals)
-    return Rivals(num_rivals=num_rivals, num_others=len(others), num_images=len(best[0].correct))
+    return Rivals(num_rivals=num_rivals, num_others=len(others), num_images=len(best[0].correct), num_seeds=len(best))
 
 
 def _outputs(trial: Trial, store: Path) -> list[Outputs]:

@@ -18,12 +18,13 @@ Value = str | float | int | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column for people: which text it shows, its heading, and which value sorts it."""
+    """One column for people: which text it shows, its heading, which value sorts it, and whether LaTeX has it too."""
 
     key: str
     heading: str
     sort: str
     number: bool = True
+    paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +60,38 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
         Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
-        Column(key="n", heading="Seeds", sort="n"),
-        Column(key="detectable", heading="Could have shown", sort="detectable_pp"),
-        Column(key="val", heading="Validation %", sort="val_accuracy_percent"),
-        Column(key="last", heading="Last epoch %", sort="last_epoch_accuracy_percent"),
-        Column(key="parameters", heading="Parameters", sort="parameters"),
-        *(Column(key=key, heading=heading, sort=key) for key, heading in _RATIOS.items()),
+        Column(key="n", heading="Seeds", sort="n", paper=False),
+        Column(key="detectable", heading="Could have shown", sort="detectable_pp", paper=False),
+        Column(key="val", heading="Validation %", sort="val_accuracy_percent", paper=False),
+        Column(key="last", heading="Last epoch %", sort="last_epoch_accuracy_percent", paper=False),
+        Column(key="parameters", heading="Parameters", sort="parameters", paper=False),
+        *(Column(key=key, heading=heading, sort=key, paper=False) for key, heading in _RATIOS.items()),
     ]
     return Table(
         name="answer",
         title="The arms",
         note=_answer_note(results, compared.values()),
         columns=tuple(column for column in columns if results.split == "test" or column.key != "val"),
-        rows=tuple(_answer_row(results, arm.name, compared[arm.name], last) for arm in results.design.arms),
+        rows=_answer_rows(results, compared, last),
     )
 
 
-def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
+def _answer_rows(results: Results, compared: Mapping[str, Comparison], last: str) -> tuple[Row, ...]:
+    rows = [compared[arm.name] for arm in results.design.arms]
+    others = {
+        key: [texts.mean_and_sd(texts.metric(results.of_arm(row.arm), key)) for row in rows]
+        for key in ("val/accuracy", last)
+    }
+    places = {
+        key: texts.accuracy_places((sd, row.num_images, row.n) for (_, sd), row in zip(column, rows, strict=True))
+        for key, column in {"accuracy": [(row.mean, row.sd) for row in rows], **others}.items()
+    }
+    places["difference"] = texts.answer_places(rows)
+    return tuple(_answer_row(results, row, last, places) for row in rows)
+
+
+def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[str, int]) -> Row:
+    name = row.arm
     design, runs, interval = results.design, results.of_arm(name), row.interval
     arm = next(each for each in design.arms if each.name == name)
     planned = sum(each == name for each, _, _ in design.cells)
@@ -100,7 +116,7 @@ def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
         "planned": planned,
         "pairs": None if name == design.baseline else row.num_pairs,
         "images": row.num_images,
-        "detectable_pp": texts.percent(row.smallest_detectable),
+        "detectable_pp": texts.percent(row.smallest_detectable) if texts.can_show(row) else None,
         "detectable_images": texts.detectable_images(row),
         "val_accuracy_percent": texts.percent(val[0]),
         "last_epoch_accuracy_percent": texts.percent(last_epoch[0]),
@@ -110,14 +126,14 @@ def _answer_row(results: Results, name: str, row: Comparison, last: str) -> Row:
     shown = {
         "arm": name,
         "changes": ("compound: " if arm.compound else "") + (arm.changes or MISSING),
-        "accuracy": texts.accuracy(row.mean, row.sd, row.num_images),
-        "difference": texts.difference(interval),
+        "accuracy": texts.accuracy(row.mean, row.sd, places["accuracy"]),
+        "difference": _difference(row, places["difference"]),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
         "detectable": texts.detectable(row),
-        "val": texts.accuracy(*val, row.num_images),
-        "last": texts.accuracy(*last_epoch, row.num_images),
+        "val": texts.accuracy(*val, places["val/accuracy"]),
+        "last": texts.accuracy(*last_epoch, places[last]),
         "parameters": digits.count(cost["parameters"]) if "parameters" in cost else MISSING,
         **{key: MISSING if value is None else digits.ratio(value) for key, value in ratios.items()},
     }
@@ -142,7 +158,7 @@ def runs_table(results: Results) -> Table:
         Column(key="val", heading="Validation %", sort="val_accuracy_percent"),
         Column(key="best_epoch", heading="Kept epoch", sort="best_epoch"),
         Column(key="seconds", heading="Took", sort="seconds"),
-        Column(key="command", heading="Make it again", sort="command", number=False),
+        Column(key="command", heading="Make it again", sort="command", number=False, paper=False),
     ]
     return Table(
         name="runs",
@@ -156,7 +172,7 @@ def _run_row(results: Results, run: Run) -> Row:
     metrics = run.record["metrics"] if run.record else {}
     accuracy, val = metrics.get(f"{results.split}/accuracy"), metrics.get("val/accuracy")
     seconds = run.record["cost"].get("seconds") if run.record else None
-    num_images = len(run.outputs.labels) if run.outputs else 0
+    places = digits.column([(None, texts.step(len(run.outputs.labels)))]) if run.outputs else 0
     command = results.design.command(run.arm, run.seed)
     values: dict[str, Value] = {
         "arm": run.arm,
@@ -175,8 +191,8 @@ def _run_row(results: Results, run: Run) -> Row:
         "seed": str(run.seed),
         "run_id": run.run_id,
         "status": f"{run.status}: {run.problem}" if run.problem else run.status,
-        "accuracy": texts.accuracy(accuracy, None, num_images),
-        "val": texts.accuracy(val, None, num_images),
+        "accuracy": texts.accuracy(accuracy, None, places),
+        "val": texts.accuracy(val, None, places),
         "best_epoch": str(metrics.get("best_epoch", MISSING)),
         "seconds": digits.seconds(seconds) if seconds is not None else MISSING,
         "command": command,
@@ -192,9 +208,12 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     ]
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
+    gap = _gap(results)
+    if gap:
+        parts.append(gap)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
-    if any(row.interval and row.interval.method == "images only" for row in rows):
-        parts.append("With one seed the training noise is unknown: these intervals count the images alone.")
+    if any(row.difference is not None and row.interval is None for row in rows):
+        parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:
         parts.append("Seeds were added until there was an answer; intervals and p allow for having looked that often.")
     parts.append("“Could have shown”: the smallest true difference that these seeds and images find with 80 % power.")
@@ -211,11 +230,37 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     return " ".join(parts)
 
 
+def _gap(results: Results) -> str:
+    """A word on validation accuracies that lie further from the test accuracies than so many images explain."""
+    found = [run.record["metrics"] for run in results.runs if run.record and run.usable]
+    keys = {"val/accuracy", "test/accuracy"}
+    pairs = [(each["val/accuracy"], each["test/accuracy"]) for each in found if each.keys() >= keys]
+    if results.split != "test" or not pairs or results.reference is None:
+        return ""
+    (val, test), num_images = np.mean(pairs, axis=0), len(results.reference.labels)
+    error = float(np.sqrt(2 * max(test * (1 - test), 1 / num_images) / num_images))  # two samples of so many images
+    if abs(val - test) < 2 * error:
+        return ""
+    places = digits.column([(100 * error, texts.step(num_images))])
+    return (
+        f"Validation lies {digits.fixed(100 * abs(val - test), places)} pp {'above' if val > test else 'below'} test, "
+        "more than chance among the images: the kept epoch was chosen on validation, or the splits are not alike."
+    )
+
+
+def _difference(row: Comparison, places: int) -> str:
+    if row.difference is not None and row.interval is None:
+        return texts.one_pair(row.difference, places)
+    return texts.difference(row.interval, places)
+
+
 def _verdict(results: Results, row: Comparison) -> str:
     if row.arm == results.design.baseline:
         return "baseline"
     if row.n and not results.comparable(row.arm):
         return "not comparable"
+    if row.difference is not None and row.interval is None:
+        return "one seed"
     if row.interval and row.arm == results.design.control:
         return "false alarm" if row.interval.excludes_zero else "no alarm"
     return row.verdict if row.interval and row.verdict else "no pairs"

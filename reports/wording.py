@@ -25,38 +25,42 @@ def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence
         return f"The baseline {_quoted(design.baseline)} has no finished run, so there is nothing to compare with yet."
     rows = [(arm, compared[arm.name]) for arm in design.contenders]
     speaking = [(arm, row) for arm, row in rows if row.interval]
-    if not speaking:
+    single = [(arm, row) for arm, row in rows if row.difference is not None and not row.interval]
+    if not speaking and not single:
         return "No arm has a finished run that can be paired with the baseline yet."
-    told = _each(speaking, design) if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary(speaking, design)
-    control = _control(compared[design.control]) if design.control else ()
-    return " ".join([*told, _basis(results, speaking), *control, *_caveats(results, rows, audit)])
+    places = texts.answer_places(compared.values())
+    tell = _each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary
+    told = [*tell(speaking, design, places), *_single(single, design, places)]
+    control = _control(compared[design.control], places) if design.control else ()
+    return " ".join([*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)])
 
 
-def _each(rows: Rows, design: Design) -> Iterator[str]:
+def _each(rows: Rows, design: Design, places: int) -> Iterator[str]:
     baseline = _quoted(design.baseline)
     for arm, row in rows:
         name = _quoted(arm.name)
         if row.verdict in ("higher", "lower"):
             direction = "more" if row.verdict == "higher" else "less"
-            yield f"{name} is {direction} accurate than {baseline} by {_size(row)} pp ({_interval(row)})."
+            size, interval = digits.fixed(100 * abs(row.difference or 0.0), places), _interval(row, places)
+            yield f"{name} is {direction} accurate than {baseline} by {size} pp ({interval})."
         elif row.verdict == "equivalent":
             yield (
                 f"{name} is equivalent to {baseline} within ±{design.margin:g} pp: "
-                f"the difference is {_signed(row)} pp ({_interval(row)})."
+                f"the difference is {_told(row, places)}."
             )
         elif _excludes_zero(row):
             yield (
-                f"{name} differs from {baseline} by {_signed(row)} pp ({_interval(row)}), which would count alone but "
+                f"{name} differs from {baseline} by {_told(row, places)}, which would count alone but "
                 f"not among {len(rows)} comparisons (adjusted p {_p(row)}): undecided."
             )
         else:
             yield (
-                f"{name} cannot be told apart from {baseline}: the difference is {_signed(row)} pp ({_interval(row)}), "
-                f"and a true one below about {_detectable(row)} would likely have gone unseen."
+                f"{name} cannot be told apart from {baseline}: the difference is {_told(row, places)}, "
+                f"{_could_have_shown(row, among=len(rows))}."
             )
 
 
-def _summary(rows: Rows, design: Design) -> Iterator[str]:
+def _summary(rows: Rows, design: Design, places: int) -> Iterator[str]:
     """For many arms: how many are higher, lower, equivalent and undecided, and the largest of each direction."""
     baseline, total = _quoted(design.baseline), len(rows)
     for verdict, word in (("higher", "more"), ("lower", "less")):
@@ -66,7 +70,7 @@ def _summary(rows: Rows, design: Design) -> Iterator[str]:
             most = "" if len(found) == 1 else "most of all "
             yield (
                 f"{len(found)} of {total} arms {_is(found)} {word} accurate than {baseline}, "
-                f"{most}{_quoted(arm.name)}: {_signed(row)} pp ({_interval(row)})."
+                f"{most}{_quoted(arm.name)}: {_told(row, places)}."
             )
     equivalent = _of_verdict(rows, "equivalent")
     if equivalent:
@@ -76,33 +80,45 @@ def _summary(rows: Rows, design: Design) -> Iterator[str]:
         _, worst = max(undecided, key=lambda pair: pair[1].smallest_detectable or 0.0)
         which = "None" if len(undecided) == total else f"{len(undecided)}"
         can = "can" if len(undecided) == total else "cannot"
-        yield (
-            f"{which} of {total} arms {can} be told apart from {baseline}; "
-            f"a true difference below about {_detectable(worst)} would likely have gone unseen."
-        )
+        yield (f"{which} of {total} arms {can} be told apart from {baseline}, {_could_have_shown(worst, among=total)}.")
     alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
     if alone:
-        shown = [f"{_quoted(arm.name)} ({_signed(row)} pp, adjusted p {_p(row)})" for arm, row in alone[:3]]
+        shown = [f"{_quoted(arm.name)} ({_signed(row, places)} pp, adjusted p {_p(row)})" for arm, row in alone[:3]]
         more = [f"{len(alone) - 3} more"] if len(alone) > 3 else []
         yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
+
+
+def _single(rows: Rows, design: Design, places: int) -> Iterator[str]:
+    """Arms with one seed a side: how far the runs lie apart, and that this is no verdict."""
+    baseline = _quoted(design.baseline)
+    if len(rows) <= MOST_TOLD_ONE_BY_ONE:
+        for arm, row in rows:
+            yield f"{_quoted(arm.name)} against {baseline}: {texts.two_runs(row.difference or 0.0, places)}."
+        return
+    low, high = (texts.one_pair(end(row.difference or 0.0 for _, row in rows), places) for end in (min, max))
+    yield (
+        f"{len(rows)} arms have one run beside the one of {baseline}: these differ from it by {low} to {high} pp; "
+        "one seed a side says nothing about the changes."
+    )
 
 
 def _basis(results: Results, rows: Rows) -> str:
     pairs = sorted({row.num_pairs for _, row in rows})
     images = f"{rows[0][1].num_images} {SPLITS[results.split]} images"
     if pairs == [1]:
-        return (
-            f"This rests on 1 seed and {images}: training noise is unknown, and the intervals count the images alone."
-        )
+        return f"This rests on 1 seed and {images}: the training noise is unknown."
     seeds = f"{pairs[0]} seeds" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} seeds"
     return f"This rests on {seeds}, paired, and {images}."
 
 
-def _control(row: Comparison) -> Iterator[str]:
+def _control(row: Comparison, places: int) -> Iterator[str]:
     """What the baseline against itself says about how far these intervals can be trusted."""
     if row.interval is None:
+        if row.difference is not None:
+            apart = texts.one_pair(row.difference, places)
+            yield f"The control, the baseline on another seed, differs from it by {apart} pp by chance alone."
         return
-    told = f"The control, the baseline on other seeds, differs from it by {_signed(row)} pp ({_interval(row)})"
+    told = f"The control, the baseline on other seeds, differs from it by {_told(row, places)}"
     if row.interval.excludes_zero:
         yield (
             f"{told}: a false alarm. Chance gives one to 1 control in 20; where it is not chance, "
@@ -119,7 +135,7 @@ def _caveats(results: Results, rows: Rows, audit: Sequence[Mapping[str, str]]) -
         yield f"{_names(compound)} {verb} several things at once, so that no single one of them is credited."
     for arm, kinds in _confounds(audit).items():
         yield f"Besides its factor, {_quoted(arm)} differs in {_listed(kinds)}, so that not all is the factor's doing."
-    silent = [arm.name for arm, row in rows if not row.interval]
+    silent = [arm.name for arm, row in rows if row.difference is None]
     if silent:
         yield f"Nothing can be said yet about {_names(silent)}."
     problems = results.problems()
@@ -161,30 +177,30 @@ def _quoted(name: str) -> str:
     return f"“{name}”"
 
 
-def _places(row: Comparison) -> int:
-    assert row.interval is not None
-    return digits.decimals(100 * row.interval.half_width)
+def _signed(row: Comparison, places: int) -> str:
+    return digits.signed(100 * (row.difference or 0.0), places)
 
 
-def _signed(row: Comparison) -> str:
-    return digits.signed(100 * (row.difference or 0.0), _places(row))
-
-
-def _size(row: Comparison) -> str:
-    return digits.fixed(100 * abs(row.difference or 0.0), _places(row))
+def _told(row: Comparison, places: int) -> str:
+    return f"{_signed(row, places)} pp ({_interval(row, places)})"
 
 
 def _p(row: Comparison) -> str:
     return digits.p_value(row.p_adjusted or 0.0)
 
 
-def _interval(row: Comparison) -> str:
+def _interval(row: Comparison, places: int) -> str:
     assert row.interval is not None
-    ends = digits.ends(100 * row.interval.low, 100 * row.interval.high)
+    ends = digits.ends(100 * row.interval.low, 100 * row.interval.high, places)
     low, high = (end.replace(">0", "just above 0").replace("<0", "just below 0") for end in ends)
     return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
 
 
-def _detectable(row: Comparison) -> str:
+def _could_have_shown(row: Comparison, among: int) -> str:
+    """What the seeds and images of an undecided comparison would have found, or that they could find nothing."""
+    if not texts.can_show(row):
+        return "and with so few seeds and images no difference could have shown"
     pp = 100 * (row.smallest_detectable or 0.0)
-    return f"{digits.fixed(pp, digits.decimals(pp))} pp ({texts.detectable_images(row)} of {row.num_images} images)"
+    size = f"{digits.fixed(pp, digits.decimals(pp))} pp ({texts.detectable_images(row)} of {row.num_images} images)"
+    alone = ", looked at alone," if among > 1 else ""
+    return f"and a true one of about {size}{alone} would have been found four times in five"

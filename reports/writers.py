@@ -1,4 +1,4 @@
-"""How does a table become a file? CSV, LaTeX and Markdown, each safe against whatever a name contains."""
+"""How does a table become a file? CSV and Markdown, each safe against whatever a name contains."""
 
 from __future__ import annotations
 
@@ -20,23 +20,6 @@ def to_csv(table: Table) -> str:
     return file.getvalue()
 
 
-def to_latex(table: Table) -> str:
-    """A booktabs tabular of the texts, for `\\input`; needs `\\usepackage{booktabs}` and nothing else."""
-    columns = [column for column in table.columns if column.key != "command"]
-    rows = [" & ".join(latex(row.texts.get(column.key, "")) for column in columns) for row in table.rows]
-    lines = [
-        f"\\begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in columns)}}}",
-        "\\toprule",
-        " & ".join(latex(column.heading) for column in columns) + " \\\\",
-        "\\midrule",
-        # An empty group keeps a cell that starts with a bracket from being read as the optional argument of \\.
-        *("{}" + row + " \\\\" for row in rows),
-        "\\bottomrule",
-        "\\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def to_markdown(table: Table) -> str:
     """A pipe table of the texts."""
     columns = table.columns
@@ -48,40 +31,9 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def latex(text: str) -> str:
-    """A text that LaTeX prints as it stands."""
-    return "".join(_LATEX.get(character, character) for character in _one_line(text))
-
-
 def markdown(text: str) -> str:
     """A text that Markdown and the HTML inside it print as it stands."""
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", _html(_one_line(text)))
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "[": "{[}",
-    "]": "{]}",
-    "−": "$-$",
-    "–": "--",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≈": r"$\approx$",
-    "\u202f": r"\,",
-}
 
 
 def _csv_cell(value: Value) -> Value:

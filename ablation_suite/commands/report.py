@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ablation_suite import options
-from ablation_suite.ablations.audit import audit, finished_records
+from ablation_suite.ablations.audit import audit
 from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, find_run
@@ -19,7 +19,8 @@ from ablation_suite.core.tracking.wandb_report import can_save_reports
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
-from ablation_suite.reports.results import answer_split
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.results import Reader, answer_split
 from ablation_suite.reports.test_reads import record_read, sentence, write_summary
 from ablation_suite.reports.thumbnails import thumbnails
 from ablation_suite.reports.wandb_page import read_page
@@ -75,7 +76,7 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
     audits, images, looks = {}, {}, []
     for plan in plans:
         arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
-        records = finished_records(plan, runtime.store)
+        records = Reader(runtime.store).records(design_of(plan))
         num_classes = next((len(each["classes"]) for group in records.values() for each in group), 0)
         name = plan.ablation.ablation
         audits[name] = audit(plan.ablation, arms, records, num_classes or 100)

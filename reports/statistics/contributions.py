@@ -23,6 +23,7 @@ def contributions_table(results: Results, compared: Mapping[str, Comparison]) ->
     def order(arm: DesignArm) -> tuple[bool, float]:
         return arm.factor == group, compared[arm.name].difference or 0.0
 
+    places = texts.answer_places(compared.values())
     arms = sorted((arm for arm in results.design.contenders if compared[arm.name].interval), key=order)
     return Table(
         name="contributions",
@@ -36,7 +37,7 @@ def contributions_table(results: Results, compared: Mapping[str, Comparison]) ->
             Column(key="contribution", heading="Contribution (pp)", sort="contribution_pp"),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         ),
-        rows=tuple(_row(arm, compared[arm.name]) for arm in arms),
+        rows=tuple(_row(arm, compared[arm.name], places) for arm in arms),
     )
 
 
@@ -51,7 +52,7 @@ def left_out_group(design: Design) -> str | None:
     return group if others <= {group} else None
 
 
-def _row(arm: DesignArm, row: Comparison) -> Row:
+def _row(arm: DesignArm, row: Comparison, places: int) -> Row:
     interval = row.interval
     assert interval is not None
     turned = replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
@@ -66,7 +67,7 @@ def _row(arm: DesignArm, row: Comparison) -> Row:
     shown = {
         "factor": arm.factor,
         "arm": arm.name,
-        "contribution": texts.difference(turned),
+        "contribution": texts.difference(turned, places),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
     }
     return Row(values=values, texts=shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 from ablation_suite.ablations.spec import CONTROL, Seeds
@@ -50,6 +51,13 @@ def test_a_control_that_differs_is_a_false_alarm(tmp_path):
     analysis = analysis_of(tmp_path, {**FEW, CONTROL: Truth(delta={}, effect=-0.3, control=True)})
     assert rows(analysis)[CONTROL]["verdict"] == "false alarm"
     assert "a false alarm. Chance gives one to 1 control in 20" in analysis.answer
+
+
+def test_a_control_of_one_seed_raises_no_alarm(tmp_path):
+    """It shows what chance alone does between two runs, which is no verdict on anything."""
+    analysis = analysis_of(tmp_path, {**FEW, CONTROL: Truth(delta={}, effect=-0.3, control=True)}, seeds=1)
+    assert rows(analysis)[CONTROL]["verdict"] == "one seed"
+    assert re.search(r"the baseline on another seed, differs from it by −\d+\.\d pp by chance alone\.", analysis.answer)
 
 
 def test_a_control_leaves_the_effects_of_a_grid_alone(tmp_path):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ablation_suite import reports
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.figures import FORMATS, draw_figures
+from ablation_suite.reports.figures import FORMATS, _differences, draw_figures
+from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.palette import MOST_AT_ONCE, inks, telling
 from ablation_suite.reports.results import Reader
-from tests.reports.make_runs import TRUTHS, make_store
+from ablation_suite.reports.series import MEASURES
+from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 HOSTILE = ("baseline", "_x", "$a$", "$", "<b>&amp;", "a" * 80, "\\input", "weiß")
 
@@ -71,6 +76,62 @@ def test_series_are_the_mean_and_the_range_of_the_seeds(analysis, tmp_path):
         assert np.allclose(line[name], 100 * expected, rtol=1e-4)
     kept = [run.record["metrics"]["best_epoch"] for run in results.of_arm("wide")]
     assert [epoch for epoch, _ in line["best"]] == kept
+
+
+@pytest.mark.parametrize(
+    ("delta", "missing"),
+    [
+        ({"optimizer.lr": 0.1}, set()),
+        ({"loss.weight": 15.0}, {"train/loss"}),
+        ({"mix": {"name": "mixup"}}, {"train/loss", "train/accuracy"}),
+        ({"augment.rotation": 10.0}, {"train/loss", "train/accuracy"}),
+    ],
+)
+def test_what_is_not_one_quantity_in_all_arms_is_not_drawn_in_one_panel(tmp_path, delta, missing):
+    """Training losses of other losses, mixings or augmentations cannot be compared: no panel, and a sentence why."""
+    analysis = analysis_of(tmp_path, {"baseline": TRUTHS["baseline"], "arm": Truth(delta=delta)})
+    assert set(analysis.series) == set(MEASURES) - missing
+    assert len(analysis.left_out) == len(missing)
+    figures = draw_figures(analysis)
+    assert figures["curves.svg"].decode().count("<!-- Epoch -->") == 2
+    for text in (report_html(analysis, figures), report_markdown(analysis)):
+        assert text.count("is not drawn: the arms differ in ") == len(missing)
+
+
+def test_interval_bars_reach_both_ways(analysis):
+    """From the low end to the high end of the table, with the difference between."""
+    lines = _differences(analysis).axes[0].get_lines()
+    bars = [list(map(float, line.get_xdata())) for line in lines if list(line.get_ydata()) != [0, 1]]
+    rows = [row.values for row in analysis.tables["answer"].rows if row.values["difference_pp"] is not None]
+    expected = [bar for row in rows for bar in ([row["low_pp"], row["high_pp"]], [row["difference_pp"]])]
+    assert bars == expected
+    assert all(row["low_pp"] < row["difference_pp"] < row["high_pp"] for row in rows)
+
+
+def test_better_and_worse_have_colours_of_no_arm():
+    """On the light page and on the dark one they are further from every arm's ink than the eye takes for the same."""
+    style = (Path(reports.__file__).parent / "templates/style.css").read_text()
+    for (up, down), ground in zip(
+        zip(re.findall(r"--up: (.*);", style), re.findall(r"--down: (.*);", style), strict=True),
+        ("light", "dark"),
+        strict=True,
+    ):
+        for ink in inks([f"arm{index}" for index in range(6)] + ["base"], "base").values():
+            red, green, blue = (int(getattr(ink, ground)[place : place + 2], 16) for place in (1, 3, 5))
+            for colour in (up, down):
+                assert lab_distance(tuple(map(int, colour.split())), (red, green, blue)) > 14
+
+
+def lab_distance(*colours):
+    """The distance of two sRGB colours in CIELAB, where 2 to 3 is just seen."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    found = []
+    for colour in colours:
+        share = np.array(colour) / 255
+        linear = np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)
+        x, y, z = np.cbrt(to_xyz @ linear / [0.9505, 1.0, 1.089])
+        found.append(np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)]))
+    return float(np.linalg.norm(found[0] - found[1]))
 
 
 def test_many_arms_are_drawn_with_the_most_different_in_colour():

@@ -16,7 +16,7 @@ from ablation_suite.reports.design import design_of
 from ablation_suite.reports.figures import draw_figures
 from ablation_suite.reports.page import index_html, report_html, report_markdown
 from ablation_suite.reports.results import Reader
-from tests.reports.make_runs import TRUTHS, make_store
+from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 CHROMIUM = "/usr/bin/chromium"
 HOSTILE = (
@@ -119,6 +119,18 @@ def test_hostile_names_stay_text_in_markdown(hostile):
     assert "<" not in text
 
 
+def test_no_cell_is_coloured_by_what_may_be_zero(tmp_path):
+    """A class is tinted exactly where its interval excludes zero; with one seed none is."""
+    for seeds in (1, 4):
+        truths = {"baseline": TRUTHS["baseline"], "worse": Truth(delta={"a": 1}, effect=-0.25)}
+        analysis, text = page_of(tmp_path / str(seeds), truths, seeds=seeds, num_images=400)
+        rows = [row.values for row in analysis.tables["classes"].rows]
+        ends = [(row.get("arm: worse: low_pp"), row.get("arm: worse: high_pp")) for row in rows]
+        decided = [low is not None and low * high > 0 for low, high in ends]
+        assert [float(tint) > 0 for tint in re.findall(r"--tint:([\d.]+)", text)] == decided
+        assert any(decided) == (seeds > 1)
+
+
 def test_a_large_ablation_stays_under_three_megabytes(tmp_path):
     """6 arms x 5 seeds x 50 epochs, 1,000 images, figures for readers without script included."""
     _, text = page_of(tmp_path, seeds=5, epochs=50, num_images=1000)
@@ -162,11 +174,11 @@ def browse(folder, text, actions="", *, width=1280, extra=()):
 @in_chromium
 @pytest.mark.slow
 def test_chromium_draws_the_page_without_a_complaint(page, tmp_path):
-    """Four panels, three cost plots, a row per arm, a matrix; the console stays empty."""
+    """Three panels (the arms differ in loss), three cost plots, a row per arm, a matrix; the console stays empty."""
     dom, console = browse(tmp_path, page[1])
     assert console == []
-    assert dom.count('class="panel"') == 7
-    assert dom.count('<path d="M') == 4 * 2 * len(TRUTHS)
+    assert dom.count('class="panel"') == 6
+    assert dom.count('<path d="M') == 3 * 2 * len(TRUTHS)
     assert 'class="matrix scroll"' in dom
 
 

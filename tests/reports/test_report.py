@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -151,8 +152,69 @@ def test_a_folder_without_reports_is_an_error(tmp_path):
     with pytest.raises(ReportError, match=r"holds no report\.json"):
         check_reports(tmp_path)
     (tmp_path / "report.json").write_text("[]")
-    with pytest.raises(ReportError, match="is no report of format 1"):
-        check_reports(tmp_path)
+
+
+def test_a_damaged_report_costs_itself_alone(tmp_path):
+    """Of three reports two are torn or no report at all: each has its fault, and the third is checked."""
+    plans = [make_store(tmp_path / "runs", TWO_ARMS, ablation=name, **SMALL) for name in ("a", "b", "c")]
+    build_report(plans, tmp_path / "runs", tmp_path / "report")
+    whole = (tmp_path / "report/a/report.json").read_text()
+    (tmp_path / "report/a/report.json").write_text(whole[:200])
+    (tmp_path / "report/b/report.json").write_text(json.dumps({**json.loads(whole), "design": {"factors": []}}))
+    found = {path.name: faults for path, faults in check_reports(tmp_path / "report").items()}
+    assert "cannot be read" in found["a"][0]
+    assert "is no report of this suite" in found["b"][0]
+    assert found["c"] == []
+
+
+DAMAGE = {
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:700]),
+    "empty": lambda path: path.write_bytes(b""),
+    "no object": lambda path: path.write_text("[1, 2]"),
+    "other types": lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "metrics": [], "cost": 3})),
+    "text for a number": lambda path: path.write_text(path.read_text().replace('accuracy": 0', 'accuracy": "0"')[:-1]),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "binary": lambda path: path.write_bytes(bytes(range(256))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
+    """The report is written of the others, says which run is damaged, and its check and the comparison go on."""
+    plan, root = written
+    broken = plan.cells[1].run_id
+    DAMAGE[damage](root / "runs" / broken / "record.json")
+    assert any(broken in fault and "damaged" in fault for fault in faults(root))
+    build_report([plan], root / "runs", root / "report")
+    page = (root / "report/contrastive/report.html").read_text()
+    assert "1 of 4 planned runs is not counted" in page
+    assert re.search(rf"baseline, seed 1 \({broken}\): damaged, [^<]*record\.json", page)
+    assert str(root) not in page
+    split, runs = compare_runs(folders_of(plan, root, 0, 1, 2))
+    assert [run.difference is None for run in runs] == [True, True, False]
+    assert re.match(r"damaged, .*record\.json", runs[1].refusal)
+    assert f"not compared with {plan.cells[0].run_id}: damaged" in "\n".join(comparison_text(split, runs))
+    assert comparison_json(split, runs)["runs"][1]["accuracy_percent"] is None
+    with pytest.raises(ReportError, match=f"run {broken}: damaged, .*record.json.*; put another run first"):
+        compare_runs(folders_of(plan, root, 1, 0))
+
+
+def test_no_record_gives_orders_to_the_terminal(written):
+    """A setting that holds an escape sequence or turns the text round is spelled out."""
+    plan, root = written
+    change_record(root, plan.cells[2].run_id, lambda record: record["config"].update({"a\x1b[2J": "b\u202ec\r"}))
+    text = "\n".join(comparison_text(*compare_runs(folders_of(plan, root, 0, 2))))
+    assert r"a\x1b[2J: None -> b\u202ec\r" in text
+    assert all(each.isprintable() for each in text.splitlines())
+
+
+def test_damaged_outputs_keep_no_other_run_from_being_compared(written):
+    """As a damaged record."""
+    plan, root = written
+    (root / "runs" / plan.cells[1].run_id / "outputs.npz").write_bytes(b"PK")
+    _, runs = compare_runs(folders_of(plan, root, 0, 1, 2))
+    assert runs[1].refusal.startswith("damaged, outputs.npz: ")
+    assert runs[2].difference is not None
 
 
 def folders_of(plan, root, *cells):
@@ -160,18 +222,21 @@ def folders_of(plan, root, *cells):
 
 
 def test_runs_of_no_common_spec_are_compared_image_by_image(written):
-    """The difference is that of the stored probabilities; one run a side leaves the training noise unknown."""
+    """The difference is that of the stored probabilities; one run a side gives neither interval nor p."""
     plan, root = written
     split, runs = compare_runs(folders_of(plan, root, 0, 2))
     right = []
     for cell in (plan.cells[0], plan.cells[2]):
         with np.load(root / "runs" / cell.run_id / "outputs.npz") as arrays:
             right.append((arrays["test_probabilities"].argmax(1) == arrays["test_labels"]).mean())
-    said = comparison_json(split, runs)["runs"][1]["difference_pp"]
-    assert said == pytest.approx(100 * (right[1] - right[0]), abs=1e-4)
+    said = comparison_json(split, runs)["runs"][1]
+    assert said["difference_pp"] == pytest.approx(100 * (right[1] - right[0]), abs=1e-4)
+    assert set(said) == {"run_id", "settings", "accuracy_percent", "difference_pp", "refusal"}
     text = "\n".join(comparison_text(split, runs))
     assert "model.backbone: None -> wide" in text
-    assert "training noise is unknown" in text
+    assert "these two runs differ by " in text
+    assert "one seed a side says nothing about the change" in text
+    assert "[" not in text
 
 
 def test_runs_on_other_images_are_not_compared_and_why_is_said(tmp_path):
@@ -180,7 +245,7 @@ def test_runs_on_other_images_are_not_compared_and_why_is_said(tmp_path):
     other = make_store(tmp_path / "runs", TWO_ARMS, ablation="other", **{**SMALL, "num_images": 50})
     folders = [*folders_of(plan, tmp_path, 0), *folders_of(other, tmp_path, 0)]
     _, runs = compare_runs(folders)
-    assert runs[1].interval is None
+    assert runs[1].difference is None
     assert runs[1].refusal == "50 images against 60"
 
 

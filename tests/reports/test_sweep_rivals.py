@@ -36,7 +36,15 @@ def test_rivals_are_the_trials_that_mcnemars_exact_test_cannot_tell_apart(tmp_pa
     expected = [mcnemar(table, exact=True).pvalue >= 0.05 for table in tables]
     assert 0 < sum(expected) < len(others)
     assert (found.num_rivals, found.num_others, found.num_images) == (sum(expected), len(others), NUM_IMAGES)
-    assert f"cannot tell it apart from {sum(expected)} of the 8 other complete trials" in found.sentence
+    assert f"already the {NUM_IMAGES} images leave {sum(expected)} of them" in found.sentence
+
+
+def test_one_seed_a_trial_tells_nothing_apart(tmp_path):
+    """Whatever the images say: a trial that got half of them wrong is not called worse."""
+    trials = [make_trial(tmp_path, number, np.arange(NUM_IMAGES) >= 100 * number) for number in range(2)]
+    found = find_rivals(trials[0], trials, tmp_path)
+    assert found.num_rivals == 0
+    assert "nothing tells it apart from the 1 other complete trials; as the best of many" in found.sentence
 
 
 def test_trials_of_several_seeds_are_compared_over_all_of_them(tmp_path):

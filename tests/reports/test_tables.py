@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 
@@ -13,14 +14,24 @@ import pytest
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
-from ablation_suite.reports.design import design_of
+from ablation_suite.reports.design import Design, DesignArm, design_of
+from ablation_suite.reports.figures import draw_figures
+from ablation_suite.reports.latex import latex, to_latex
+from ablation_suite.reports.page import report_html, report_markdown
+from ablation_suite.reports.quantities import accuracy, accuracy_places, detectable, detectable_images
 from ablation_suite.reports.results import Reader
+from ablation_suite.reports.statistics.comparison import Comparison, Interval
 from ablation_suite.reports.tables import Column, Row, Table
-from ablation_suite.reports.writers import latex, markdown, to_csv, to_latex, to_markdown
-from tests.reports.make_runs import TRUTHS, Truth, make_store
+from ablation_suite.reports.wording import _each, _summary
+from ablation_suite.reports.writers import markdown, to_csv, to_markdown
+from tests.reports.make_runs import CLASSES, TRUTHS, Truth, make_store
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>", "=cmd()", "\\input{x}", "_x", "$a$", "a|b", "50% & #1", "$", "@SUM(A1)", "[x](y)",
+)  # fmt: skip
+FOREIGN = (
+    '16 "narrow" paths', "x^2~y", "--- `a' ---", "模型", "café Řeş ß", "λ=0.9, Δ", "a\u202eb\u2066", "a\x1b[31m\x07b",
+    "🙂", "ق", "e\u0301\u0301",
 )  # fmt: skip
 
 
@@ -31,6 +42,27 @@ def analysis_of(store, truths=TRUTHS, **settings):
 
 def row(table, arm):
     return next(each for each in table.rows if each.values["arm"] == arm)
+
+
+DESIGN = Design(
+    ablation="a", question="q", metric="val/accuracy", baseline="base", margin=None, rule=None, factors={}, arms=(),
+    cells=(), spec="a.yaml", overrides=(),
+)  # fmt: skip
+
+
+def arm_of(name):
+    return DesignArm(name=name, changes="", compound=False, note="", levels=())
+
+
+def comparison(arm, detectable, num_images=100):
+    """An undecided one with a given smallest detectable difference."""
+    interval = Interval(
+        estimate=0.01, low=-0.1, high=0.12, p=0.8, degrees_of_freedom=2, method="crossed", level=0.95, critical=4.3
+    )
+    return Comparison(
+        arm=arm, n=3, num_pairs=3, num_images=num_images, mean=0.9, sd=0.01, difference=0.01, interval=interval, p=0.8,
+        p_adjusted=1.0, smallest_detectable=detectable, verdict="undecided",
+    )  # fmt: skip
 
 
 def outputs(store, plan, arm):
@@ -71,13 +103,28 @@ def test_without_a_test_split_the_optimism_is_told(tmp_path):
     assert "validation images" in analysis.answer
 
 
+@pytest.mark.parametrize(("shift", "word"), [(0.09, "Validation lies 9.0 pp above"), (-0.2, "below test"), (0.01, "")])
+def test_a_validation_accuracy_far_from_test_is_not_left_without_a_word(tmp_path, shift, word):
+    """47 % beside 38 % says something about the splits or the selection; a hundredth on 360 images does not."""
+    plan = make_store(tmp_path, {"baseline": TRUTHS["baseline"]}, seeds=2, epochs=2, num_images=360)
+    for cell in plan.cells:
+        path = tmp_path / cell.run_id / "record.json"
+        record = json.loads(path.read_text())
+        record["metrics"]["val/accuracy"] = record["metrics"]["test/accuracy"] + shift
+        path.write_text(json.dumps(record))
+    note = analyse(Reader(tmp_path).results(design_of(plan))).tables["answer"].note
+    assert ("the splits are not alike" in note) == bool(word)
+    assert word in note
+
+
 def test_compound_arms_are_marked_in_every_form(tmp_path):
     """CSV, LaTeX and Markdown say that the arm changes several things."""
     _, analysis = analysis_of(tmp_path)
     table = analysis.tables["answer"]
     assert row(table, "as-published").values["compound"] is True
     for text in (to_latex(table), to_markdown(table)):
-        assert "compound: loss.weight = 15.0, epochs = 30" in text.replace(r"\_", "_")
+        shown = text.replace(r"\_", "_").replace(r"\penalty500 ", "")
+        assert "compound: loss.weight = 15.0, epochs = 30" in shown
     assert "“as-published” changes several things at once" in analysis.answer
 
 
@@ -92,6 +139,53 @@ def test_missing_runs_show_in_n_and_in_the_sentence(tmp_path):
     assert "1 of 18 planned runs is not counted" in analysis.answer
     assert any("wide, seed 1" in problem for problem in analysis.problems)
     assert [each.values["status"] for each in analysis.tables["runs"].rows].count("missing") == 1
+
+
+@pytest.mark.parametrize("margin", [None, 50.0])
+@pytest.mark.parametrize("names", [("baseline", "better"), ("baseline", "better", "b", "c", "d")])
+def test_one_seed_has_no_verdict(tmp_path, names, margin):
+    """However large the difference of two runs: no table and no text claims anything of it."""
+    truths = {name: Truth(delta={"a": index}, effect=0.3 * (index > 0)) for index, name in enumerate(names)}
+    _, analysis = analysis_of(tmp_path, truths, seeds=1, num_images=1500, margin=margin)
+    for table in ("answer", "classes"):
+        text = to_markdown(analysis.tables[table]) + to_csv(analysis.tables[table])
+        assert not re.search(r"higher|lower|equivalent|undecided|\\\[", text)
+    for each in analysis.tables["answer"].rows[1:]:
+        values = each.values
+        assert values["verdict"] == "one seed"
+        assert values["difference_pp"] > 1
+        assert [values[key] for key in ("low_pp", "high_pp", "p", "p_adjusted", "detectable_pp")] == [None] * 5
+    assert "one seed a side says nothing about the change" in analysis.answer
+    assert not re.search("accurate|interval|apart from|equivalent", analysis.answer)
+    for page in (report_markdown(analysis), report_html(analysis, draw_figures(analysis))):
+        assert "one seed a side says nothing about the change" in page
+
+
+def test_two_arms_with_one_seed_leave_the_family_alone(tmp_path):
+    """An arm with one pair has no p, and does not count among the comparisons that the others' p allow for."""
+    names = ("baseline", "wide", "grouped")
+    plan = make_store(tmp_path / "a", {name: TRUTHS[name] for name in names}, seeds=3, epochs=2, num_images=120)
+    for cell in plan.of_arm("grouped")[1:]:
+        shutil.rmtree(tmp_path / "a" / cell.run_id)
+    analysis = analyse(Reader(tmp_path / "a").results(design_of(plan)))
+    found = row(analysis.tables["answer"], "wide").values
+    assert found["p_adjusted"] == found["p"]
+    assert row(analysis.tables["answer"], "grouped").values["verdict"] == "one seed"
+    assert "“grouped” against “baseline”: these two runs differ by " in analysis.answer
+    assert "This rests on 3 seeds, paired" in analysis.answer
+
+
+def test_a_grid_of_one_seed_claims_no_effect(tmp_path):
+    """Its effects are differences without interval and p."""
+    truths = {
+        ",".join(map(str, levels)): Truth(delta=dict(zip("ab", levels, strict=True)), effect=0.1 * sum(levels))
+        for levels in ((0, 0), (0, 1), (1, 0), (1, 1))
+    }
+    _, analysis = analysis_of(tmp_path, truths, seeds=1, grid={"a": (0, 1), "b": (0, 1)})
+    for each in analysis.tables["effects"].rows:
+        assert each.values["difference_pp"] is not None
+        assert (each.values["low_pp"], each.values["high_pp"], each.values["p_adjusted"]) == (None, None, None)
+        assert "[" not in each.texts["difference"]
 
 
 def test_one_seed_leaves_the_training_noise_unknown(tmp_path):
@@ -168,9 +262,81 @@ def test_digits_follow_the_uncertainty(uncertainty, places):
 
 def test_an_interval_that_excludes_zero_never_reads_as_if_it_touched_it():
     """Rounded ends keep their side of zero, and zero itself has no sign."""
-    assert digits.with_interval(1.3, 0.02, 2.6) == "+1.3 [>0, +2.6]"
-    assert digits.with_interval(-1.3, -2.6, -0.02) == "−1.3 [−2.6, <0]"
-    assert digits.with_interval(0.01, -1.2, 1.22) == "0.0 [−1.2, +1.2]"
+    assert digits.with_interval(1.3, 0.02, 2.6, 1) == "+1.3 [>0, +2.6]"
+    assert digits.with_interval(-1.3, -2.6, -0.02, 1) == "−1.3 [−2.6, <0]"
+    assert digits.with_interval(2.1, -0.02, 4.2, 1) == "+2.1 [<0, +4.2]"
+    assert digits.with_interval(0.01, -1.2, 1.22, 1) == "0.0 [−1.2, +1.2]"
+
+
+@pytest.mark.parametrize(
+    ("half_widths", "images", "ends", "places"),
+    [
+        ((2.41, 0.73), 5000, (), 2),  # +2.15 [−0.26, +4.56] stands beside a narrower one
+        ((4.11,), 1000, (), 1),
+        ((14.0,), 1000, (), 0),
+        ((2.41,), 1000, (-0.26, 4.56), 1),
+        ((14.0,), 1000, (-0.3, 27.0), 1),
+        ((14.0,), 1000, (-0.003, 27.0), 2),  # and no more
+        ((14.0,), 1000, (0.0, 27.0), 0),
+        ((0.0, None), 1000, (), 1),
+    ],
+)
+def test_digits_come_from_the_column(half_widths, images, ends, places):
+    """Two significant digits of its smallest uncertainty, one more where an end would read as zero; by hand."""
+    assert digits.column([(each, 100 / images) for each in half_widths], ends) == places
+
+
+@pytest.mark.parametrize(("images", "runs", "places"), [(4, 1, 0), (20, 1, 0), (100, 1, 0), (359, 1, 1), (359, 5, 2)])
+def test_no_accuracy_is_finer_than_one_image(images, runs, places):
+    """Whatever the spread over seeds: 1 of 20 images is 5 %, and no tenth of a percent was measured there."""
+    assert accuracy_places([(0.0004, images, runs)]) == places
+    assert accuracy(0.95, 0.0004, accuracy_places([(0.0004, images, runs)])).startswith(f"{95:.{places}f} ± ")
+
+
+def test_a_column_of_a_report_has_one_number_of_decimals_and_no_end_on_the_wrong_side(tmp_path):
+    """Every difference of a table has the same decimals, each end its sign, and the sentence has the table's string."""
+    _, analysis = analysis_of(tmp_path, seeds=4, num_images=300, seed_noise=0.02)
+    for table in ("answer", "classes"):
+        for column in (each for each in analysis.tables[table].columns if each.sort.endswith("difference_pp")):
+            rows = [each for each in analysis.tables[table].rows if each.values.get(column.sort) is not None]
+            shown = [re.findall(r"\d+(?:\.\d+)?|[<>]0", each.texts[column.key]) for each in rows]
+            assert len({len(number.partition(".")[2]) for row in shown for number in row if number[0] not in "<>"}) == 1
+            for each in rows:
+                (ends,) = re.findall(r"\[(.*), (.*)\]", each.texts[column.key])
+                for end, text in zip(("low_pp", "high_pp"), ends, strict=True):
+                    value = each.values[column.sort.replace("difference_pp", end)]
+                    assert text[0] in ("+>" if value > 0 else "−<" if value < 0 else "0"), (value, text)
+    told = re.search(r"“(\S+)”: ([+−]\S+) pp \(95 % interval (\S+) to (\S+)\)", analysis.answer)
+    if told:
+        assert row(analysis.tables["answer"], told[1]).texts["difference"] == f"{told[2]} [{told[3]}, {told[4]}]"
+
+
+def test_what_could_have_shown_is_told_of_the_worst_arm():
+    """Of undecided arms the sentence names the largest of their smallest detectable differences: it holds for all."""
+    rows = {
+        f"arm{index}": comparison(f"arm{index}", detectable) for index, detectable in enumerate((0.02, 0.31, 0.05, 0.1))
+    }
+    told = " ".join(_summary([(arm_of(name), row) for name, row in rows.items()], DESIGN, 1))
+    assert (
+        "a true one of about 31 pp (31 of 100 images), looked at alone, would have been found four times in five"
+        in told
+    )
+
+
+def test_no_difference_is_told_that_is_impossible():
+    """408 pp, or 16 of 4 images, are none: then nothing could have shown, in the sentence, the table and its values."""
+    few = comparison("few", 4.08, num_images=4)
+    (told,) = _each([(arm_of("few"), few)], DESIGN, 0)
+    assert told.endswith("and with so few seeds and images no difference could have shown.")
+    assert (detectable(few), detectable_images(few)) == ("none", None)
+
+
+def test_a_report_of_four_images_tells_no_impossible_number(tmp_path):
+    """Two seeds, four images: no detectable difference above 100 pp or the number of images anywhere."""
+    _, analysis = analysis_of(tmp_path, seeds=2, num_images=4, seed_noise=0.3)
+    found = [each.values for each in analysis.tables["answer"].rows if each.values["difference_pp"] is not None]
+    assert any(values["detectable_pp"] is None for values in found)
+    assert all((values["detectable_pp"] or 0) <= 100 and (values["detectable_images"] or 0) <= 4 for values in found)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -182,14 +348,25 @@ def test_a_spreadsheet_runs_no_formula(name):
     assert number == "-1.5"
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, *FOREIGN])
 def test_latex_has_no_live_command_from_a_name(name):
-    """Every special character of LaTeX is spelled out: what is left are escapes of our own."""
+    """Every special character of LaTeX is spelled out: what is left are escapes of our own, and ASCII."""
     text = latex(name)
     for own in (r"\textbackslash{}", r"\{", r"\}", r"\$", r"\&", r"\#", r"\%", r"\_", r"\textless{}", r"\textgreater{}",
-                r"\textbar{}", "{[}", "{]}"):  # fmt: skip
+                r"\textbar{}", "{[}", "{]}", "-{}", r"\textasciicircum{}", r"\textasciitilde{}", r"\'{e}", r"\c{s}",
+                r"\ss{}", r"$\lambda$", r"$\Delta$", r"{\ttfamily\char34}", r"{\ttfamily\char18}", r"\v{R}",
+                r"{\ttfamily\char13}"):  # fmt: skip
         text = text.replace(own, "")
-    assert not set(text) & set("\\{}$&#^_%~")
+    assert text.isascii()
+    assert text.isprintable()
+    assert not set(text) & set('\\{}$&#^_%~"<>|')
+
+
+def test_latex_names_what_its_fonts_lack():
+    """By code point, so that two such names do not become one; accents and Greek letters are set as they are."""
+    assert latex("模型") == "{[}U+6A21{]}{[}U+578B{]}"
+    assert latex("a\u202eb") == "a{[}U+202E{]}b"
+    assert latex("café λ") == r"caf\'{e} $\lambda$"
 
 
 def test_latex_has_a_cell_for_each_column():
@@ -197,24 +374,47 @@ def test_latex_has_a_cell_for_each_column():
     lines = to_latex(table_of("a & b")).splitlines()
     (row_line,) = [line for line in lines if "a \\& b" in line]
     assert row_line.replace("\\&", "").count("&") == 1
-    assert row_line.endswith(r"\\")
-    assert lines[1] == r"\toprule"
+    assert row_line.endswith(r"\tabularnewline")
+    assert lines[2] == r"\toprule"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-@pytest.mark.slow
-def test_latex_compiles_with_booktabs(tmp_path):
-    """pdflatex accepts all tables of a report together, hostile names included."""
-    truths = {name: TRUTHS["wide"] for name in ("baseline", *HOSTILE)}
-    _, analysis = analysis_of(tmp_path / "runs", truths, seeds=2)
-    body = "\n\n".join(to_latex(table) for table in analysis.tables.values())
-    (tmp_path / "x.tex").write_text(
-        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n"
-        f"{body}\\end{{document}}\n"
+def test_a_table_that_is_too_wide_is_set_in_blocks_that_lose_nothing():
+    """Forty number columns below each other, each block with the names of its rows."""
+    keys = [f"c{index}" for index in range(40)]
+    numbers = [Column(key=key, heading=key, sort=key) for key in keys]
+    columns = (Column(key="arm", heading="Arm", sort="arm", number=False), *numbers)
+    texts = {"arm": "first", **{key: f"{index}.25" for index, key in enumerate(keys)}}
+    text = to_latex(Table(name="t", title="T", columns=columns, rows=(Row(values={}, texts=texts),)))
+    assert text.count(r"\begin{tabular}") == text.count("first") > 1
+    assert [text.count(f" {index}.25 ") for index in range(40)] == [1] * 40
+
+
+def compiled(folder, text):
+    """The log of pdflatex on a default document with a text; it has ended without an error."""
+    (folder / "x.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\pagestyle{empty}\\parindent=0pt\\textheight=9in\n"
+        f"\\begin{{document}}\n{text}\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
+    done = subprocess.run(command, cwd=folder, capture_output=True)
+    log = (folder / "x.log").read_text(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    return log
+
+
+needs_pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+
+
+@needs_pdflatex
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [TRUTHS, HOSTILE, FOREIGN, ("a" * 80, "W" * 79, "m_" * 40)])
+def test_latex_compiles_with_booktabs_and_fits_the_column(tmp_path, names):
+    """pdflatex takes every table of a report in a default document, whatever the names, and none is too wide."""
+    truths = {"baseline": TRUTHS["baseline"]} | {name: TRUTHS["as-published"] for name in names if name != "baseline"}
+    _, analysis = analysis_of(tmp_path / "runs", truths, seeds=2, classes=(*CLASSES[:7], *list(truths)[1:4]))
+    for name, table in analysis.tables.items():
+        log = compiled(tmp_path, to_latex(table))
+        assert not re.search(r"Overfull \\hbox|Missing character", log), (name, log)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
