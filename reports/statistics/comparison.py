@@ -29,7 +29,7 @@ __all__ = [
     "verdict",
 ]
 
-Verdict = Literal["higher", "lower", "equivalent", "undecided"]
+Verdict = Literal["higher", "lower", "equivalent", "undecided", "one seed"]
 SeedScores = Mapping[int, NDArray]  # seed -> N
 
 
@@ -40,7 +40,8 @@ class Comparison:
     `n` counts the arm's finished seeds, which `mean` and `sd` (over the seeds' means) describe; the difference uses the
     `num_pairs` seeds that the baseline finished too, so with missing runs it need not be the difference of the means.
     The baseline's row has no difference; an arm that shares no seed with the baseline has none either and stays
-    undecided.
+    undecided. An arm that shares one seed has a difference and nothing else: how much another seed would change it is
+    unknown, so that it has no interval, no p and the verdict "one seed", and is no member of the family.
     """
 
     arm: str
@@ -76,7 +77,7 @@ def compare(
     num_images = _common_length(scores)
     intervals: dict[str, Interval] = {}
     for arm, of_arm in scores.items():
-        if arm != baseline and of_arm.keys() & scores[baseline].keys():
+        if arm != baseline and len(of_arm.keys() & scores[baseline].keys()) > 1:
             intervals[arm] = interval(*pair(of_arm, scores[baseline]))
     adjusted = dict(zip(intervals, holm([found.p for found in intervals.values()]), strict=True))
     return tuple(
@@ -132,20 +133,25 @@ def _row(
     margin: float | None,
 ) -> Comparison:
     mean, sd = _mean_and_sd(of_arm)
+    num_pairs = len(of_arm.keys() & of_baseline.keys())
     return Comparison(
         arm=arm,
         n=len(of_arm),
-        num_pairs=len(of_arm.keys() & of_baseline.keys()),
+        num_pairs=num_pairs,
         num_images=num_images,
         mean=mean,
         sd=sd,
-        difference=interval.estimate if interval else None,
+        difference=float(np.subtract(*pair(of_arm, of_baseline)).mean()) if num_pairs else None,
         interval=interval,
         p=interval.p if interval else None,
         p_adjusted=p_adjusted,
         smallest_detectable=smallest_detectable(interval) if interval else None,
-        verdict=verdict(interval, p_adjusted, margin) if interval and p_adjusted is not None else "undecided",
+        verdict=verdict(interval, p_adjusted, margin) if interval and p_adjusted is not None else _silent(num_pairs),
     )
+
+
+def _silent(num_pairs: int) -> Verdict:
+    return "one seed" if num_pairs == 1 else "undecided"
 
 
 def _mean_and_sd(of_arm: SeedScores) -> tuple[float | None, float | None]:

@@ -111,6 +111,12 @@ def test_before_the_first_look_every_arm_needs_the_minimum():
     assert next_seeds(scores, "base", RULE) == {"base": 3, "a": 3, "b": 3}
 
 
+def test_one_seed_decides_nothing_however_clear_it_looks():
+    """An arm that is right wherever the baseline is wrong needs the minimum all the same."""
+    scores = {"base": {0: np.zeros(400), 1: np.zeros(400), 2: np.zeros(400)}, "a": {0: np.ones(400)}}
+    assert next_seeds(scores, "base", RULE) == {"a": 3}
+
+
 def test_only_undecided_arms_and_the_baseline_they_need_get_more_seeds():
     scores = {"base": arm(8, 0.5, 0), "better": arm(8, 0.95, 1), "same": arm(8, 0.5, 2)}
     assert next_seeds(scores, "base", RULE) == {"same": 9, "base": 9}

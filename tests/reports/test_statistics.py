@@ -117,6 +117,19 @@ def test_arms_that_share_no_seed_or_have_no_run_stay_in_the_table_undecided():
     assert b.mean == pytest.approx(scores["b"][9].mean())
 
 
+def test_one_shared_seed_gives_a_difference_and_no_verdict():
+    """However large it is, and inside any margin: no interval, no p, and the family of the other arms is smaller."""
+    scores = a_grid()
+    alone = {"base": scores["base"], "a": scores["a"]}
+    scores["b"] = {1: np.ones(50)}
+    for margin in (None, 1.0):
+        _, a, b = compare(scores, "base", margin=margin)
+        assert b.difference == pytest.approx(1 - scores["base"][1].mean())
+        assert (b.num_pairs, b.interval, b.p, b.p_adjusted, b.smallest_detectable) == (1, None, None, None, None)
+        assert b.verdict == "one seed"
+        assert a == compare(alone, "base", margin=margin)[1]
+
+
 def test_comparison_accepts_another_interval_and_passes_the_margin_to_the_verdict():
     scores = a_grid()
     rows = compare(scores, "base", margin=1.0, interval=lambda t, b: difference_interval(t, b, method="seeds"))

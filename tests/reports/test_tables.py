@@ -196,6 +196,23 @@ def test_one_seed_leaves_the_training_noise_unknown(tmp_path):
     assert row(analysis.tables["answer"], "wide").texts["accuracy"].count("±") == 0
 
 
+def test_one_seed_has_a_difference_and_no_verdict_on_every_surface(tmp_path):
+    """Table, sentence and class table show what was seen and judge nothing, though the arm is far ahead."""
+    truths = {"baseline": Truth(delta={}, effect=-0.4), "better": Truth(delta={"a": 1}, effect=0.4)}
+    _, analysis = analysis_of(tmp_path, truths, seeds=1)
+    found = row(analysis.tables["answer"], "better")
+    assert found.values["verdict"] == "one seed"
+    assert found.values["difference_pp"] > 10
+    assert (found.values["low_pp"], found.values["p_adjusted"], found.values["detectable_pp"]) == (None, None, None)
+    assert found.texts["difference"].startswith("+")
+    assert "[" not in found.texts["difference"]
+    assert "“better” against “baseline”: these two runs differ by +98.3 pp; one seed a side says nothing" in analysis.answer
+    assert "more accurate" not in analysis.answer
+    by_class = analysis.tables["classes"].rows[0]
+    assert by_class.values["arm: better: difference_pp"] is not None
+    assert "[" not in by_class.texts["arm: better"]
+
+
 def test_nothing_finished_is_said_and_nothing_fails(tmp_path):
     """A report of a grid that has not begun names the baseline."""
     plan = make_store(tmp_path / "runs", seeds=2, epochs=2, num_images=30)
