@@ -57,7 +57,8 @@ def batches_by_hand(config, labels):
 
 def losses_by_hand(config, split, network, optimizer, scheduler=None, num_steps=20):
     """The losses of the first steps of an ordinary torch loop, on the order and pairs that the config draws."""
-    images = vision.to_dtype(torch.from_numpy(split.images).permute(0, 3, 1, 2), torch.float32, scale=True)
+    pictures = torch.from_numpy(split.images).permute(0, 3, 1, 2).contiguous()
+    images = vision.to_dtype(pictures, torch.float32, scale=True)
     labels = torch.from_numpy(split.labels)
     losses = []
     network.train()
