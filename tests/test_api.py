@@ -56,7 +56,7 @@ def test_a_run_answers_and_shows_its_table(trained):
     frame = answer.table()
     assert list(frame["arm"]) == ["baseline", "more"]
     assert f"<b>{SPEC['question']}</b>" in answer._repr_html_()
-    with pytest.raises(UserError, match="no table 'anwser' .did you mean 'answer'"):
+    with pytest.raises(UserError, match=r"no table 'anwser' .did you mean 'answer'"):
         answer.table("anwser")
 
 
