@@ -15,6 +15,7 @@ from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.metrics import metric_fault, split_of
 
 SHIPPED = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
@@ -45,8 +46,10 @@ class Spec(Frozen):
     """RunConfig file that everything starts from, relative to the spec."""
     shared: dict[str, Any] = {}
     """Dotted path -> value, for the baseline and all arms."""
-    metric: Literal["val/accuracy", "test/accuracy"] | None = None
-    """What is compared; null takes the test images where every run has labelled ones, else the validation images."""
+    metric: str | None = None
+    """What is compared, as `test/macro_f1`; null takes accuracy, on test images where all runs have labelled ones."""
+    metrics: tuple[str, ...] = ()
+    """Several of one split, where a report should show more than one: the first decides."""
     seeds: int | tuple[int, ...] | Seeds = 3
     """A number of seeds, a list of them, or `{min, max, until | precision}`."""
     baseline: str = "baseline"
@@ -82,6 +85,9 @@ class Ablation(Frozen):
     ablation: str
     question: str
     metric: str | None
+    """The metric that decides."""
+    metrics: tuple[str, ...] = ()
+    """All that were asked for by name, that one first."""
     seeds: tuple[int, ...]
     rule: Seeds | None
     """How seeds are added, where their number is not fixed."""
@@ -164,9 +170,12 @@ def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:
 
 
 def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...]) -> Ablation:
-    kept = ("ablation", "question", "metric", "baseline", "grid", "margin", "project")
+    kept = ("ablation", "question", "baseline", "grid", "margin", "project")
+    metrics = spec.metrics or ((spec.metric,) if spec.metric else ())
     return Ablation(
         **{name: getattr(spec, name) for name in kept},
+        metric=metrics[0] if metrics else None,
+        metrics=metrics,
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
@@ -261,7 +270,25 @@ def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:
     for arm in arms:
         if "seed" in arm.delta:
             fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")
+    faults += [Fault(document.where((key,)), key, message) for key, message in _metric_faults(spec)]
     return faults + [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
+
+
+def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it)"""
+    if spec.metric is not None and spec.metrics:
+        yield "metrics", "a spec has either `metric:` or `metrics:`"
+    key, names = ("metrics", spec.metrics) if spec.metrics else ("metric", (spec.metric,) if spec.metric else ())
+    wrong = [metric_fault(name) for name in names]
+    yield from ((key, why) for why in wrong if why)
+    if any(wrong) or not names:
+        return
+    if len(set(names)) < len(names):
+        yield key, "a metric stands twice"
+    if len({split_of(name) for name in names}) > 1:
+        yield key, "the metrics of one ablation are of one split, val or test"
+    if names[0].partition("/")[2] == "nll":
+        yield key, f"{names[0]} cannot decide, being no share of anything; name a share first, and it stands beside"
 
 
 def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:

@@ -48,6 +48,7 @@ class Design:
     ablation: str
     question: str
     metric: str | None
+    """The metric that decides; null is accuracy, on the split that answers."""
     baseline: str
     margin: float | None
     rule: dict[str, Any] | None
@@ -56,6 +57,13 @@ class Design:
     cells: tuple[tuple[str, int, str], ...]
     spec: str
     overrides: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    """All metrics that were asked for by name, the deciding one first."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The metrics without their split; accuracy where none was named."""
+        return tuple(name.partition("/")[2] for name in self.metrics or (self.metric or "val/accuracy",))
 
     @property
     def control(self) -> str | None:
@@ -85,6 +93,7 @@ class Design:
                 "arms": tuple(DesignArm(**{**arm, "levels": tuple(arm["levels"])}) for arm in data["arms"]),
                 "cells": tuple((arm, seed, run_id) for arm, seed, run_id in data["cells"]),
                 "overrides": tuple(data["overrides"]),
+                "metrics": tuple(data.get("metrics", ())),
             }
         )
 
@@ -102,6 +111,7 @@ def design_of(plan: Plan) -> Design:
         ablation=ablation.ablation,
         question=ablation.question,
         metric=ablation.metric,
+        metrics=ablation.metrics,
         baseline=ablation.baseline,
         margin=ablation.margin,
         rule=ablation.rule.model_dump() if ablation.rule else None,

@@ -143,7 +143,7 @@ def _differences(analysis: Analysis) -> Figure | None:
 def _cost(analysis: Analysis) -> Figure | None:
     """Accuracy against parameters, FLOPs and training time, one dot per arm with its spread over seeds."""
     costs = {str(row.values["arm"]): row.values for row in analysis.tables["cost"].rows}
-    rows = [row for row in analysis.tables["answer"].rows if row.values["accuracy_percent"] is not None]
+    rows = [row for row in analysis.tables["answer"].rows if row.values["score_percent"] is not None]
     if not rows:
         return None
     shown = _telling(analysis)
@@ -159,7 +159,7 @@ def _cost(analysis: Analysis) -> Figure | None:
                 continue
             values.append(float(cost))
             colour = shown[arm].light if arm in shown else "#cccccc"
-            accuracy, spread = _number(row, "accuracy_percent"), row.values["sd_percent"]
+            accuracy, spread = _number(row, "score_percent"), row.values["sd_percent"]
             axes.errorbar(cost, accuracy, yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
@@ -169,7 +169,7 @@ def _cost(analysis: Analysis) -> Figure | None:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: digits.count(value)))
         axes.margins(0.12)
         axes.grid(color="#eeeeee", linewidth=0.6)
-    grid[0].set_ylabel({"test": "Test", "val": "Validation"}[analysis.split] + " accuracy (%)")
+    grid[0].set_ylabel({"test": "Test", "val": "Validation"}[analysis.split] + f" {analysis.metric} (%)")
     _legend(figure, shown, len(costs))
     return figure
 

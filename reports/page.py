@@ -85,7 +85,7 @@ def _chart_data(analysis: Analysis) -> dict[str, Any]:
         "shown": telling(analysis.differences(), analysis.design.baseline),
         "dashes": [" ".join(map(str, found[arm].dash)) for arm in arms],
         "margin": analysis.design.margin,
-        "accuracy": f"{SPLITS[analysis.split].capitalize()} accuracy (%)",
+        "score": f"{SPLITS[analysis.split].capitalize()} {analysis.metric} (%)",
         "answer": answer,
         "cost": [costs[row["arm"]] for row in answer],
         "series": [{"measure": key, "title": MEASURES[key], "lines": lines} for key, lines in analysis.series.items()],
