@@ -22,6 +22,7 @@ from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.scheduling.scheduler import drive
+from tests.another_user import needs_another_user
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -269,7 +270,7 @@ def test_a_file_system_without_locks_is_told_before_training(tmp_path):
     assert ask("status", folder=tmp_path, prefix=strace).stdout == "no runs\n"
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None or os.getuid() != 0, reason="needs setpriv, as root")
+@needs_another_user
 def test_a_user_without_a_home_is_told_what_to_set_and_then_trains(open_folder):
     """As in a container that was started with `--user`."""
     nobody = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]

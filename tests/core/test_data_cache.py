@@ -21,6 +21,7 @@ from ablation_suite.core.data.cache import Decoded, decoded
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.decode import Unreadable
 from ablation_suite.core.data.views import OnTheFly, Rows
+from tests.another_user import needs_another_user
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -308,7 +309,7 @@ def as_nobody(place: Path, count: int = 100) -> list[str]:
     return run.stdout.splitlines()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
+@needs_another_user
 def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path) -> None:
     """Another user finds all decoded, may take a lock that we made, and is told what to set where he would write."""
     before = os.umask(0o022)
