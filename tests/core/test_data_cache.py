@@ -302,7 +302,8 @@ def as_nobody(place: Path, count: int = 100) -> list[str]:
     for folder in [place, *place.parents]:
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
-    code = AS_NOBODY.format(path=[str(Path(__file__).parent), *sys.path], cache=str(place), count=count)
+    here = Path(__file__).parent
+    code = AS_NOBODY.format(path=[str(here), str(here.parents[1]), *sys.path], cache=str(place), count=count)
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, cwd="/", env={"HOME": "/nonexistent"})
     assert run.returncode == 0, run.stderr
