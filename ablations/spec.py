@@ -54,6 +54,10 @@ class Spec(Frozen):
     """A number of seeds, a list of them, or `{min, max, until | precision}`."""
     baseline: str = "baseline"
     """Name of the baseline."""
+    blocks: dict[str, dict[str, Any]] = {}
+    """Block -> its settings by dotted path: the whole comparison is repeated under each."""
+    block: str | None = None
+    """Only this block of them."""
     arms: dict[str, Any] = {}
     """Arm -> one factor and its level, or `compound:` with several."""
     grid: dict[str, tuple[Any, ...]] = {}
@@ -98,6 +102,12 @@ class Ablation(Frozen):
     project: str
     tuned: str | None = None
     """The file of found values that the arms take."""
+    family: str = ""
+    """The name of the spec, where this is one of its blocks."""
+    block: str | None = None
+    """Which one."""
+    blocks: tuple[str, ...] = ()
+    """All blocks of the spec."""
     overrides: tuple[str, ...]
     """`path=value`, as given on the command line."""
     source: str
@@ -147,6 +157,9 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> Reading:
         base = None if "base" in wrong else schema.load(Path(path).parent / spec.base)
         if base is not None:
             base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+            if spec.block in spec.blocks:
+                of_block = [(each, document.part(("blocks", spec.block, each))) for each in spec.blocks[spec.block]]
+                base = with_settings(base, of_block)
             base = with_settings(base, settings)
     except SchemaError as error:
         base, faults = None, [*faults, *error.faults]
@@ -172,10 +185,16 @@ def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:
 def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...]) -> Ablation:
     kept = ("ablation", "question", "baseline", "grid", "margin", "project")
     metrics = spec.metrics or ((spec.metric,) if spec.metric else ())
+    named = {name: getattr(spec, name) for name in kept}
+    if spec.block is not None:
+        named |= {"ablation": f"{spec.ablation}-{spec.block}", "question": f"{spec.question} ({spec.block})"}
     return Ablation(
-        **{name: getattr(spec, name) for name in kept},
+        **named,
         metric=metrics[0] if metrics else None,
         metrics=metrics,
+        family=spec.ablation if spec.block is not None else "",
+        block=spec.block,
+        blocks=tuple(spec.blocks),
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
@@ -264,6 +283,7 @@ def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:
             fault(("grid", factor), "a factor of a grid has two levels or more")
         if len(set(level_names(levels))) < len(levels):
             fault(("grid", factor), "a level stands twice")
+    faults += [Fault(document.where(path), schema.dotted(path), message) for path, message in _block_faults(spec, arms)]
     for part in ("shared", "grid"):
         if "seed" in getattr(spec, part):
             fault((part, "seed"), "seeds are set by `seeds:`")
@@ -272,6 +292,29 @@ def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:
             fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")
     faults += [Fault(document.where((key,)), key, message) for key, message in _metric_faults(spec)]
     return faults + [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
+
+
+def _block_faults(spec: Spec, arms: list[Arm]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(path, what is wrong there)"""
+    if spec.block is not None and spec.block not in spec.blocks:
+        yield ("block",), f"no block '{spec.block}'{schema.nearest(spec.block, spec.blocks)}"
+    if len(spec.blocks) == 1:
+        yield ("blocks",), "a comparison is repeated in two blocks or more; settings of all go to `shared:`"
+    for block, settings in spec.blocks.items():
+        if why := name_fault(f"{spec.ablation}-{block}"):
+            yield ("blocks", block), f"{block!r} is no usable name: {spec.ablation}-{block} {why}"
+        if not settings:
+            yield ("blocks", block), "changes nothing; a block has settings of its own"
+        for path in settings:
+            clash = [arm.name for arm in arms if any(f"{each}.".startswith(f"{path}.") for each in arm.delta)]
+            clash += [arm.name for arm in arms if any(f"{path}.".startswith(f"{each}.") for each in arm.delta)]
+            if path == "seed":
+                yield ("blocks", block, path), "seeds are set by `seeds:`"
+            elif clash:
+                yield (
+                    ("blocks", block, path),
+                    f"is what arm '{clash[0]}' changes; blocks set other things",
+                )
 
 
 def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,10 @@ class Design:
     cells: tuple[tuple[str, int, str], ...]
     spec: str
     overrides: tuple[str, ...]
+    family: str = ""
+    """The name of the spec, where this is one of its blocks."""
+    block: str = ""
+    """Which one."""
     metrics: tuple[str, ...] = ()
     """All metrics that were asked for by name, the deciding one first."""
 
@@ -112,6 +116,8 @@ def design_of(plan: Plan) -> Design:
         question=ablation.question,
         metric=ablation.metric,
         metrics=ablation.metrics,
+        family=ablation.family,
+        block=ablation.block or "",
         baseline=ablation.baseline,
         margin=ablation.margin,
         rule=ablation.rule.model_dump() if ablation.rule else None,

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ablation_suite.reports.analysis import Analysis
+from ablation_suite.reports.blocks import Blocks
 from ablation_suite.reports.palette import Ink, inks, telling
 from ablation_suite.reports.quantities import SPLITS
 from ablation_suite.reports.series import MEASURES
@@ -49,6 +50,12 @@ def index_html(analyses: Sequence[Analysis]) -> str:
 def index_markdown(analyses: Sequence[Analysis]) -> str:
     """The index as text."""
     return _ENVIRONMENT.get_template("index.md").render(analyses=analyses)
+
+
+def blocks_html(blocks: Blocks, figures: Mapping[str, bytes]) -> str:
+    """The page over the blocks of one spec."""
+    forest = data_uri(figures["forest.svg"], "image/svg+xml") if "forest.svg" in figures else ""
+    return rendered("blocks.html", blocks=blocks, forest=forest)
 
 
 def rendered(template: str, **context: Any) -> str:

@@ -33,6 +33,8 @@ class Row:
 
     values: dict[str, Value]
     texts: dict[str, str]
+    strong: frozenset[str] = frozenset()
+    """Keys of the texts that are set in bold."""
 
 
 @dataclass(frozen=True, kw_only=True)
