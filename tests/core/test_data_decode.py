@@ -88,6 +88,7 @@ def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
     assert (found[1:] == 0).all()
 
 
+@pytest.mark.fault("broken EXIF in a sound image", injected="bytes that are no EXIF", promised="the image is as it is")
 def test_broken_exif_leaves_a_sound_image_as_it_is(tmp_path: Path) -> None:
     """An EXIF block of garbage neither raises nor turns the image."""
     photo(30, 20).save(tmp_path / "x.png", exif=b"Exif\0\0nonsense that is no TIFF header")
@@ -138,6 +139,7 @@ def test_a_header_bomb_is_refused_before_it_is_decoded() -> None:
             decode.read(io.BytesIO(png(side, side, 8, 2, b"")), 8)
 
 
+@pytest.mark.fault("a truncated image", injected="half of the bytes", promised="unreadable, with the reason")
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp"])
 def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
     """Half a file of any format gives a reason, never half an image."""
@@ -149,6 +151,9 @@ def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
     assert str(caught.value)
 
 
+@pytest.mark.fault(
+    "a flipped byte in a PNG", injected="one byte of its data", promised="unreadable, never other pixels"
+)
 def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
     """The checksum of a PNG's pixels is verified."""
     path = tmp_path / "x.png"
@@ -160,6 +165,11 @@ def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
         decode.read(path, 8)
 
 
+@pytest.mark.fault(
+    "damage anywhere in an image",
+    injected="random bytes at random places",
+    promised="pixels or a reason, and no other error",
+)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp", "gif"])
 def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Path, extension: str) -> None:
