@@ -313,21 +313,25 @@ except Exception as error:
 """
 
 
-def as_nobody(place: Path, count: int = 100) -> list[str]:
+def as_nobody(another_user: list[str], place: Path, count: int = 100) -> list[str]:
     """What another user, who may write nothing of ours, gets from a cache."""
     for folder in [place, *place.parents]:
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
     code = AS_NOBODY.format(path=[str(Path(__file__).parent), *sys.path], cache=str(place), count=count)
-    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, cwd="/", env={"HOME": "/nonexistent"})
+    run = subprocess.run(
+        [*another_user, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"HOME": "/nonexistent"},
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()
 
 
 @pytest.mark.fault("a prepared cache that may only be read", injected="setpriv to another user", promised="it serves")
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
-def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path) -> None:
+def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path, another_user: list[str]) -> None:
     """Another user finds all decoded, may take a lock that we made, and is told what to set where he would write."""
     before = os.umask(0o022)
     try:
@@ -335,8 +339,8 @@ def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path) -> None
         (tmp_path / "decoded" / ".locks" / "another").touch()
     finally:
         os.umask(before)
-    assert as_nobody(tmp_path) == ["locked", "0 99"]
-    locked, refused = as_nobody(tmp_path, count=99)
+    assert as_nobody(another_user, tmp_path) == ["locked", "0 99"]
+    locked, refused = as_nobody(another_user, tmp_path, count=99)
     assert locked == "locked"
     assert refused.startswith("DataError")
     assert "ABLATE_CACHE" in refused

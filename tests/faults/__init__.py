@@ -1,7 +1,7 @@
 """Which faults are answered, how is each injected, and which test holds what is promised?
 
-A test that injects a fault says so in a mark, `@pytest.mark.fault(name, injected=..., promised=...)`. tests/FAULTS.md is
-made from the marks by `python -m tests.faults`, and a test keeps it current.
+A test that injects a fault says so in a mark, `@pytest.mark.fault(name, injected=..., promised=...)`. The page
+tests/FAULTS.md is made from the marks by `python -m tests.faults`, and a test keeps it current.
 """
 
 from __future__ import annotations

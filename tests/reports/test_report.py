@@ -155,7 +155,7 @@ def test_a_folder_without_reports_is_an_error(tmp_path):
 
 
 @pytest.mark.fault(
-    "a torn report.json", injected="one of three cut, one no report at all", promised="each has its fault; the third is checked"
+    "a torn report.json", injected="one of three cut, one no report at all", promised="each is named, the third checked"
 )
 def test_a_damaged_report_costs_itself_alone(tmp_path):
     """Of three reports two are torn or no report at all: each has its fault, and the third is checked."""
