@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ablation_suite.core.runs.files import open_regular
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.metrics import calibration_error, macro_f1, top_5
@@ -164,7 +165,7 @@ def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -
 
 def read_outputs(path: Path, split: Split) -> Outputs:
     """The outputs of one run on one split; OUTPUT_ERRORS where they cannot be read."""
-    with open(path, "rb") as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
+    with open_regular(path) as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
         probabilities = arrays[f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N
         names = tuple(map(str, arrays[f"{split}_names"]))
