@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablation_suite.core.metrics import Metric, accuracy, data_fault, metric_of
+from ablation_suite.core.runs.files import open_regular
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.metrics import calibration_error, macro_f1, top_5
@@ -197,7 +198,7 @@ def read_outputs(
 
     Raises OUTPUT_ERRORS where they cannot be read, NoMetric where these images do not have a metric.
     """
-    with open(path, "rb") as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
+    with open_regular(path) as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
         probabilities = arrays[f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N
         names = tuple(map(str, arrays[f"{split}_names"]))

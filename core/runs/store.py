@@ -120,7 +120,7 @@ class RunFolder:
     def is_locked(self) -> bool:
         """Whether an attempt holds the run now."""
         try:
-            with open(self.path / "lock") as lock:
+            with open(self.path / "lock", opener=_at_once) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -168,7 +168,7 @@ class RunFolder:
 
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
-        with open(self.path / "lock", "a") as lock:
+        with open(self.path / "lock", "a", opener=_at_once) as lock:
             if not take_lock(lock):
                 raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
@@ -241,6 +241,11 @@ def take_lock(file: IO[str]) -> bool:
                 f"{where}: this file system has no file locks ({error.strerror}); put --results on one that has them"
             ) from None
     return False
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting, as a pipe in the place of the file would have it."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

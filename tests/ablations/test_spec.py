@@ -191,6 +191,9 @@ def test_an_unknown_spec_names_the_nearest():
         find_specs(["quikstart"])
 
 
+@pytest.mark.fault(
+    "staged faults of a spec", injected="an arm's fault beside a misspelt key", promised="all in the first call"
+)
 def test_all_faults_of_a_spec_come_in_one_call(tmp_path):
     """Keys, arms, seeds, levels, the base: no fault waits behind another of a different kind."""
     spec = """ablation: -x
@@ -222,6 +225,11 @@ arms:
     ]
 
 
+@pytest.mark.fault(
+    "bases and sweeps beside specs, `.yml`",
+    injected="a folder of all kinds of YAML",
+    promised="a folder means its specs",
+)
 def test_a_folder_means_the_specs_in_it(tmp_path):
     """Bases, sweeps and found values beside them are passed over, `.yml` is YAML, and a spec with a slip is told."""
     write(tmp_path)
