@@ -53,7 +53,7 @@ def run(
     check_tracker(runtime.tracker)
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
     try:
-        outcome, plans = _train(plans, runtime, join, arms, seeds)
+        outcome, plans = train(plans, runtime, join=join, arms=arms, seeds=seeds)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("run", *words)
         click.echo(f"\nstopped; finished runs are kept, and `{again}` goes on from here", err=True)
@@ -71,10 +71,10 @@ def run(
     return 1 if outcome.failed else 0
 
 
-def _train(
-    plans: list[Plan], runtime: Runtime, join: bool, arms: tuple[str, ...], seeds: tuple[int, ...]
+def train(
+    plans: list[Plan], runtime: Runtime, *, join: bool = False, arms: tuple[str, ...] = (), seeds: tuple[int, ...] = ()
 ) -> tuple[Outcome, list[Plan]]:
-    """Train what is missing; where a rule adds seeds, look after each round whether an arm needs one more."""
+    """Train what is missing, and give the plans as they grew; a rule adds seeds to the arms that are not decided."""
     total = Outcome()
     with closing(make_executor(runtime)) as executor:
         while True:
