@@ -45,6 +45,7 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
             ablation, arms = resolve(path, overrides)
             effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
             faults += [Fault(str(path), "", message) for message in effects.misfits]
+            faults += [Fault(str(path), f"arms.{arm}", message) for arm, message in effects.broken.items()]
             for arm in effects.without:
                 faults.append(
                     Fault(str(path), f"arms.{arm}", "the factor has no effect: its first step is the baseline's")

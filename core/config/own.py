@@ -33,7 +33,7 @@ class Own(Entry):
     called: ClassVar[tuple[str, ...]] = ()
     """Arguments of each call: a function that has any of them is the part itself, all others make it."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Arguments that it must have, since the house reads them."""
+    """Numbers that it must have as arguments, since the house reads them."""
 
     name: str
     """`FILE.py:NAME`, relative to the YAML file that says so, or `MODULE:NAME`."""
@@ -75,7 +75,11 @@ class Own(Entry):
         if signature is not None:
             faults += signature.faults(settings, given, attribute)
             settings = signature.filled(settings, given)
-        faults += [("", f"{attribute} needs an argument '{each}'") for each in cls.needs if each not in settings]
+        faults += [
+            (each, f"{attribute} needs an argument '{each}' that is a number")
+            for each in cls.needs
+            if not isinstance(settings.get(each), int | float) or isinstance(settings[each], bool)
+        ]
         if faults:
             raise _refusal(cls, data, faults)
         name = f"{module}.py:{attribute}" if split_name(data["name"])[2] else data["name"]

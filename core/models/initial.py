@@ -83,9 +83,7 @@ class Construction(TorchDispatchMode):
         is_reseeded = torch.initial_seed() != streams.key(self.seed, "init") & MASK
         torch.set_rng_state(self.before)
         if is_reseeded and error[0] is None:
-            raise OwnPartError(
-                "model: an own part calls torch.manual_seed when it is made; its values are seeded by the run"
-            )
+            raise OwnPartError("model: an own part calls torch.manual_seed; its values are seeded by the run")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -244,7 +244,8 @@ def assemble(
         compiled.append("augmentation")
         return for_whole_batches(function, num_images // config.accumulate, runtime)
 
-    augment = build(config.augment, compile=compile_augmentation)
+    with streams.as_torchs_own(config.seed, "init", "augment"):
+        augment = build(config.augment, compile=compile_augmentation)
     return Parts(
         network=network,
         num_classes=num_classes,

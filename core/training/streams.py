@@ -48,7 +48,7 @@ def as_torchs_own(seed: int, *names: str | int, device: torch.device | str = "cp
     try:
         yield
         if torch.initial_seed() != named:
-            raise OwnPartError(f"an own part calls torch.manual_seed, so that its {names[0]} would not be the seed's")
+            raise OwnPartError("an own part calls torch.manual_seed; what it draws is seeded by the run")
     finally:
         torch.set_rng_state(before)
 
