@@ -61,7 +61,7 @@ class OwnSource:
         classes = tuple(map(str, made.get("classes") or range(num_classes)))
         if len(classes) < num_classes:
             faults.append(f"{name}: names {len(classes)} classes, and has the label {num_classes - 1}")
-        if any((found[key].labels < 0).any() for key in ("train", "val") if key in found):
+        if not faults and any((found[key].labels < 0).any() for key in ("train", "val") if key in found):
             faults.append(f"{name}: has training or validation images without a label")
         faults += [f"{name}: has no image in its {key} split" for key, each in found.items() if not len(each.labels)]
         if faults:
@@ -114,7 +114,7 @@ class _Decoder:
         self.arrays = items if getattr(first, "ndim", 0) in (3, 4) else None
         if self.arrays is None and not hasattr(items, "__getitem__"):
             raise DataError(
-                f"{name}: gives a {type(items).__name__} for a split; it should be a sequence, or two arrays"
+                f"{name}: gives {type(items).__name__} for a split; it should be a sequence, or two arrays"
             )
         if self.arrays is not None and len(self.arrays[0]) != len(self.arrays[1]):
             raise DataError(f"{name}: gives {len(self.arrays[0])} images and {len(self.arrays[1])} labels for a split")

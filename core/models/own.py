@@ -29,7 +29,7 @@ def own_module(entry: Own, **given: Any) -> nn.Module:
     """The module that a user's name leads to."""
     module = make(entry, **given)
     if not isinstance(module, nn.Module):
-        raise OwnPartError(f"{entry.name}: gives a {type(module).__name__}; it should give a torch.nn.Module")
+        raise OwnPartError(f"{entry.name}: gives {type(module).__name__}; it should give a torch.nn.Module")
     return module
 
 

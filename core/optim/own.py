@@ -17,7 +17,7 @@ def own_optimizer(entry: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> op
     """The optimizer that a user's name leads to."""
     made = make(entry, params=parameters)
     if not isinstance(made, optim.Optimizer):
-        raise OwnPartError(f"{entry.name}: gives a {type(made).__name__}; it should give a torch.optim.Optimizer")
+        raise OwnPartError(f"{entry.name}: gives {type(made).__name__}; it should give a torch.optim.Optimizer")
     return made
 
 

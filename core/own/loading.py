@@ -66,7 +66,7 @@ def takes(made: Any, *forms: tuple[str, ...]) -> tuple[str, ...]:
         return made.called
     wanted = " or ".join(f"({', '.join(form)})" for form in forms)
     if not callable(made):
-        raise OwnPartError(f"a {type(made).__name__} cannot be called; wanted is a callable of {wanted}")
+        raise OwnPartError(f"{type(made).__name__} cannot be called; wanted is a callable of {wanted}")
     parameters = list((_parameters(getattr(made, "forward", made)) or {}).values())
     by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [each for each in parameters if each.kind in by_place and each.default is each.empty]
@@ -97,7 +97,7 @@ def load(part: Own) -> Callable[..., Any]:
     except AttributeError:
         raise OwnPartError(f"{part.name}: its module has no '{attribute}'") from None
     if not callable(target):
-        raise OwnPartError(f"{part.name}: is a {type(target).__name__}, which cannot be called")
+        raise OwnPartError(f"{part.name}: is {type(target).__name__}, which cannot be called")
     return target
 
 
