@@ -18,6 +18,7 @@ from ablation_suite.core.own.signature import Signature, read_signature
 from ablation_suite.core.own.source import Installed, OwnPartError, Source, known, of_file, of_module
 
 Path = tuple[str | int, ...]
+_FILE = re.compile(r".+\.py:[^\W\d]\w*")
 _DIGEST = re.compile(r"[0-9a-f]{20}")
 
 
@@ -89,6 +90,13 @@ class Own(Entry):
 def placed(annotation: Any, data: Any, where: Callable[[Path], str]) -> Any:
     """The data of a config with the files of own parts made absolute, each by the place that says it."""
     return _placed(models_in(annotation), data, where, ())
+
+
+def absolute(level: Any, where: str) -> Any:
+    """A level of a family with the file of an own part made absolute; any other value as it is."""
+    if isinstance(level, Mapping) and isinstance(level.get("name"), str) and not level.get("code"):
+        return {**level, "name": absolute(level["name"], where)}
+    return _absolute(level, where) if isinstance(level, str) and _FILE.fullmatch(level) else level
 
 
 def own_parts(config: Any) -> Iterator[Own]:
