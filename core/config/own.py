@@ -23,9 +23,16 @@ _DIGEST = re.compile(r"[0-9a-f]{20}")
 
 
 class Own(Entry):
-    """A part of the user's own; its further keys are the arguments of the class or function that `name` leads to.
+    """A name with a colon is a part of your own: `nets.py:GhostNet`, or `mypkg.losses:Poly` of a module.
 
-    The entry of each family says what is called when, and inherits what the house has to know of its parts.
+    A file is found from the YAML file that names it (from the current folder, in an override); a module is one that can
+    be imported. What the name leads to is called with the further keys of the entry, as in
+    `loss: {name: "my_losses.py:Poly", epsilon: 2.0}`, and with those values of the run that it has a name for ("given"
+    below). A function that takes the arguments of each call is the part itself.
+    The code counts: an edited file, or another one that it imports from its folder, is another run, and the files are
+    kept with the run. Of an installed module, the version of its distribution counts.
+    Draw from torch's generators where a family says that they are seeded, never from NumPy's or Python's global ones;
+    then arms stay paired, and results depend neither on workers nor on where a run was interrupted.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -156,7 +156,7 @@ class BottleneckBackbone(Backbone):
 class OwnBackbone(Backbone, Own):
     """A backbone of your own: a module whose forward(images) gives features, or a map of them that is pooled.
 
-    Images are float32 (N, 3, H, W) in [0, 1], after `model.normalize`; features are (N, D), or (N, D, h, w), which
+    Images are float32 (N, 3, H, W), as `model.normalize` leaves them; features are (N, D), or (N, D, h, w), which
     `model.pooling` reduces to (N, D); D is found by one pass in evaluation mode. Initial values have the distributions
     that the module gives them, each tensor drawn anew by (seed, its name). What is drawn in training from torch's
     generators, as by dropout, is seeded by (seed, epoch, step).
