@@ -14,7 +14,7 @@ from ablation_suite.ablations.audit import ASSUMED_NUM_CLASSES, as_text, finishe
 from ablation_suite.ablations.audit import audit as make_audit
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.find import find_specs
-from ablation_suite.ablations.plan import Plan, folder, make_plan, make_plans
+from ablation_suite.ablations.plan import Plan, changed_parts, folder, make_plan, make_plans
 from ablation_suite.ablations.resolve import describe, differences, resolve_blocks
 from ablation_suite.ablations.spec import Ablation
 from ablation_suite.core.config.run_config import RunConfig, leaves
@@ -46,6 +46,7 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
                 effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
                 of_block = f"block {ablation.block}" if ablation.block else ""
                 faults += [Fault(str(path), of_block, message) for message in effects.misfits]
+                faults += [Fault(str(path), f"arms.{arm}", message) for arm, message in effects.broken.items()]
                 for arm in effects.without:
                     message = "the factor has no effect: its first step is the baseline's"
                     faults.append(Fault(str(path), f"arms.{arm}", message + (f" in {of_block}" if of_block else "")))
@@ -210,11 +211,12 @@ def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:
         for cell in plan.cells
     ]
     changes = {arm.name: arm.delta for arm in plan.ablation.arms}
-    return {"ablation": plan.ablation.ablation, "question": plan.ablation.question, "changes": changes, "cells": cells}
+    words = {"ablation": plan.ablation.ablation, "question": plan.ablation.question}
+    return {**words, "changes": changes, "own_parts_changed": changed_parts(plan, store), "cells": cells}
 
 
 def _print_plan(plan: Plan, store: Path) -> None:
-    ablation = plan.ablation
+    ablation, changed = plan.ablation, changed_parts(plan, store)
     click.echo(f"{ablation.ablation}: {ablation.question}")
     if ablation.overrides:
         click.echo(f"  overridden: {' '.join(ablation.overrides)}")
@@ -224,8 +226,8 @@ def _print_plan(plan: Plan, store: Path) -> None:
         role = "the baseline again, on other seeds" if arm.control else "baseline" if arm == ablation.arms[0] else ""
         changes = "" if arm.control else describe(arm)
         click.echo(f"  {arm.name:{width}}  {marks}{': '.join(filter(None, [role, changes]))}")
-        if arm.note:
-            click.echo(f"  {'':{width}}  {arm.note}")
+        for line in filter(None, [arm.note, changed.get(arm.name)]):
+            click.echo(f"  {'':{width}}  {line}")
         for cell in plan.of_arm(arm.name):
             click.echo(f"  {'':{width}}    seed {cell.seed}  {cell.run_id}  {folder(cell, store).status()}")
     click.echo()

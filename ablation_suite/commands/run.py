@@ -107,9 +107,9 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
 def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
-    for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
-        if model.weights != "none":
-            import_module("ablation_suite.core.models.weights").check_weights(model)
+    for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
+        if config.model.weights != "none":
+            import_module("ablation_suite.core.models.weights").check_weights(config.model, config.data.size)
     datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()

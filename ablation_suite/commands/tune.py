@@ -121,7 +121,7 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
         with existing_study(sweep, runtime, url) as study:
             top = best(study.trials(), sweep.maximize)
         if top is not None and top.score is not None:
-            settings = sweep.space.settings(top.values)
+            settings = sweep.space.portable(top.values)
             found[arm] = TunedArm(
                 study=sweep.name, config=config_digest(arms[arm]), trial=top.number, score=top.score, values=settings
             )

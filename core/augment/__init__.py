@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.own import Own
 
 
 class NoAugment(Entry):
@@ -70,5 +71,32 @@ class CutMix(Entry):
     """Both parameters of the Beta distribution that the area outside the box is drawn from, once per batch."""
 
 
-Augment = tagged(NoAugment, Photo)
-Mix = tagged(NoMix, MixUp, CutMix)
+class OwnAugment(Own):
+    """An augmentation of your own: called on batches with draws of the run's, or on one image at a time.
+
+    Called as augment(images, draws) where it takes two arguments: images float32 (N, 3, H, W) in [0, 1], and
+    draws (N, P), even in [0, 1), each row a function of (seed, epoch, image); P is its attribute `num_draws`, or 16.
+    Called as augment(image) where it takes one: an image (3, H, W) by itself, while torch's generators, from which
+    torchvision's transforms draw, are seeded by (seed, epoch, image). It returns what it was given, changed, in its
+    shape; training images alone are augmented.
+    """
+
+    builds = "ablation_suite.core.augment.own:own_augment"
+    called = ("images", "draws", "image")
+
+
+class OwnMix(Own):
+    """A mixing of your own: called as mix(images, labels) on each training batch, after the augmentation.
+
+    Images are float32 (N, 3, H, W), labels classes (N,). It returns images of that shape, and classes (N,) or shares of
+    classes (N, K). Torch's generators are seeded by (seed, epoch, step) while it runs.
+    Given, where its arguments have this name: num_classes (K).
+    """
+
+    builds = "ablation_suite.core.augment.own:own_mix"
+    given = ("num_classes",)
+    called = ("images", "labels")
+
+
+Augment = tagged(NoAugment, Photo, own=OwnAugment)
+Mix = tagged(NoMix, MixUp, CutMix, own=OwnMix)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 
 class Frozen(BaseModel):
@@ -29,10 +30,26 @@ def build(entry: Entry, *args: Any, **kwargs: Any) -> Any:
     return getattr(import_module(module), attribute)(entry, *args, **kwargs)
 
 
-def tagged(*entries: type[Entry]) -> Any:
-    """The type of a field that takes any of these entries; `{name: x}` may be shortened to the bare name `x`."""
+OURS, OWN = "ours:", "own:"
+"""Whose an entry is, in the locations of errors; no key of YAML that is a setting looks like that."""
+
+
+def tagged(*entries: type[Entry], own: type[Entry] | None = None) -> Any:
+    """The type of a field that takes any of these entries; `{name: x}` may be shortened to the bare name `x`.
+
+    A name with a colon is a part of the user's own, read by the entry `own`.
+    """
     union: Any = Union[entries]  # noqa: UP007 (a union of a runtime tuple has no other spelling)
-    return Annotated[union, Field(discriminator="name"), BeforeValidator(_expand_bare_name)]
+    ours = Annotated[union, Field(discriminator="name")]
+    if own is None:
+        return Annotated[ours, BeforeValidator(_expand_bare_name)]
+    either: Any = Union[Annotated[ours, Tag(OURS)], Annotated[own, Tag(OWN)]]  # noqa: UP007
+    return Annotated[either, Discriminator(_whose), BeforeValidator(_expand_bare_name)]
+
+
+def _whose(value: Any) -> str:
+    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+    return OWN if isinstance(name, str) and ":" in name else OURS
 
 
 def _expand_bare_name(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
 from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.schema import Document
 from ablation_suite.core.data import Data, Digits
 from ablation_suite.core.losses import CrossEntropy, Loss
@@ -80,8 +81,8 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _the_warm_up_ends(self) -> RunConfig:
-        warmup = getattr(self.schedule, "warmup_epochs", 0.0)  # not every schedule has one
-        if warmup > self.epochs:
+        warmup = getattr(self.schedule, "warmup_epochs", 0.0)  # not every schedule has one, and an own one anything
+        if not isinstance(self.schedule, Own) and warmup > self.epochs:
             raise ValueError(f"schedule.warmup_epochs {warmup:g} is longer than the run of epochs {self.epochs}")
         return self
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.own import Own
 
 
 class Digits(Entry):
@@ -89,4 +90,27 @@ class Torchvision(Entry):
     """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
 
 
-Data = tagged(Digits, Folder, Torchvision)
+class OwnData(Own):
+    """A data set of your own: gives {"train": items, "val": items, "test": items}, of which train is needed alone.
+
+    Items are a sequence of (image, label), with images of PIL or uint8 arrays (H, W, 3) or (H, W), or a pair of arrays,
+    images (N, H, W, 3) or (N, H, W) and labels (N,). Labels are whole numbers from 0 on, None in a test split that
+    nobody labelled. Names of the classes may stand under "classes". Every image is decoded once, into a cache, by
+    several threads.
+    An argument that is called root, or annotated with Path, is a file or a folder, from here or else below the data
+    root; its content counts as the data's. All else that an image depends on has to be in the arguments or the code.
+    Given, where its arguments have these names: size, split, split_seed.
+    """
+
+    builds = "ablation_suite.core.data.own:OwnSource"
+    size: int = Field(224, ge=1)
+    """Height and width in pixels to which every image is resized (the aspect is not kept)."""
+    split: float | None = Field(None, gt=0.0, lt=1.0)
+    """Share of its training images held out for validation, by class; only where it gives no validation images."""
+    split_seed: int = Field(0, ge=0)
+    """Seed of that division."""
+    share: float = Field(1.0, gt=0.0, le=1.0)
+    """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
+
+
+Data = tagged(Digits, Folder, Torchvision, own=OwnData)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.own import Own
 
 
 class LossEntry(Entry):
@@ -94,4 +95,21 @@ class SupervisedContrastive(LossEntry):
     """Share of the target that is spread evenly over all classes."""
 
 
-Loss = tagged(CrossEntropy, Contrastive, ClassWeighted, Focal, SupervisedContrastive)
+class OwnLoss(LossEntry, Own):
+    """A loss of your own: called in every step, it gives one number to minimise.
+
+    Called as loss(logits, targets), or as loss(logits, features, targets) where it takes three arguments: logits (N, K)
+    and pooled features (N, D) of float32, and targets, which are classes (N,), or shares of classes (N, K) where images
+    were mixed. It returns a scalar, the mean over the N images, through which gradients flow. It draws nothing at
+    random. A module may hold buffers, but no parameters.
+    Given, where its arguments have these names: num_classes (K), and class_sizes, the training images of each class as
+    an array (K,).
+    """
+
+    builds = "ablation_suite.core.losses.own:own_loss"
+    weighs_classes: ClassVar[bool] = True
+    given = ("num_classes", "class_sizes")
+    called = ("logits", "features", "targets")
+
+
+Loss = tagged(CrossEntropy, Contrastive, ClassWeighted, Focal, SupervisedContrastive, own=OwnLoss)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Ledger
@@ -60,8 +61,12 @@ class RunFolder:
         return self.path / "record.json"
 
     def create(self, job: dict[str, Any]) -> None:
-        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed)."""
+        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
+
+        The code of own parts is put into `code/` before.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        keep(self.path, job.get("config"))
         write_json(self.path / "run.json", job)
 
     def job(self) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.own.kept import admit
+from ablation_suite.core.own.loading import told
+from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder
@@ -90,6 +93,7 @@ def _train(
         folder.clean()
         return
     job = folder.job()
+    admit(folder.path, job["config"])
     config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
     dataset = datasets.get(config, job["data_fingerprint"], runtime)
     facts = provenance(runtime, str(pick_device(runtime)))
@@ -114,12 +118,15 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
         return BAD_CONFIG, DIVERGED, str(error)
-    if isinstance(error, WeightsError | SchemaError | DeviceError):
+    if isinstance(error, WeightsError | SchemaError | DeviceError | OwnPartError):
         return BAD_CONFIG, "bad configuration", str(error)
-    if isinstance(error, OSError):
+    own = told(error)
+    if isinstance(error, OSError) and own is None:
         return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
         return BAD_CONFIG, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+    if own is not None:
+        return BAD_CONFIG, "own part failed", str(own)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 

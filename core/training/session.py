@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
@@ -44,6 +46,8 @@ class Parts:
     """Draws the dropout; seeded anew for every step."""
     compiling: Choice
     """Whether anything is compiled, and why."""
+    has_own: bool
+    """Whether any of them is the user's own."""
     compiled: tuple[str, ...]
     """What is compiled for whole batches: `backbone`, `augmentation`, both or nothing."""
 
@@ -162,7 +166,10 @@ class Session:
             group["lr"] = epoch.rates[at]
         mixing = streams.torch_generator(self.config.seed, "mix", *names)
         draws, labels = epoch.draws[rows], epoch.labels[rows]
-        step(self.config, self.parts, images, draws, labels, mixing, tally)
+        # Own parts draw from torch's generators, as dropout in a module of torch does.
+        own_draws = streams.as_torchs_own(self.config.seed, "dropout", *names, device=self.device)
+        with own_draws if self.parts.has_own else nullcontext():
+            step(self.config, self.parts, images, draws, labels, mixing, tally)
         return Step(
             epoch=epoch.number,
             number=at + 1,
@@ -209,7 +216,7 @@ def assemble(
 
     `class_sizes` (K,) are the training images of each class, for a loss that weighs classes.
     """
-    network = build_network(config.model, num_classes, config.seed)
+    network = build_network(config.model, num_classes, config.seed, config.data.size)
     load_weights(network, config.model)
     network.to(device)
     network.memory_format = memory_format(runtime)
@@ -221,7 +228,8 @@ def assemble(
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
     parameters = [each for each in network.parameters() if each.requires_grad]
-    loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
+    with streams.as_torchs_own(config.seed, "init", "loss"):
+        loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
@@ -236,7 +244,8 @@ def assemble(
         compiled.append("augmentation")
         return for_whole_batches(function, num_images // config.accumulate, runtime)
 
-    augment = build(config.augment, compile=compile_augmentation)
+    with streams.as_torchs_own(config.seed, "init", "augment"):
+        augment = build(config.augment, compile=compile_augmentation)
     return Parts(
         network=network,
         num_classes=num_classes,
@@ -250,6 +259,7 @@ def assemble(
         parameters=parameters,
         generator=torch.Generator(device),
         compiling=compiling,
+        has_own=any(own_parts(config)),
         compiled=tuple(compiled),
     )
 

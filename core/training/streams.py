@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ablation_suite.core.own.source import OwnPartError
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +31,26 @@ def torch_generator(seed: int, *names: str | int, device: torch.device | str = "
     import torch
 
     return torch.Generator(device).manual_seed(key(seed, *names) & (2**63 - 1))
+
+
+@contextmanager
+def as_torchs_own(seed: int, *names: str | int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Let a named stream stand in for torch's global generators, from which code of other hands draws.
+
+    That of the CPU is given back as it was; OwnPartError where somebody seeded it meanwhile.
+    """
+    import torch
+
+    before, named = torch.get_rng_state(), key(seed, *names) & (2**63 - 1)
+    torch.default_generator.manual_seed(named)
+    if torch.device(device).type == "cuda":
+        torch.cuda.default_generators[torch.device(device).index or 0].manual_seed(named)
+    try:
+        yield
+        if torch.initial_seed() != named:
+            raise OwnPartError("an own part calls torch.manual_seed; what it draws is seeded by the run")
+    finally:
+        torch.set_rng_state(before)
 
 
 def order(seed: int, epoch: int, num_images: int) -> np.ndarray:
