@@ -35,6 +35,8 @@ class Reporter(Protocol):
 
     def waits(self) -> None: ...
 
+    def line(self, text: str) -> None: ...
+
 
 @dataclass(kw_only=True)
 class _Active:
@@ -115,6 +117,9 @@ class _Trials:
             if active in self.active:
                 with self._unless_lost(active):
                     self._end(active, "failed", reason=reason)
+
+    def told(self, line: str) -> None:
+        self.reporter.line(line)
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline

@@ -16,6 +16,7 @@ from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder
+from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
 """Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
+
+
+def retry_after(exit_status: int) -> Retry:
+    """What becomes of a run whose worker ended with this status and left no record."""
+    if exit_status in (DONE, BAD_DATA, BAD_CONFIG):  # one that claims to be done would do so again
+        return "never"
+    return "free" if exit_status == PREEMPTED else "counted"
 
 
 class Datasets:
