@@ -137,6 +137,8 @@ class _Trials:
         self.active.append(active)
         with self._unless_lost(active):
             self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
+            for job in jobs:
+                RunFolder(self.runtime.store / job["run_id"]).uncancel()
             if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
                 self._end(active, "pruned")
             else:

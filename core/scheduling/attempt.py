@@ -14,6 +14,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.runs.files import write_json
+from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder
 from ablation_suite.core.scheduling.executors import Retry
@@ -64,10 +65,16 @@ def work(
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from ablation_suite.core.training.loop import Preempted
 
+    stillness = Stillness()
+
+    def stepped(step: Step) -> None:
+        stillness.begun = True
+        on_step(step)
+
     try:
-        with folder.claim() as attempt:
+        with folder.claim() as attempt, folder.beating(lambda: not stillness.is_too_long()) as unwanted:
             try:
-                _train(folder, runtime, datasets, int(attempt.name), stop, on_step)
+                _train(folder, runtime, datasets, int(attempt.name), lambda: unwanted.is_set() or stop(), stepped)
                 return DONE
             except Preempted as error:
                 folder.ledger.append("event", event="preempted", message=str(error))

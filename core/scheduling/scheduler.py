@@ -18,6 +18,7 @@ from ablation_suite.core.scheduling.executors import Event, Executor, Retry
 MAX_TRIES = 3
 BACK_OFF_SECONDS = 1.0
 POLL_SECONDS = 0.25
+CANCELLED = "cancelled; it goes on where it stopped when it is asked for again"
 Job = dict[str, Any]
 """The contents of a `run.json`."""
 Jobs = dict[str, Job]
@@ -84,8 +85,8 @@ class Scheduler:
             del self.tries[name]  # wanted again, it begins anew
 
     def _submit(self, jobs: Jobs) -> bool:
-        """Begin runs while there is room for them, and say whether some turned out to be finished."""
-        found_finished, room = False, self.executor.room()
+        """Begin runs while there is room for them, and say whether some turned out to be finished or cancelled."""
+        has_news, room = False, self.executor.room()
         for name, job in jobs.items():
             if len(self.running) >= room:
                 break
@@ -96,7 +97,11 @@ class Scheduler:
                 _mend(folder, job, self.strategy.told)
             if folder.is_finished():
                 self.strategy.finished(folder, here=False)
-                found_finished = True
+                has_news = True
+                continue
+            if folder.is_cancelled():
+                self.strategy.failed(folder, CANCELLED)
+                has_news = True
                 continue
             folder.create(job)
             if name not in self.tries:
@@ -106,7 +111,7 @@ class Scheduler:
             self.adopted.discard(name)
             self.running.add(name)
             self.executor.submit(folder.path)
-        return found_finished
+        return has_news
 
     def _is_held(self, folder: RunFolder) -> bool:
         """Whether a process that is not ours has the run, which is told once; it is looked at again in a while."""
@@ -133,6 +138,8 @@ class Scheduler:
             self.cancelled.discard(event.run_id)  # it ended because we asked, which is no try
         elif folder.is_finished():
             self.strategy.finished(folder, here=event.retry != "free" and _has_trained(folder))
+        elif folder.is_cancelled():
+            self.strategy.failed(folder, CANCELLED)
         elif tries.has_another(event.retry):
             self.tries[event.run_id] = tries
         else:
@@ -238,6 +245,8 @@ def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, 
     todo = {name: job for name, job in jobs.items() if not RunFolder(runtime.store / name).is_finished()}
     for name in jobs.keys() - todo.keys():
         _mend(RunFolder(runtime.store / name), jobs[name], reporter.line)
+    for name in todo:
+        RunFolder(runtime.store / name).uncancel()  # it is asked for again
     outcome = Outcome(reused=len(jobs) - len(todo))
     if not todo:
         return outcome

@@ -223,6 +223,23 @@ def test_a_run_that_an_earlier_driver_left_in_the_queue_is_gone_on_with(grid):
     assert reporter.lines == []
 
 
+def test_a_cancelled_run_ends_and_is_begun_again_only_by_the_next_call(grid):
+    """Whether it was under way (a), or had not been begun (c)."""
+
+    def cancel(folder: RunFolder) -> None:
+        for name in "ac":
+            if not (grid.runtime.store / name / "cancelled").exists():
+                RunFolder(grid.runtime.store / name).create({"run_id": name})
+                RunFolder(grid.runtime.store / name).cancel()
+
+    outcome, executor, _ = grid({"a": [75]}, before_poll=cancel)
+    assert executor.submitted == ["a", "b"]
+    assert outcome.failed == dict.fromkeys("ac", module.CANCELLED)
+    outcome, executor, _ = grid({})
+    assert executor.submitted == ["a", "c"]
+    assert not outcome.failed
+
+
 def test_a_line_of_an_executor_is_told_with_its_run(grid):
     """A worker that hangs, say; the run goes on."""
     executor, reporter = Script({}), Quiet()

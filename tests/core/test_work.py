@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling import process, worker
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, PREEMPTED, Datasets, work
@@ -288,7 +289,7 @@ def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeyp
         while told.getvalue().count("\n") < 3:
             sum(range(1000))
     assert {line for line in told.getvalue().splitlines()} == {'{"run_id": "a"}'}
-    monkeypatch.setattr(worker, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "STILL_SECONDS", 0.0)
     teller = worker._Teller(told, "b")
     teller.on_step(SimpleNamespace(epoch=1, number=1, num_steps=2))
     with teller.alive():
