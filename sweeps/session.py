@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.scheduling.executors import Executor, make_executor
+from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import turn
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
@@ -35,21 +35,18 @@ def run_sweep(
     An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
     """
     journal = journal_path(sweep, runtime)
-    with plain_errors(url, journal):
+    opened = open_executor(runtime) if executor is None else nullcontext(executor)
+    with plain_errors(url, journal), opened as pool:
         owner = Owner(sweep_folder(sweep, runtime), alone=url is None)
-        pool = executor
         try:
             fingerprint = data_fingerprint(sweep.config, runtime, {})
             with turn(url) if url else nullcontext():
                 study = Study(sweep, open_storage(url, journal), owner, fingerprint)
-            pool = pool or make_executor(runtime)
             with study.beating():
                 ended = drive(sweep, study, runtime, pool, reporter)
             owner.forget()
             return ended
         finally:
-            if pool is not None and executor is None:
-                pool.close()
             owner.leave()
 
 

@@ -17,7 +17,7 @@ from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.core.scheduling.executors import make_executor
+from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, run_sweep
@@ -42,18 +42,16 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
     searches = [(path, *make_searches(path, find_sweep(space), overrides)) for path in find_specs(specs)]
     status = 0
     for path, ablation, arms, sweeps in searches:
-        executor = make_executor(runtime)
         try:
-            for sweep in sweeps.values():
-                with Progress() as progress:
-                    run_sweep(sweep, runtime, progress, url=storage, executor=executor)
+            with open_executor(runtime) as executor:
+                for sweep in sweeps.values():
+                    with Progress() as progress:
+                        run_sweep(sweep, runtime, progress, url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
             shown = {"storage": hide_password(storage)} if storage else {}
             again = options.command("tune", *words, **shown)
             click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
             raise
-        finally:
-            executor.close()
         tuned = _harvest(ablation, arms, sweeps, runtime, storage)
         if len(tuned.arms) < len(arms):
             missing = ", ".join(arm for arm in arms if arm not in tuned.arms)
