@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.run_config import leaves
 from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.sweeps.spec import Sweep
@@ -18,7 +19,7 @@ class StudyMismatch(UserError):
 def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     """What a study belongs to: whatever moves a score or a proposal, so not the number of trials."""
     return {
-        "base": sweep.config.model_dump(mode="json", exclude={"seed"}),
+        "base": {path: value for path, value in identity_data(sweep.config).items() if path != "seed"},
         "data": data_fingerprint,
         "recipe": RECIPE,
         "space": sweep.space.source.data,

@@ -41,6 +41,9 @@ class Loss(Protocol):
 class Augment(Protocol):
     """How training images are changed."""
 
+    draws_on_host: bool
+    """Whether the rows of a batch are given on the CPU, wherever its images are, as grouping by them needs it."""
+
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
         """The draws float32 (N, P) of all images of the split in one epoch, on the CPU.
 

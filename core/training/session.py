@@ -101,9 +101,13 @@ class Epoch:
     rates: list[float]
     """The learning rate of each step."""
     draws: Tensor
-    """The augmentation (images of the split, P), on the device."""
+    """The augmentation (images of the split, P), on the device, or on the host where that is what it needs."""
     labels: Tensor
     """The class (images of the split,) of each image, on the device."""
+
+    def draws_of(self, at: int, rows: Tensor) -> Tensor:
+        """The draws (V N, P) of batch number `at`, whose indices on the device are rows (V N,), without a wait."""
+        return self.draws[rows if self.draws.device == rows.device else torch.from_numpy(self.views[at])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +145,14 @@ class Session:
         assert labels is not None
         batches = _batches(streams.order(seed, epoch, len(self.split)), self.config.batch_size)
         partners = self.parts.loss.partners(labels, seed, epoch)
+        draws = self.parts.augment.draw(seed, epoch, len(self.split))
         first = (epoch - 1) * len(batches)
         return Epoch(
             number=epoch,
             views=[np.concatenate([each, partners[each]]) for each in batches] if partners is not None else batches,
             sizes=torch.tensor([len(each) for each in batches], dtype=torch.float64),
             rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(batches))],
-            draws=self.parts.augment.draw(seed, epoch, len(self.split)).to(self.device),
+            draws=draws if self.parts.augment.draws_on_host else draws.to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
 
@@ -161,7 +166,8 @@ class Session:
         for group in self.parts.optimizer.param_groups:
             group["lr"] = epoch.rates[at]
         mixing = streams.torch_generator(self.config.seed, "mix", *names)
-        draws, labels = epoch.draws[rows], epoch.labels[rows]
+        labels = epoch.labels[rows]
+        draws = epoch.draws_of(at, rows)
         step(self.config, self.parts, images, draws, labels, mixing, tally)
         return Step(
             epoch=epoch.number,
