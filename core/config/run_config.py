@@ -83,8 +83,10 @@ class RunConfig(Frozen):
         if misfit is not None and (fault := misfit(self.data.size)):
             raise ValueError(f"augment: {fault}")
         size = self.model.backbone.image_size
-        if size is not None and self.train_size != size:
-            where = "data.size" if self.train_size == self.data.size else f"augment.{self.augment.crop.name}.size"
+        evaluated = getattr(self.data, "evaluated_size", self.data.size)
+        if size is not None and {self.train_size, evaluated} != {size}:
+            where = "data.size" if self.train_size == self.data.size else "the augmentation's crop to size"
+            where = "data.eval_crop" if self.train_size == size else where
             raise ValueError(f"{self.model.backbone.name} takes images of {size} pixels only; set {where}={size}")
         return self
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ablation_suite.core.data import decode
+from ablation_suite.core.data import Form, decode
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -47,7 +47,7 @@ def test_every_mode_and_format_equals_what_pil_converts_and_resizes(tmp_path: Pa
     with Image.open(tmp_path / f"x.{extension}") as image:
         assert image.mode == mode
         expected = reference(image.convert("RGB"), 24)
-    found = decode.read(tmp_path / f"x.{extension}", 24)
+    found = decode.read(tmp_path / f"x.{extension}", Form(24))
     assert found.dtype == np.uint8
     assert found.shape == (24, 24, 3)
     np.testing.assert_array_equal(found, expected)
@@ -61,7 +61,7 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path, kind: str) -> None:
     with Image.open(tmp_path / "x.jpg") as image:
         assert image.format == kind
         expected = reference(image.convert("RGB"), 24)
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), expected)
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -73,7 +73,7 @@ def test_each_exif_orientation_is_turned_upright(tmp_path: Path, orientation: in
     with Image.open(tmp_path / "x.jpg") as image:
         upright = ImageOps.exif_transpose(image)
     assert decode.read_whole(tmp_path / "x.jpg").size == upright.size
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), reference(upright, 24))
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), reference(upright, 24))
 
 
 def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
-    found = decode.read(tmp_path / "x.png", 8)
+    found = decode.read(tmp_path / "x.png", Form(8))
     assert (found[0] == (0, 0, 255)).all()
     assert (found[1:] == 0).all()
 
@@ -91,7 +91,7 @@ def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
 def test_broken_exif_leaves_a_sound_image_as_it_is(tmp_path: Path) -> None:
     """An EXIF block of garbage neither raises nor turns the image."""
     photo(30, 20).save(tmp_path / "x.png", exif=b"Exif\0\0nonsense that is no TIFF header")
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", 16), reference(photo(30, 20), 16))
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", Form(16)), reference(photo(30, 20), 16))
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_header_bomb_is_refused_before_it_is_decoded() -> None:
     """A small file that claims 400 megapixels is unreadable, and so is one just above our own limit."""
     for side in (20_000, 10_001):
         with pytest.raises(decode.Unreadable, match="pixel"):
-            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), 8)
+            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), Form(8))
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp"])
@@ -145,7 +145,7 @@ def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
     photo(60, 60).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(decode.Unreadable) as caught:
-        decode.read(path, 8)
+        decode.read(path, Form(8))
     assert str(caught.value)
 
 
@@ -157,7 +157,7 @@ def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(decode.Unreadable):
-        decode.read(path, 8)
+        decode.read(path, Form(8))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -172,7 +172,7 @@ def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Pat
         for place in rng.integers(0, len(data), 3):
             data[place] = rng.integers(0, 256)
         with contextlib.suppress(decode.Unreadable):
-            assert decode.read(io.BytesIO(data), 8).shape == (8, 8, 3)
+            assert decode.read(io.BytesIO(data), Form(8)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(("content", "reason"), [
@@ -182,11 +182,11 @@ def test_what_is_no_image_is_unreadable(tmp_path: Path, content: bytes, reason: 
     """Empty files, saved error pages and formats outside the list have a plain reason."""
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(decode.Unreadable, match=reason):
-        decode.read(tmp_path / "x.jpg", 8)
+        decode.read(tmp_path / "x.jpg", Form(8))
 
 
 def test_a_missing_file_is_unreadable_with_the_system_s_reason(tmp_path: Path) -> None:
     """A link that leads nowhere is reported like any other broken image."""
     (tmp_path / "x.jpg").symlink_to(tmp_path / "gone")
     with pytest.raises(decode.Unreadable, match="No such file"):
-        decode.read(tmp_path / "x.jpg", 8)
+        decode.read(tmp_path / "x.jpg", Form(8))

@@ -41,8 +41,14 @@ OTHER = {
     "precision": "bf16",
     "selection": "last",
     "data.split": 0.2,
+    "data.resize": "crop",
+    "data.preprocess": {"name": "equalize"},
+    "data.eval_size": 32,
+    "data.eval_crop": 48,
+    "data.sampler": "balanced",
 }
 LATER = {
+    "data": "resize preprocess eval_size eval_crop sampler",
     "augment": (
         "hue jitter_probability random_resized_crop random_crop trivial_augment_wide rand_augment auto_augment aug_mix "
         "random_grayscale gaussian_blur random_erasing"
