@@ -275,6 +275,21 @@ class CutMix(Entry):
     """Both parameters of the Beta distribution that the area outside the box is drawn from, once per batch."""
 
 
+class Either(Entry):
+    """Mixup or cutmix, drawn for each batch, as timm and torchvision's recipes have it."""
+
+    builds = "ablation_suite.core.augment.mix:Either"
+    name: Literal["either"] = "either"
+    mixup_alpha: float = Field(0.2, gt=0.0)
+    """Both parameters of mixup's Beta distribution."""
+    cutmix_alpha: float = Field(1.0, gt=0.0)
+    """Both parameters of cutmix's Beta distribution."""
+    probability: float = Field(1.0, ge=0.0, le=1.0)
+    """Probability that a batch is mixed at all."""
+    switch_probability: float = Field(0.5, ge=0.0, le=1.0)
+    """Probability that what is mixed is mixed by cutmix."""
+
+
 Augment = tagged(
     NoAugment,
     Photo,
@@ -288,4 +303,4 @@ Augment = tagged(
     GaussianBlur,
     RandomErasing,
 )
-Mix = tagged(NoMix, MixUp, CutMix)
+Mix = tagged(NoMix, MixUp, CutMix, Either)

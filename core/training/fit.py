@@ -14,8 +14,11 @@ def misfits(config: RunConfig, dataset: Dataset, metric: str | None = None) -> I
     if metric == "test/accuracy" and (test is None or test.labels is None):
         have = "no test split" if test is None else "a test split without labels"
         yield f"metric: test/accuracy cannot be had, the data has {have}; label its images, or ask for val/accuracy"
+    labels = dataset.splits["train"].labels
     if len(dataset.classes) < 2:
         yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
+    elif getattr(config.data, "sampler", "") == "balanced" and labels is not None and len(set(labels)) < 2:
+        yield "data.sampler: balanced has one class only among the training images, and nothing to balance"
     yield from _single_images(config, len(dataset.splits["train"]))
     yield from _idle_average(config, len(dataset.splits["train"]))
 

@@ -1,4 +1,4 @@
-"""How do images become squares of pixels? Squashed or cropped, equalised, of one size to train, of another to evaluate."""
+"""How do images become squares of pixels? Squashed or cropped, equalised, of one size or two."""
 
 from __future__ import annotations
 
