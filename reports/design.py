@@ -155,7 +155,14 @@ def _look_up(config: Any, path: str) -> Any:
 
 
 def _is_level(level: Any, value: Any) -> bool:
-    """Whether a setting is a level of a spec: a bare name stands for its entry, and defaults may be left out."""
+    """Whether a setting is a level of a spec: a bare name stands for its entry, and defaults may be left out.
+
+    A group that may be absent is switched by true and false.
+    """
+    if level is True and isinstance(value, Mapping):
+        return True
+    if level is False and value is None:
+        return True
     if isinstance(level, Mapping):
         return isinstance(value, Mapping) and all(_is_level(each, value.get(key)) for key, each in level.items())
     return bool(level == (value.get("name") if isinstance(value, Mapping) else value))

@@ -19,8 +19,11 @@ def misfits(config: RunConfig, dataset: Dataset, metrics: Sequence[str] = ()) ->
             yield f"metric: {name} cannot be had, the data has {have}; label its images, or ask for val/{measure}"
         elif fault := data_fault(name, dataset.classes, images.labels):
             yield f"metric: {fault}"
+    labels = dataset.splits["train"].labels
     if len(dataset.classes) < 2:
         yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
+    elif getattr(config.data, "sampler", "") == "balanced" and labels is not None and len(set(labels)) < 2:
+        yield "data.sampler: balanced has one class only among the training images, and nothing to balance"
     yield from _single_images(config, len(dataset.splits["train"]))
     yield from _idle_average(config, len(dataset.splits["train"]))
 
