@@ -44,7 +44,9 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         datasets: dict[Any, Dataset] = {}
         for data in dict.fromkeys(config.data for config in arms.values()):
             datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
-        told = [fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metric)]
+        told = [
+            fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metric, runtime)
+        ]
         if told:
             return Effects(misfits=list(dict.fromkeys(told)))
         steps = {name: first_step(config, datasets[config.data], runtime) for name, config in arms.items()}

@@ -118,7 +118,7 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
         for plan in plans
         for cell in plan.cells
         if cell.config.data in datasets
-        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metric)
+        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metric, runtime)
     ]
     if faults:
         raise SchemaError(faults)

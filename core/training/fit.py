@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.runs import teachers
 
 
-def misfits(config: RunConfig, dataset: Dataset, metric: str | None = None) -> Iterator[str]:
-    """What is wrong with a RunConfig for a data set, with the numbers; `metric` is one that the runs must have."""
+def misfits(
+    config: RunConfig, dataset: Dataset, metric: str | None = None, runtime: Runtime | None = None
+) -> Iterator[str]:
+    """What is wrong with a RunConfig for a data set, with the numbers; `metric` is one that the runs must have.
+
+    A teacher is looked for where `runtime` says.
+    """
     test = dataset.splits.get("test")
     if metric == "test/accuracy" and (test is None or test.labels is None):
         have = "no test split" if test is None else "a test split without labels"
@@ -19,6 +26,7 @@ def misfits(config: RunConfig, dataset: Dataset, metric: str | None = None) -> I
         yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
     elif getattr(config.data, "sampler", "") == "balanced" and labels is not None and len(set(labels)) < 2:
         yield "data.sampler: balanced has one class only among the training images, and nothing to balance"
+    yield from teachers.misfits(config, dataset, runtime or Runtime())
     yield from _single_images(config, len(dataset.splits["train"]))
     yield from _idle_average(config, len(dataset.splits["train"]))
 
