@@ -19,6 +19,7 @@ from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.own.kept import changed_files
 from ablation_suite.core.runs.identity import RECIPE, run_id
 from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.teachers import pinned
 
 CONTROL_SEED_OFFSET = 500_000
 """A control's run that is paired with the baseline's seed s has seed s + this, which no spec is likely to list."""
@@ -74,7 +75,7 @@ def make_plan(
     """All cells of one resolved ablation; each data set is fingerprinted once (`fingerprints` by its config)."""
     fingerprints = {} if fingerprints is None else fingerprints
     cells = []
-    for arm, config in arms.items():
+    for arm, config in ((arm, pinned(config, runtime)) for arm, config in arms.items()):
         data = config.data.model_dump_json()
         if data not in fingerprints:
             source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))

@@ -39,7 +39,9 @@ def reproduce_run(folder: RunFolder, runtime: Runtime, train_folder: TrainFolder
     with tempfile.TemporaryDirectory(prefix="reproduce-") as results:
         again = RunFolder(Path(results) / "runs" / folder.run_id)
         again.create(folder.job())
-        status = train_folder(again, runtime.model_copy(update={"results": results, "tracker": "off"}))
+        status = train_folder(
+            again, runtime.model_copy(update={"results": results, "teachers": runtime.results, "tracker": "off"})
+        )
         repeated = again.record()
         if repeated is None:
             failure = again.failure() or {}

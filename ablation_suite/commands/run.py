@@ -123,7 +123,7 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
         for plan in plans
         for cell in plan.cells
         if cell.config.data in datasets
-        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metrics)
+        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metrics, runtime)
     ]
     if faults:
         raise SchemaError(faults)

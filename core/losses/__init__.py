@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from ablation_suite.core.config.menu import Entry, later, tagged
 from ablation_suite.core.config.own import Own
+from ablation_suite.core.models import Model, TorchvisionBackbone, TorchvisionClassifier
 
 
 class LossEntry(Entry):
@@ -170,6 +171,41 @@ class Triplet(LossEntry):
     """Share of the target that is spread evenly over all classes."""
 
 
+class Distillation(LossEntry):
+    """Cross-entropy, and the divergence from what a teacher says of the same images (Hinton et al. 2015).
+
+    The teacher sees the images as the network does, changed and mixed, and learns nothing.
+    """
+
+    builds = "ablation_suite.core.losses.distillation:Distillation"
+    name: Literal["distillation"] = "distillation"
+    teacher: str = Field(min_length=1)
+    """The id or the folder of a finished run with these classes, or the name of a network of torchvision."""
+    teacher_weights: str = "DEFAULT"
+    """Of a network of torchvision: a name of published weights, or the path of a state dict with these classes."""
+    teacher_sha256: str = ""
+    """Of the teacher's weights: set by the suite when a run is planned."""
+    temperature: float = Field(4.0, gt=0.0)
+    """Divides the logits of both before they are compared."""
+    weight: float = Field(0.9, ge=0.0, le=1.0)
+    """Share of the loss that is the teacher's; the rest is the cross-entropy with the labels."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the target of the cross-entropy that is spread evenly over all classes."""
+
+    @property
+    def network(self) -> TorchvisionBackbone | TorchvisionClassifier | None:
+        """The network of torchvision that teaches, or None where a run does."""
+        for entry in (TorchvisionBackbone, TorchvisionClassifier):
+            if self.teacher in get_args(entry.model_fields["name"].annotation):
+                return entry(name=self.teacher)  # type: ignore[arg-type]
+        return None
+
+    @property
+    def teacher_model(self) -> Model | None:
+        """The network of torchvision with its weights, or None where a run teaches."""
+        return None if self.network is None else Model(backbone=self.network, weights=self.teacher_weights)
+
+
 Loss = tagged(
     CrossEntropy,
     Contrastive,
@@ -179,5 +215,6 @@ Loss = tagged(
     LogitAdjustment,
     BinaryCrossEntropy,
     Triplet,
+    Distillation,
     own=OwnLoss,
 )

@@ -153,9 +153,21 @@ def _require_fit(values: Values, own: Values, model: Model) -> None:
         )
 
 
+def read_classifier(model: Model, network: nn.Module) -> Values:
+    """The state dict of a whole network of torchvision, its classifier included, that `model.weights` names.
+
+    Values that the network has no name for, such as those of auxiliary classifiers, are left out.
+    """
+    own = network.state_dict()
+    return {name: value for name, value in _renamed(read_weights(model)).items() if name in own}
+
+
 def _without_head(values: Values, backbone: nn.Module) -> Values:
     """The values that a backbone has a use for; DenseNet's published names have a dot more, as torchvision tells."""
     left_out = cast("tuple[str, ...]", getattr(backbone, "left_out", ()))
+    return {name: value for name, value in _renamed(values).items() if not name.startswith(left_out)}
+
+
+def _renamed(values: Values) -> Values:
     dotted = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
-    named = {dotted.sub(r"\1\2", name): value for name, value in values.items()}
-    return {name: value for name, value in named.items() if not name.startswith(left_out)}
+    return {dotted.sub(r"\1\2", name): value for name, value in values.items()}

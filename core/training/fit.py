@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.metrics import data_fault
+from ablation_suite.core.runs import teachers
 
 
-def misfits(config: RunConfig, dataset: Dataset, metrics: Sequence[str] = ()) -> Iterator[str]:
-    """What is wrong with a RunConfig for a data set, with the numbers; `metrics` are those that the runs must have."""
+def misfits(
+    config: RunConfig, dataset: Dataset, metrics: Sequence[str] = (), runtime: Runtime | None = None
+) -> Iterator[str]:
+    """What is wrong with a RunConfig for a data set, with the numbers; `metrics` are those that the runs must have.
+
+    A teacher is looked for where `runtime` says.
+    """
     for name in metrics:
         split, _, measure = name.partition("/")
         images = dataset.splits.get(split)
@@ -24,6 +31,7 @@ def misfits(config: RunConfig, dataset: Dataset, metrics: Sequence[str] = ()) ->
         yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
     elif getattr(config.data, "sampler", "") == "balanced" and labels is not None and len(set(labels)) < 2:
         yield "data.sampler: balanced has one class only among the training images, and nothing to balance"
+    yield from teachers.misfits(config, dataset, runtime or Runtime())
     yield from _single_images(config, len(dataset.splits["train"]))
     yield from _idle_average(config, len(dataset.splits["train"]))
 

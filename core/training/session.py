@@ -18,7 +18,9 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
 from ablation_suite.core.data.splits import part_of
+from ablation_suite.core.losses import Distillation
 from ablation_suite.core.models.network import Network, build_network, initialise
+from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.training import streams
@@ -44,6 +46,8 @@ class Parts:
     parameters: list[nn.Parameter]
     beside: nn.Module | None
     """What the loss trains beside the network, and no evaluation sees."""
+    teacher: Callable[[Tensor], Tensor] | None
+    """What the loss is told by another network: logits (N, K) of images (N, C, H, W)."""
     generator: torch.Generator
     """Draws the dropout; seeded anew for every step."""
     compiling: Choice
@@ -257,6 +261,7 @@ def assemble(
     parameters = [each for each in network.parameters() if each.requires_grad]
     with streams.as_torchs_own(config.seed, "init", "loss"):
         loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
+    teaches = isinstance(config.loss, Distillation)
     beside = None
     if config.loss.trains_beside:
         made: nn.Module = cast(Any, loss).make_beside(network.backbone.num_features)
@@ -291,6 +296,7 @@ def assemble(
         mix=build(config.mix),
         parameters=parameters,
         beside=beside,
+        teacher=load_teacher(config.loss, num_classes, runtime, device) if teaches else None,
         generator=torch.Generator(device),
         compiling=compiling,
         has_own=any(own_parts(config)),
@@ -318,6 +324,8 @@ def step(
         inputs = parts.augment(piece_images, piece_draws)
         inputs, targets = parts.mix(inputs, piece_labels, parts.num_classes, mixing)
         with autocast(images.device, config.precision):
+            if parts.teacher is not None:
+                cast(Any, parts.loss).teach(parts.teacher(inputs))
             logits, features = _forward(parts, inputs)
             loss = parts.loss(logits, features, targets, size) * (size / num_images)
         parts.scaler.scale(loss).backward()
