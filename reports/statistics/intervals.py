@@ -7,14 +7,16 @@ crossed interval counts both; with one seed only the images can speak, and the i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from ablation_suite.reports.statistics.moderation import Array, Spread, spread_of_seeds
 
 Method = Literal["crossed", "seeds", "bootstrap"]
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class Interval:
     The estimate is the plain mean; the middle of the interval may lie a little nearer to zero. `method` says which
     variation was counted: "crossed" (seeds and images), "bootstrap" (the same, resampled), "seeds", or "images only"
     (one seed; the training noise is unknown). `critical` is the half-width in standard errors; `degrees_of_freedom` is
-    None where no t distribution was used.
+    None where no t distribution was used. `num_others`: with how many other arms the variance between seeds was shared.
     """
 
     estimate: float
@@ -35,6 +37,7 @@ class Interval:
     method: str
     level: float
     critical: float
+    num_others: int = 0
 
     @property
     def half_width(self) -> float:
@@ -57,6 +60,7 @@ def difference_interval(
     method: Method = "crossed",
     rng: np.random.Generator | None = None,
     largest: float | None = None,
+    others: Sequence[ArrayLike] = (),
 ) -> Interval:
     """Estimate the mean of treated - baseline, both (S, N) and paired by seed and image, with a two-sided interval.
 
@@ -73,6 +77,8 @@ def difference_interval(
     that are 0 or 1, paired t over images for others. With one image "crossed" becomes "seeds".
     largest: the largest difference that one image can show, for contrasts of several runs. By default 1 for scores
     that are 0 or 1, and the largest that was seen for others.
+    others: the scores (S, N) of other arms of the same seeds and images; "crossed" asks them how much seeds vary, with
+    two to four seeds: see `moderation.spread_of_seeds`.
     Errors: ValueError for shapes that differ, are not (S, N) or are empty, for values that are not finite, for an
     impossible level or method, for "seeds" with one seed, for "bootstrap" without rng.
     """
@@ -92,7 +98,9 @@ def difference_interval(
         return _bootstrap(difference, level, rng)
     if largest is None:
         largest = 1.0 if binary else float(np.abs(difference.mean(axis=0)).max())
-    return _crossed(difference, level, largest)
+    of_others = [np.asarray(each, dtype=np.float64).mean(axis=1) for each in others]  # S each
+    spread = spread_of_seeds(treated.mean(axis=1), baseline.mean(axis=1), of_others)
+    return replace(_crossed(difference, level, largest, spread), num_others=spread.num_others)
 
 
 def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
@@ -104,7 +112,7 @@ def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
     return first, second
 
 
-def _crossed(difference: Array, level: float, largest: float) -> Interval:
+def _crossed(difference: Array, level: float, largest: float, spread: Spread) -> Interval:
     num_seeds, num_images = difference.shape
     estimate = float(difference.mean())
     of_seeds, of_images = difference.mean(axis=1), difference.mean(axis=0)  # S, N
@@ -112,12 +120,12 @@ def _crossed(difference: Array, level: float, largest: float) -> Interval:
     df_residual = (num_seeds - 1) * (num_images - 1)
     of_images = _and_one_gained_and_one_lost(of_images, largest)  # N + 2
 
-    seeds, df_seeds = of_seeds.var(ddof=1) / num_seeds, num_seeds - 1  # variances of the mean
+    seeds, df_seeds = spread.variance / num_seeds, spread.degrees_of_freedom  # variances of the mean
     images, df_images = of_images.var(ddof=1) / len(of_images), len(of_images) - 1
     rest = (residual**2).sum() / df_residual / difference.size
     both = max(seeds + images - rest, seeds, images)
-    spread = seeds**2 / df_seeds + images**2 / df_images + rest**2 / df_residual
-    df_both = max(both**2 / spread if spread > 0 else 0.0, min(df_seeds, df_images))
+    uncertainty = seeds**2 / df_seeds + images**2 / df_images + rest**2 / df_residual
+    df_both = max(both**2 / uncertainty if uncertainty > 0 else 0.0, min(df_seeds, df_images))
     parts = [(math.sqrt(both), df_both), (math.sqrt(seeds), df_seeds), (math.sqrt(images), df_images)]
     return _widest(estimate, float(of_images.mean()), parts, level, "crossed")
 
