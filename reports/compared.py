@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.results import Results
-from ablation_suite.reports.statistics.comparison import Comparison, compare, difference_interval
-from ablation_suite.reports.statistics.intervals import Interval
+from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval
 from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
 
 
@@ -60,6 +58,6 @@ def stopping_rule(design: Design) -> SeedRule | None:
     )
 
 
-def _interval(results: Results) -> Callable[..., Interval]:
+def _interval(results: Results) -> IntervalOf:
     rule = stopping_rule(results.design)
     return partial(repeated_interval, rule=rule) if rule is not None else difference_interval
