@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import Datasets, work
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, work
 
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
@@ -62,6 +62,8 @@ def serve(news: int) -> int:
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             with teller.alive():
                 status = work(folder, runtime, datasets, stop=stop, on_step=teller.on_step)
+        if status == LOST_DEVICE:
+            return status  # not told, so that no other run is given to this process before it ends
         teller.tell(exit_status=status)
         if stopping.is_set():
             break
