@@ -26,8 +26,11 @@ from ablation_suite.core.tracking.wandb import open_tracker
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
 
-DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
-"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
+DONE, FAILED, BAD_DATA, LOST_DEVICE, PREEMPTED, BAD_CONFIG = 0, 1, 65, 70, 75, 78
+"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times.
+
+After 70 the process is of no use any more, and ends.
+"""
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
 
@@ -126,9 +129,11 @@ def _train(
 def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
     from ablation_suite.core.models.weights import WeightsError
-    from ablation_suite.core.training.device import DeviceError
+    from ablation_suite.core.training.device import DeviceError, is_lost
     from ablation_suite.core.training.loop import NonFiniteLoss
 
+    if is_lost(runtime):  # asked first, since whatever was done afterwards may have failed of it
+        return LOST_DEVICE, "lost device", f"{runtime.device} answers nothing but errors any more: {_line(error)}"
     if isinstance(error, DataError):
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
@@ -151,12 +156,15 @@ def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -
 
     device = pick_device(runtime)
     size, pieces = config["batch_size"], config["accumulate"]
-    asked = str(error).partition("\n")[0] or type(error).__name__
     return (
         f"out of memory at batch_size {size}, accumulate {pieces}, on {device} with "
-        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({asked}); "
+        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({_line(error)}); "
         f"set accumulate={2 * pieces}, or batch_size={max(1, size // 2)}"
     )
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json
@@ -119,6 +120,16 @@ def test_the_grid_goes_on_after_a_run_without_memory_and_holds_none_of_its(
     executor.submit(second.path)
     assert [event.retry for event in executor.poll(0)] == ["never"]
     assert second.is_finished()
+
+
+def test_an_inline_executor_whose_device_is_lost_asks_for_a_new_process(make_config, make_folder, runtime, monkeypatch):
+    """This one can train nothing any more, and what raised first stands in the message."""
+    monkeypatch.setattr(device, "is_lost", lambda runtime: True)
+    monkeypatch.setattr(Session, "step", lambda *args: torch.empty(3) @ torch.empty(4))
+    executor = Inline(runtime)
+    executor.submit(make_folder(make_config()).path)
+    with pytest.raises(UserError, match=r"errors any more: .*; run the same command again, in a new process"):
+        executor.poll(0)
 
 
 @pytest.mark.fault(
