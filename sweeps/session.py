@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.scheduling.executors import Executor, make_executor
+from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import turn
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
@@ -35,17 +35,15 @@ def run_sweep(
     An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
     """
     journal = journal_path(sweep, runtime)
-    with plain_errors(url, journal), ExitStack() as stack:
+    opened = open_executor(runtime) if executor is None else nullcontext(executor)
+    with plain_errors(url, journal), opened as pool, ExitStack() as stack:
         owner = Owner(sweep_folder(sweep, runtime), alone=url is None)
         stack.callback(owner.leave)
         fingerprint = data_fingerprint(sweep.config, runtime, {})
         with turn(url) if url else nullcontext():
             study = Study(sweep, stack.enter_context(open_storage(url, journal)), owner, fingerprint)
-        if executor is None:
-            executor = make_executor(runtime)
-            stack.callback(executor.close)
         with study.beating():
-            ended = drive(sweep, study, runtime, executor, reporter)
+            ended = drive(sweep, study, runtime, pool, reporter)
         owner.forget()
         return ended
 

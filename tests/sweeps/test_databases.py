@@ -200,6 +200,9 @@ def bad_day(server: Server, tmp_path_factory: pytest.TempPathFactory) -> BadDay:
             child.kill()
 
 
+@pytest.mark.fault(
+    "a machine that dies in mid-trial", injected="SIGKILL to its driver", promised="its trial falls to the survivor"
+)
 def test_a_dead_machines_trial_falls_to_the_survivor(bad_day: BadDay) -> None:
     """What the killed driver had finished stays, and what it had begun is done elsewhere with the same values."""
     assert bad_day.exit_codes["killed"] == -signal.SIGKILL
@@ -256,6 +259,11 @@ def test_a_server_that_says_no_is_one_line_without_the_password(
         assert not any(secret in err for secret in ("s3cr", "Wr0ng"))
 
 
+@pytest.mark.fault(
+    "a database that stops in mid-search",
+    injected="a real server that is stopped",
+    promised="one line, and nothing is lost",
+)
 def test_a_server_that_stops_in_the_middle_is_one_line_and_loses_nothing(
     tmp_path: Path, server: Server, ablate: Ablate
 ) -> None:
