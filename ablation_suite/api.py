@@ -155,9 +155,11 @@ def plan(spec: Spec, *overrides: str, results: str | Path | None = None, **setti
 def run(spec: Spec, *overrides: str, results: str | Path | None = None, **settings: Any) -> Answer:
     """Train what is missing of one ablation and give its answer; UserError names the runs that failed."""
     from ablation_suite.commands.run import train
+    from ablation_suite.core.scheduling.executors import open_executor
 
     runtime = _runtime(results, settings)
-    outcome, (grown,) = train([_plan(spec, overrides, runtime)], runtime)
+    with open_executor(runtime) as executor:
+        outcome, (grown,) = train([_plan(spec, overrides, runtime)], runtime, executor)
     if outcome.failed:
         raise UserError("\n".join(f"run {name} failed: {why}" for name, why in outcome.failed.items()))
     return Answer(_analysis(grown, runtime))

@@ -48,7 +48,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         datasets: dict[Any, Dataset] = {}
         for data in dict.fromkeys(config.data for config in arms.values()):
             datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
-        unfit = [fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metric)]
+        unfit = [fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metrics)]
         if unfit:
             return Effects(misfits=list(dict.fromkeys(unfit)))
         steps, broken = {}, {}

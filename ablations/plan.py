@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.ablations.find import find_specs
-from ablation_suite.ablations.resolve import Arms, resolve
+from ablation_suite.ablations.resolve import Arms, resolve, resolve_blocks
 from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import own_data, own_parts
@@ -148,17 +148,21 @@ def folder(cell: Cell, store: Path) -> RunFolder:
 
 
 def _variants(path: Path, overrides: tuple[str, ...], results: Path | None) -> list[tuple[Ablation, Arms]]:
-    """The ablation of a spec file; two of them where it takes values that tuning has found for its arms.
+    """The ablations of a spec file: one for each block; two where it takes values that tuning has found for its arms.
 
     What was found in results is put down as an override, so that each run's own command takes it up again.
     """
     from ablation_suite.ablations.tuned import tuned_path, tuned_variants
 
-    ablation, arms = resolve(path, overrides)
-    if results is not None:
-        found = tuned_path(results, ablation.ablation).absolute()
-        ablation, arms = resolve(path, (*overrides, f"tuned={found}"))
-    return [(ablation, arms)] if ablation.tuned is None else tuned_variants(Path(ablation.tuned), ablation, arms)
+    variants = []
+    for ablation, arms in resolve_blocks(path, overrides):
+        if results is not None:
+            found = tuned_path(results, ablation.ablation).absolute()
+            ablation, arms = resolve(path, (*ablation.overrides, f"tuned={found}"))
+        variants += (
+            [(ablation, arms)] if ablation.tuned is None else tuned_variants(Path(ablation.tuned), ablation, arms)
+        )
+    return variants
 
 
 def _cell(arm: str, seed: int, config: RunConfig, data_fingerprint: str) -> Cell:

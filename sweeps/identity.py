@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.runs.identity import RECIPE
@@ -21,7 +22,7 @@ def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     codes = {f"{part.name} {part.code}" for each in _levels(sweep) for part in own_parts(each)}
     return {
         **({"own": sorted(codes)} if codes else {}),
-        "base": sweep.config.model_dump(mode="json", exclude={"seed"}),
+        "base": {path: value for path, value in identity_data(sweep.config).items() if path != "seed"},
         "data": data_fingerprint,
         "recipe": RECIPE,
         "space": sweep.space.source.data,

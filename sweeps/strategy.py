@@ -35,6 +35,8 @@ class Reporter(Protocol):
 
     def waits(self) -> None: ...
 
+    def line(self, text: str) -> None: ...
+
 
 @dataclass(kw_only=True)
 class _Active:
@@ -116,6 +118,9 @@ class _Trials:
                 with self._unless_lost(active):
                     self._end(active, "failed", reason=reason)
 
+    def told(self, line: str) -> None:
+        self.reporter.line(line)
+
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
 
@@ -132,6 +137,8 @@ class _Trials:
         self.active.append(active)
         with self._unless_lost(active):
             self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
+            for job in jobs:
+                RunFolder(self.runtime.store / job["run_id"]).uncancel()
             if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
                 self._end(active, "pruned")
             else:

@@ -56,7 +56,7 @@ def test_a_run_answers_and_shows_its_table(trained):
     frame = answer.table()
     assert list(frame["arm"]) == ["baseline", "more"]
     assert f"<b>{SPEC['question']}</b>" in answer._repr_html_()
-    with pytest.raises(UserError, match="no table 'anwser' .did you mean 'answer'"):
+    with pytest.raises(UserError, match=r"no table 'anwser' .did you mean 'answer'"):
         answer.table("anwser")
 
 
@@ -73,7 +73,7 @@ def test_the_store_gives_runs_epochs_and_images(trained):
     one = next(iter(store))
     assert store[one.run_id[:8]] == one
     assert one.outcomes("val")["probabilities"].shape[1] == 10
-    with pytest.raises(UserError, match="no labelled images of the split 'tset'"):
+    with pytest.raises(UserError, match=r"no labelled images of the split 'tset'"):
         one.outcomes("tset")
 
 

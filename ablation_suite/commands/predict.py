@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ablation_suite.core.config.run_config import RunConfig
+    from ablation_suite.core.data import Form
     from ablation_suite.core.models.network import Network
 
 CHUNK = 512
@@ -127,6 +128,7 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     """
     import numpy as np
 
+    from ablation_suite.core.data.views import middle
     from ablation_suite.core.training.device import pick_device, prepare
     from ablation_suite.core.training.evaluate import predict_logits
     from ablation_suite.core.training.feed import make_feed
@@ -135,16 +137,16 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     faults: list[str] = []
     rows: list[np.ndarray] = []
     for chunk in _chunks(paths):
-        decoded: dict[int, np.ndarray] = {}
+        decoded: dict[Form, np.ndarray] = {}
         total: Any = 0.0
         for _, config, network in members:
-            size = config.data.size
-            if size not in decoded:
-                decoded[size] = _decode(chunk, size, faults)
+            form = config.data.form(evaluated=True)
+            if form not in decoded:
+                decoded[form] = _decode(chunk, form, faults)
             if faults:
                 break  # go on only to find the other faults
             prepare(runtime, config.precision)
-            feed = make_feed(decoded[size], device)
+            feed = make_feed(middle(decoded[form], config.data.eval_crop), device)
             total += predict_logits(network, feed, len(chunk), config.batch_size, config.precision).softmax(1)
         if not faults:
             rows.append((total / len(members)).cpu().numpy())
@@ -224,18 +226,18 @@ def _chunks(paths: list[Path]) -> Iterator[list[Path]]:
             show(min(start + CHUNK, len(paths)), len(paths))
 
 
-def _decode(paths: list[Path], size: int, faults: list[str]) -> np.ndarray:
-    """Pixels (N, size, size, 3) uint8; an unreadable image is black, and one more fault."""
+def _decode(paths: list[Path], form: Form, faults: list[str]) -> np.ndarray:
+    """Pixels (N, H, W, 3) uint8; an unreadable image is black, and one more fault."""
     import numpy as np
 
     from ablation_suite.core.data.decode import Unreadable, read
 
     def one(index: int) -> np.ndarray:
         try:
-            return read(paths[index], size)
+            return read(paths[index], form)
         except Unreadable as error:
             unreadable[index] = str(error)
-            return np.zeros((size, size, 3), np.uint8)
+            return np.zeros((form.size, form.size, 3), np.uint8)
 
     unreadable: dict[int, str] = {}
     pixels = np.stack(parallel.each(one, len(paths)))

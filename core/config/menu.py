@@ -24,6 +24,38 @@ class Entry(Frozen):
     name: Any
 
 
+def optional(group: type[Frozen]) -> Any:
+    """The type of a group of settings that may be absent: null or false for no, true for its defaults."""
+    return Annotated[group | None, BeforeValidator(_expand_truth)]
+
+
+_LATER: dict[str, Any] = {"later": True}
+
+
+def later(default: Any = None, **constraints: Any) -> Any:
+    """A setting that came when runs had been made: at this default, which changes nothing, it is no part of their ids.
+
+    The default of such a setting may never be changed.
+    """
+    return Field(default, json_schema_extra=_LATER, **constraints)
+
+
+def identity_data(value: Frozen) -> dict[str, Any]:
+    """The plain data that a value is known by: all its settings, but for later ones at their default."""
+    data = value.model_dump(mode="json")
+    _leave_out(value, data)
+    return data
+
+
+def _leave_out(value: Frozen, data: dict[str, Any]) -> None:
+    for name, field in type(value).model_fields.items():
+        part = getattr(value, name)
+        if field.json_schema_extra == _LATER and part == field.default:
+            del data[name]
+        elif isinstance(part, Frozen):
+            _leave_out(part, data[name])
+
+
 def build(entry: Entry, *args: Any, **kwargs: Any) -> Any:
     """Import what the entry names and call it with the entry and the given arguments."""
     module, _, attribute = entry.builds.partition(":")
@@ -54,3 +86,9 @@ def _whose(value: Any) -> str:
 
 def _expand_bare_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _expand_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_sp
 if TYPE_CHECKING:
     import numpy as np
 
-    from ablation_suite.core.data import OwnData
+    from ablation_suite.core.data import Form, OwnData
+    from ablation_suite.core.data.cache import Decoded
 
 SPLITS = ("train", "val", "test")
 
@@ -35,7 +37,7 @@ class OwnSource:
     def load(self, progress: parallel.Progress | None = None) -> Dataset:
         """The splits, decoded once into the cache; DataError of what it gives, OwnPartError of how its code fares."""
         from ablation_suite.core.data.cache import decoded
-        from ablation_suite.core.data.splits import chosen, readable_rows
+        from ablation_suite.core.data.splits import as_splits, readable_rows
         from ablation_suite.core.own.loading import blamed, make
         from ablation_suite.core.own.randomness import undisturbed
 
@@ -50,8 +52,15 @@ class OwnSource:
                 raise DataError(f"{name}: gives {', '.join(unknown)}; the keys are {', '.join(SPLITS)} and classes")
             refuse_wrong_split(name, entry.split, "val" in made)
             with blamed(entry, "counted"):
-                decoders = {key: _Decoder(made[key], entry.size, name) for key in SPLITS if key in made}
-            found = decoded(self.cache, self.fingerprint(), decoders, title=name, progress=progress)
+                decoders = {
+                    key: _Decoder(made[key], entry.form(evaluated=False), name) for key in SPLITS if key in made
+                }
+
+            def decode(form: Form, splits: Collection[str]) -> dict[str, Decoded]:
+                anew = {key: each.in_form(form) for key, each in decoders.items() if key in splits}
+                return decoded(self.cache, self.fingerprint(), anew, title=name, progress=progress)
+
+            found = decode(entry.form(evaluated=False), decoders)
         faults = [
             f"{name}: {split} image {row} is unreadable: {reason}"
             for split, every in found.items()
@@ -67,14 +76,9 @@ class OwnSource:
         if faults:
             raise DataError(faults)
         rows = readable_rows(found, entry.split, entry.split_seed)
-        return Dataset(
-            classes=classes,
-            fingerprint=self.fingerprint(),
-            splits={
-                key: chosen(found[origin], kept, [f"{origin}/{row:06d}" for row in kept])
-                for key, (origin, kept) in rows.items()
-            },
-        )
+        with undisturbed(name):
+            splits = as_splits(entry, rows, found, decode, lambda origin, kept: [f"{origin}/{row:06d}" for row in kept])
+        return Dataset(classes=classes, fingerprint=self.fingerprint(), splits=splits)
 
     @cached_property
     def _places(self) -> dict[str, Path]:
@@ -108,17 +112,21 @@ class OwnSource:
 class _Decoder:
     """The images of one split, whatever kind of items they are."""
 
-    def __init__(self, items: Any, size: int, name: str):
-        self.size = size
+    def __init__(self, items: Any, form: Form, name: str):
+        self.form = form
         first = items[0] if isinstance(items, tuple) and len(items) == 2 else None
         self.arrays = items if getattr(first, "ndim", 0) in (3, 4) else None
         if self.arrays is None and not hasattr(items, "__getitem__"):
-            raise DataError(
-                f"{name}: gives {type(items).__name__} for a split; it should be a sequence, or two arrays"
-            )
+            raise DataError(f"{name}: gives {type(items).__name__} for a split; it should be a sequence, or two arrays")
         if self.arrays is not None and len(self.arrays[0]) != len(self.arrays[1]):
             raise DataError(f"{name}: gives {len(self.arrays[0])} images and {len(self.arrays[1])} labels for a split")
         self.items: Sequence[Any] = items
+
+    def in_form(self, form: Form) -> _Decoder:
+        """The same images in another form."""
+        other = copy(self)
+        other.form = form
+        return other
 
     def __len__(self) -> int:
         return len(self.arrays[0] if self.arrays is not None else self.items)
@@ -128,7 +136,7 @@ class _Decoder:
         import numpy as np
         from PIL import Image
 
-        from ablation_suite.core.data.decode import Unreadable, resized, to_rgb
+        from ablation_suite.core.data.decode import Unreadable, in_form, to_rgb
 
         try:
             image, label = self.items[index] if self.arrays is None else (each[index] for each in self.arrays)
@@ -137,7 +145,7 @@ class _Decoder:
                 if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
                     raise TypeError(f"is {pixels.dtype} {pixels.shape}; images are uint8 (H, W, 3) or (H, W)")
                 image = Image.fromarray(pixels)
-            return resized(to_rgb(image), self.size), -1 if label is None else int(label)
+            return in_form(to_rgb(image), self.form), -1 if label is None else int(label)
         except MemoryError:
             raise
         except Exception as error:  # whatever the user's own reader meets

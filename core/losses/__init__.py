@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, later, tagged
 from ablation_suite.core.config.own import Own
 
 
@@ -19,6 +19,11 @@ class LossEntry(Entry):
     """Whether it can be minimised for images that are blends of several classes."""
     weighs_classes: ClassVar[bool] = False
     """Whether it is built with the number of training images of each class."""
+
+    @property
+    def trains_beside(self) -> bool:
+        """Whether it has weights of its own, which are trained with the network's and thrown away."""
+        return False
 
 
 class CrossEntropy(LossEntry):
@@ -93,6 +98,14 @@ class SupervisedContrastive(LossEntry):
     """Divides the cosine similarities; the lower, the more the nearest images of other classes count."""
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
+    projection: Literal["none", "linear", "mlp"] = later("none")
+    """What the features go through before they are compared, in training alone; `mlp` has a hidden layer of D units."""
+    projection_dim: int = later(128, ge=1)
+    """Outputs of the projection."""
+
+    @property
+    def trains_beside(self) -> bool:
+        return self.projection != "none"
 
 
 class OwnLoss(LossEntry, Own):
@@ -112,4 +125,59 @@ class OwnLoss(LossEntry, Own):
     called = ("logits", "features", "targets")
 
 
-Loss = tagged(CrossEntropy, Contrastive, ClassWeighted, Focal, SupervisedContrastive, own=OwnLoss)
+class LogitAdjustment(LossEntry):
+    """Cross-entropy of logits to which the logarithm of each class's share is added (Menon et al. 2021, eq. 10).
+
+    What is evaluated are the logits without it, which are then right for classes that are all as frequent.
+    """
+
+    builds = "ablation_suite.core.losses.cross_entropy:LogitAdjustment"
+    weighs_classes: ClassVar[bool] = True
+    name: Literal["logit_adjustment"] = "logit_adjustment"
+    tau: float = Field(1.0, ge=0.0)
+    """Factor of the logarithms; 0 is cross-entropy."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the target that is spread evenly over all classes."""
+
+
+class BinaryCrossEntropy(LossEntry):
+    """Each class by itself, yes or no, on smoothed targets (Wightman et al. 2021, "ResNet strikes back")."""
+
+    builds = "ablation_suite.core.losses.cross_entropy:BinaryCrossEntropy"
+    name: Literal["binary_cross_entropy"] = "binary_cross_entropy"
+    label_smoothing: float = Field(0.1, ge=0.0, lt=1.0)
+    """Share of the target that is spread evenly over all classes."""
+    target_threshold: float | None = Field(None, ge=0.0, lt=1.0)
+    """Targets above it count as 1 and all others as 0, as for mixed images; null leaves them."""
+    sum_classes: bool = False
+    """Whether the classes are summed; else the mean over them is taken."""
+
+
+class Triplet(LossEntry):
+    """Cross-entropy plus the triplet loss of the features of a batch, by its hardest triplets (Hermans et al. 2017).
+
+    Of each image, the farthest of its class should be nearer than the nearest of another class, by a margin.
+    """
+
+    builds = "ablation_suite.core.losses.contrastive:Triplet"
+    takes_mixed_labels: ClassVar[bool] = False
+    name: Literal["triplet"] = "triplet"
+    weight: float = Field(1.0, ge=0.0)
+    """Factor of the triplet loss."""
+    margin: float = Field(0.3, ge=0.0)
+    """How much nearer, as a Euclidean distance of features."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the target that is spread evenly over all classes."""
+
+
+Loss = tagged(
+    CrossEntropy,
+    Contrastive,
+    ClassWeighted,
+    Focal,
+    SupervisedContrastive,
+    LogitAdjustment,
+    BinaryCrossEntropy,
+    Triplet,
+    own=OwnLoss,
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlparse
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.models import Model
+from ablation_suite.core.runs.files import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -123,8 +123,7 @@ def _download(model: Model, path: Path) -> None:
 
 def _require_hash(path: Path) -> None:
     """torch checks a file when it downloads it, and never again."""
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if not found.startswith(_published_hash(path)):
         raise WeightsError(
             f"model.weights: {path} is damaged: its SHA-256 begins with {found[:8]}; remove it to have it downloaded "

@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import IO, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.own.kept import keep
+from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Ledger
@@ -122,10 +124,17 @@ class RunFolder:
             return "missing"
         return "failed" if (self._attempt(last) / "failure.json").exists() else "interrupted"
 
+    @property
+    def lease_path(self) -> Path:
+        """The file whose time says when the process that trains the run last gave a sign of life."""
+        return self.path / "lease.json"
+
     def is_locked(self) -> bool:
-        """Whether an attempt holds the run now."""
+        """Whether an attempt holds the run now, here or on a machine whose locks are not seen here."""
+        if lease.is_held_elsewhere(self.lease_path):
+            return True
         try:
-            with open(self.path / "lock") as lock:
+            with open(self.path / "lock", opener=_at_once) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -167,14 +176,26 @@ class RunFolder:
         except (KeyError, TypeError):
             return "being trained by another process"
 
+    def cancel(self) -> None:
+        """Ask whoever trains the run, or would, to leave it; `uncancel` takes that back."""
+        (self.path / "cancelled").touch()
+
+    def uncancel(self) -> None:
+        """Let the run be trained again."""
+        (self.path / "cancelled").unlink(missing_ok=True)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for its end."""
+        return (self.path / "cancelled").exists()
+
     @contextmanager
     def claim(self) -> Iterator[Path]:
         """Hold the run for one attempt and give the attempt's folder; Busy where another process holds it.
 
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
-        with open(self.path / "lock", "a") as lock:
-            if not take_lock(lock):
+        with open(self.path / "lock", "a", opener=_at_once) as lock:
+            if lease.is_held_elsewhere(self.lease_path) or not take_lock(lock):
                 raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
             attempt.mkdir(parents=True)
@@ -182,6 +203,12 @@ class RunFolder:
             self.ledger.close_torn_tail()
             self._set_aside_damage()
             yield attempt
+
+    @contextmanager
+    def beating(self, is_alive: Callable[[], bool]) -> Iterator[threading.Event]:
+        """Show other machines that a claimed run is trained; the event says that it shall be no more."""
+        with lease.held(self.lease_path, is_alive, self.is_cancelled) as unwanted:
+            yield unwanted
 
     def commit(self, record: dict[str, Any]) -> bool:
         """Make the run finished; False where an earlier attempt already did, whose record stays."""
@@ -203,7 +230,7 @@ class RunFolder:
         The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
         """
         paths = list(self.path.iterdir())
-        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz."))]
+        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz.", ".lease."))]
         weights = [path for path in paths if path.match("best-*")]
         if len(weights) > 2:  # the kept ones and their sum
             kept = (self.record() or {}).get("weights")
@@ -246,6 +273,11 @@ def take_lock(file: IO[str]) -> bool:
                 f"{where}: this file system has no file locks ({error.strerror}); put --results on one that has them"
             ) from None
     return False
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting, as a pipe in the place of the file would have it."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

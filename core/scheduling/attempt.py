@@ -17,8 +17,10 @@ from ablation_suite.core.own.kept import admit
 from ablation_suite.core.own.loading import told
 from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
+from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder
+from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
 """Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
+
+
+def retry_after(exit_status: int) -> Retry:
+    """What becomes of a run whose worker ended with this status and left no record."""
+    if exit_status in (DONE, BAD_DATA, BAD_CONFIG):  # one that claims to be done would do so again
+        return "never"
+    return "free" if exit_status == PREEMPTED else "counted"
 
 
 class Datasets:
@@ -59,10 +68,16 @@ def work(
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from ablation_suite.core.training.loop import Preempted
 
+    stillness = Stillness()
+
+    def stepped(step: Step) -> None:
+        stillness.begun = True
+        on_step(step)
+
     try:
-        with folder.claim() as attempt:
+        with folder.claim() as attempt, folder.beating(lambda: not stillness.is_too_long()) as unwanted:
             try:
-                _train(folder, runtime, datasets, int(attempt.name), stop, on_step)
+                _train(folder, runtime, datasets, int(attempt.name), lambda: unwanted.is_set() or stop(), stepped)
                 return DONE
             except Preempted as error:
                 folder.ledger.append("event", event="preempted", message=str(error))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import Datasets, work
+from ablation_suite.core.scheduling.attempt import Datasets, retry_after, work
 from ablation_suite.core.scheduling.executors import Event
 
 
@@ -18,8 +18,17 @@ class Inline:
         self.datasets = Datasets()
         self.waiting: list[Path] = []
 
+    def check(self) -> None:
+        """This process is here."""
+
     def capacity(self) -> int:
         return 1
+
+    def room(self) -> int:
+        return 1
+
+    def adopt(self) -> set[str]:
+        return set()
 
     def submit(self, folder: Path) -> None:
         self.waiting.append(folder)
@@ -27,10 +36,10 @@ class Inline:
     def poll(self, seconds: float) -> list[Event]:
         folder = RunFolder(self.waiting.pop(0))
         status = work(folder, self.runtime, self.datasets)
-        return [Event(run_id=folder.run_id, exit_status=status)]
+        return [Event(run_id=folder.run_id, retry=retry_after(status))]
 
     def cancel(self, run_id: str) -> None:
         """Too late: a run that was polled for has ended."""
 
-    def close(self) -> None:
+    def close(self, detach: bool) -> None:
         self.waiting.clear()

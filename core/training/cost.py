@@ -18,7 +18,7 @@ def network_cost(config: RunConfig, num_classes: int) -> dict[str, int]:
 
     FLOPs are torch's own count of products (convolutions and matrices); torchvision publishes half of it, as "GFLOPS".
     """
-    return dict(_count(config.model, config.data.size, num_classes))
+    return dict(_count(config.model, config.train_size, num_classes))
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     few = epoch.views[0].reshape(num_views, -1)[:, :NUM_IMAGES].reshape(-1)
     tally = torch.zeros(3, dtype=torch.float64, device=session.device)
     for images, rows in session.feed.batches([few]):
-        session.step(epoch, 0, images, rows, tally)
+        session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
     return FirstStep(
         order=_digest(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views])),
         draws=_digest(epoch.draws.cpu().numpy()),

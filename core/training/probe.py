@@ -79,7 +79,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
 
     def load_one() -> None:
         for images, rows in session.feed.batches(epoch.views[:1]):
-            parts.augment(images, epoch.draws[rows])
+            parts.augment(images, epoch.draws_of(0, rows))
 
     for _ in range(2):
         _timed(one_step, device)

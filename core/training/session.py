@@ -18,7 +18,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
 from ablation_suite.core.data.splits import part_of
-from ablation_suite.core.models.network import Network, build_network
+from ablation_suite.core.models.network import Network, build_network, initialise
 from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.training import streams
@@ -42,6 +42,8 @@ class Parts:
     augment: Augment
     mix: Mix
     parameters: list[nn.Parameter]
+    beside: nn.Module | None
+    """What the loss trains beside the network, and no evaluation sees."""
     generator: torch.Generator
     """Draws the dropout; seeded anew for every step."""
     compiling: Choice
@@ -81,6 +83,7 @@ class Parts:
             "averaged": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            **({"beside": self.beside.state_dict()} if self.beside is not None else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -90,6 +93,8 @@ class Parts:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.beside is not None:
+            self.beside.load_state_dict(state["beside"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +109,19 @@ class Epoch:
     """The images N of each batch, on the CPU."""
     rates: list[float]
     """The learning rate of each step."""
+    draw_rows: list[np.ndarray]
+    """The rows (V N,) of the draws for each batch: its indices, unless an image may stand twice in an epoch."""
     draws: Tensor
-    """The augmentation (images of the split, P), on the device."""
+    """The augmentation (images of the split, P), on the device, or on the host where that is what it needs."""
     labels: Tensor
     """The class (images of the split,) of each image, on the device."""
+
+    def draws_of(self, at: int, rows: Tensor) -> Tensor:
+        """The draws (V N, P) of batch number `at`, whose indices on the device are rows (V N,), without a wait."""
+        if self.draw_rows[at] is self.views[at] and self.draws.device == rows.device:
+            return self.draws[rows]
+        on_host = torch.from_numpy(self.draw_rows[at])
+        return self.draws[on_host.to(self.draws.device, non_blocking=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,15 +157,27 @@ class Session:
         """The order, pairs, augmentation and learning rates of an epoch: functions of (seed, epoch), not of a state."""
         seed, labels = self.config.seed, self.split.labels
         assert labels is not None
-        batches = _batches(streams.order(seed, epoch, len(self.split)), self.config.batch_size)
         partners = self.parts.loss.partners(labels, seed, epoch)
-        first = (epoch - 1) * len(batches)
+
+        def batches_of(order: np.ndarray) -> list[np.ndarray]:
+            batches = _batches(order, self.config.batch_size)
+            return [np.concatenate([each, partners[each]]) for each in batches] if partners is not None else batches
+
+        if getattr(self.config.data, "sampler", "shuffled") == "balanced":  # own data sets have no such setting
+            # Draws belong to places in the order here: an image that is drawn twice is changed in two ways.
+            order = streams.balanced_order(labels, seed, epoch)
+            views, draw_rows = batches_of(order), batches_of(np.arange(len(order)))
+        else:
+            views = draw_rows = batches_of(streams.order(seed, epoch, len(self.split)))
+        draws = self.parts.augment.draw(seed, epoch, len(self.split))
+        first = (epoch - 1) * len(views)
         return Epoch(
             number=epoch,
-            views=[np.concatenate([each, partners[each]]) for each in batches] if partners is not None else batches,
-            sizes=torch.tensor([len(each) for each in batches], dtype=torch.float64),
-            rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(batches))],
-            draws=self.parts.augment.draw(seed, epoch, len(self.split)).to(self.device),
+            views=views,
+            draw_rows=draw_rows,
+            sizes=torch.tensor([len(each) / self.parts.loss.num_views for each in views], dtype=torch.float64),
+            rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(views))],
+            draws=draws if getattr(self.parts.augment, "draws_on_host", False) else draws.to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
 
@@ -165,7 +191,8 @@ class Session:
         for group in self.parts.optimizer.param_groups:
             group["lr"] = epoch.rates[at]
         mixing = streams.torch_generator(self.config.seed, "mix", *names)
-        draws, labels = epoch.draws[rows], epoch.labels[rows]
+        labels = epoch.labels[rows]
+        draws = epoch.draws_of(at, rows)
         # Own parts draw from torch's generators, as dropout in a module of torch does.
         own_draws = streams.as_torchs_own(self.config.seed, "dropout", *names, device=self.device)
         with own_draws if self.parts.has_own else nullcontext():
@@ -230,6 +257,12 @@ def assemble(
     parameters = [each for each in network.parameters() if each.requires_grad]
     with streams.as_torchs_own(config.seed, "init", "loss"):
         loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
+    beside = None
+    if config.loss.trains_beside:
+        made: nn.Module = cast(Any, loss).make_beside(network.backbone.num_features)
+        beside = made.to(device)
+        initialise(beside, config.seed, "loss.")
+        parameters += beside.parameters()
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
@@ -257,6 +290,7 @@ def assemble(
         augment=augment,
         mix=build(config.mix),
         parameters=parameters,
+        beside=beside,
         generator=torch.Generator(device),
         compiling=compiling,
         has_own=any(own_parts(config)),

@@ -58,6 +58,20 @@ def order(seed: int, epoch: int, num_images: int) -> np.ndarray:
     return generator(seed, "order", epoch).permutation(num_images)
 
 
+def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """As many images (N,) as there are, drawn with replacement: first a class, all alike, then one of its images.
+
+    A function of (seed, epoch); `torch.utils.data.WeightedRandomSampler` with weights of 1 / class size draws so.
+    """
+    draws = generator(seed, "order", epoch).random((len(labels), 2))
+    by_class = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    present = np.flatnonzero(sizes)
+    chosen = present[np.floor(draws[:, 0] * len(present)).astype(int)]
+    starts = np.cumsum(sizes) - sizes
+    return by_class[starts[chosen] + np.floor(draws[:, 1] * sizes[chosen]).astype(int)]
+
+
 def uniforms(seed: int, name: str, epoch: int, num_images: int, num_draws: int) -> np.ndarray:
     """Draws in [0, 1) of float64, shape (N, num_draws); row i belongs to image i, whatever the batch order.
 
