@@ -6,7 +6,9 @@ import inspect
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +31,7 @@ from ablation_suite.core.config.own import own_data
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.loading import PREFIX
 from ablation_suite.core.own.source import known
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 BASE = """data: digits
@@ -55,6 +57,13 @@ def ablate(*words: object, cwd: Path, **environment: str) -> subprocess.Complete
 def typed(*words: str):
     """A verb in this process."""
     return CliRunner().invoke(group, list(words), standalone_mode=False)
+
+
+def forget() -> None:
+    """Know of own parts what a new process knows."""
+    known.clear()
+    for name in [name for name in sys.modules if name.startswith(PREFIX)]:
+        del sys.modules[name]
 
 
 @pytest.fixture
@@ -183,9 +192,7 @@ def test_own_code_of_a_record_runs_only_where_the_user_asks_for_that_run(folder,
 
     def asked(*words: str):
         (folder / "ran").unlink(missing_ok=True)
-        known.clear()  # as in a new process
-        for name in [name for name in sys.modules if name.startswith(PREFIX)]:
-            del sys.modules[name]
+        forget()
         return typed(*words, "--results", "results")
 
     for words in (["show", run.run_id], ["status"], ["compare", run.run_id, run.run_id]):
@@ -239,9 +246,9 @@ def test_a_run_that_fails_in_own_code_says_the_users_line(folder, runtime):
     assert run.failure()["message"] == "late.py:2: AssertionError: too late"
 
 
-def test_a_plan_of_six_arms_with_own_parts_stays_under_half_a_second(folder):
-    """In a process of its own, the best of three, torch and the user's files not imported."""
-    for family in ("backbone", "loss", "augment", "head", "schedule", "optimizer"):
+def test_a_plan_of_six_arms_with_own_parts_takes_little_longer_than_another(folder):
+    """CPU seconds of the process, the least of three; the benchmark of `plan` holds the number itself."""
+    for family in ("backbone", "loss", "augment", "head", "schedule"):
         typed("init", "part", family)
     write_spec(
         folder,
@@ -252,14 +259,156 @@ def test_a_plan_of_six_arms_with_own_parts_stays_under_half_a_second(folder):
         "e: {schedule: my_schedule.py:polynomial}",
         'f: {optimizer: {name: "torch.optim:Adagrad", lr: 0.1}}',
     )
-    taken = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        result = ablate("plan", "spec.yaml", cwd=folder)
-        taken.append(time.perf_counter() - begin)
-        assert result.returncode == 0, result.stderr
-    assert min(taken) < 0.5 * SLOWNESS, taken
+    write_spec(
+        folder,
+        *(f"{name}: {{optimizer.lr: {lr}}}" for name, lr in zip("abcdef", range(1, 7), strict=True)),
+        name="plain",
+    )
+
+    def seconds(name: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert ablate("plan", f"{name}.yaml", cwd=folder).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds("spec") for _ in range(3)) < min(seconds("plain") for _ in range(3)) + 0.2
 
 
-SLOWNESS = 2.0
-"""Test machines are shared; the benchmark has the number itself."""
+FOREIGN = """
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from foreign_blocks import Block
+
+
+class Net(nn.Module):
+    def __init__(self, width: int = 8, dropout: float = 0.2):
+        super().__init__()
+        self.block = Block(width)
+        self.scale = nn.Parameter(1.0 + 0.1 * torch.randn(width, 1, 1))
+        self.drop = nn.Dropout2d(dropout)
+
+    def forward(self, images):
+        return self.drop(self.block(images) * self.scale)
+
+
+def focused(logits, targets, gamma: float = 1.0):
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    return ((1 - torch.exp(-losses)) ** gamma * losses).mean()
+
+
+def noisy(image, strength: float = 0.1):
+    return image + strength * torch.randn_like(image)
+
+
+class Head(nn.Module):
+    def __init__(self, num_inputs: int, num_classes: int, hidden: int = 16):
+        super().__init__()
+        self.first, self.last = nn.Linear(num_inputs, hidden), nn.Linear(hidden, num_classes)
+
+    def forward(self, features):
+        return self.last(functional.dropout(self.first(features).relu(), 0.1, self.training))
+
+
+def scans(root: Path):
+    table = np.load(root / "scans.npz")
+    return {name: (table[f"{name}_images"], table[f"{name}_labels"]) for name in ("train", "val", "test")}
+"""
+
+
+@pytest.mark.slow
+def test_parts_of_a_foreign_file_go_all_the_way(folder):
+    """Five families through check, run on two workers, a kill in mid-run, resume, report, reproduce, predict, sweep."""
+    (folder / "parts").mkdir()
+    (folder / "parts/foreign.py").write_text(FOREIGN)
+    (folder / "parts/foreign_blocks.py").write_text(
+        "from torch import nn\n\ndef Block(width):\n"
+        "    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())\n"
+    )
+    draws = np.random.default_rng(0)
+    table = {}
+    for name, num_images in (("train", 300), ("val", 90), ("test", 90)):
+        labels = np.arange(num_images) % 3
+        images = draws.integers(0, 120, (num_images, 8, 8), dtype=np.uint8)
+        images[labels == 1, :4] += 60
+        images[labels == 2, :, :4] += 60
+        table |= {f"{name}_images": images, f"{name}_labels": labels}
+    (folder / "data/scans").mkdir(parents=True)
+    np.savez(folder / "data/scans/scans.npz", **table)
+    data = "data: {name: parts/foreign.py:scans, root: scans, size: 8}"
+    (folder / "base.yaml").write_text(BASE.replace("data: digits", data) + "ema_decay: 0.5\naccumulate: 2\n")
+    write_spec(
+        folder,
+        "backbone: {model.backbone: parts/foreign.py:Net}",
+        "loss: {loss: {name: parts/foreign.py:focused, gamma: 2}}",
+        "augment: {augment: parts/foreign.py:noisy}",
+        "head: {model.head: parts/foreign.py:Head}",
+        "digits: {data: digits}",
+    )
+    overrides = ["epochs=8", "batch_size=50"]
+    options = ["--tracker", "off", "--device", "cpu", "--jobs", "2"]
+    assert typed("check", "spec.yaml", *overrides).return_value == 0
+    assert "6 missing" in typed("plan", "spec.yaml", *overrides).output
+    command = [sys.executable, "-P", "-m", "ablation_suite", "run", "spec.yaml", *overrides, *options]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ABLATE_CACHE": str(folder / "cache")}
+    driver = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    store = folder / "results/runs"
+    killed = _kill_in_mid_run(driver, store, "backbone")
+    resumed = ablate("run", "spec.yaml", *overrides, *options, "--report", cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    assert list((folder / "results/report").rglob("*.html")), resumed.stdout
+    assert all(run.is_finished() for run in run_folders(store))
+    assert "resumed" in [row.get("event") for row in killed.ledger.rows()]
+    shutil.rmtree(folder / "parts")  # from here on, the kept code is all there is
+    forget()
+    again = typed("reproduce", killed.run_id, "--device", "cpu")
+    assert again.return_value == 0, again.output
+    assert "came out the same" in again.output
+    Image.fromarray(table["test_images"][1]).save(folder / "image.png")
+    assert typed("predict", killed.run_id, "image.png", "--device", "cpu").exception is None
+    assert (folder / "prediction.csv").read_text().splitlines() == ["image_name,pred_label", "image,1"]
+
+
+def _kill_in_mid_run(driver: subprocess.Popen, store: Path, arm: str) -> RunFolder:
+    """SIGKILL to a driver and to the worker that is at an arm, once that has a checkpoint; gives the run."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for run in run_folders(store) if store.exists() else ():
+            if run.job()["labels"]["arm"] == arm and list(run.path.glob("checkpoints/*")) and not run.is_finished():
+                driver.kill()
+                driver.wait()
+                os.kill(run.claimant()["pid"], signal.SIGKILL)
+                return run
+        time.sleep(0.01)
+    raise AssertionError("the run never began")
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_over_the_arguments_of_an_own_part_and_over_own_parts(folder):
+    """Four trials of a grid on two workers; an edited file is another study's."""
+    typed("init", "part", "loss")
+    text = """sweep: mine
+question: Which coefficient?
+base: base.yaml
+sampler: grid
+pruner: none
+seeds: 1
+space:
+  loss: {choice: [cross_entropy, my_loss.py:PolyLoss]}
+  loss.epsilon: {choice: [1, 2.5, 5], when: {loss: my_loss.py:PolyLoss}}
+"""
+    (folder / "sweep.yaml").write_text(text)
+    options = ["--tracker", "off", "--device", "cpu", "--jobs", "2"]
+    result = ablate("sweep", "sweep.yaml", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    losses = [run.job()["config"]["loss"] for run in run_folders(folder / "results/runs")]
+    assert sorted(each.get("epsilon", 0) for each in losses) == [0, 1.0, 2.5, 5]
+    with open(folder / "my_loss.py", "a") as file:
+        file.write("# edited\n")
+    edited = ablate("sweep", "sweep.yaml", *options, cwd=folder)
+    assert edited.returncode == 2
+    assert "study 'mine' belongs to another sweep: own was" in edited.stderr
