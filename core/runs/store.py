@@ -150,6 +150,11 @@ class RunFolder:
         folder = self.path / "attempts"
         return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal()) if folder.is_dir() else []
 
+    def progress(self) -> tuple[int, str]:
+        """How far it is: the number of epochs in the ledger, and the newest checkpoint."""
+        num_epochs = sum(row["kind"] == "epoch" for row in self.ledger.rows())
+        return num_epochs, max((path.name for path in (self.path / "checkpoints").glob("*.pt")), default="")
+
     def failure(self) -> dict[str, Any] | None:
         """What the last attempt said when it failed, or None."""
         last = max(self.attempts(), default=None)

@@ -19,6 +19,7 @@ class Event:
     """News of a run: progress (epoch, step, num_steps), its end (`retry`), or a line for people (`message` alone)."""
 
     run_id: str
+    """Empty where a message is of no run in particular."""
     epoch: int = 0
     step: int = 0
     num_steps: int = 0
@@ -82,6 +83,10 @@ def make_executor(runtime: Runtime) -> Executor:
         from ablation_suite.core.scheduling.inline import Inline
 
         return Inline(runtime)
+    if runtime.executor == "slurm":
+        from ablation_suite.core.scheduling.slurm import Slurm
+
+        return Slurm(runtime)
     from ablation_suite.core.scheduling.process import ProcessPool
 
     return ProcessPool(runtime)

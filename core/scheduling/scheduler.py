@@ -127,7 +127,7 @@ class Scheduler:
     def _hear(self, event: Event) -> None:
         if event.retry is None:
             if event.message:
-                self.strategy.told(f"run {event.run_id}: {event.message}")
+                self.strategy.told(f"run {event.run_id}: {event.message}" if event.run_id else event.message)
             else:
                 self.strategy.progress(event)
             return
@@ -154,7 +154,7 @@ class _Tries:
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
-        self.progress = _progress(folder)
+        self.progress = folder.progress()
         self.num_failed = self.num_idle = 0
         self.told_busy = False
         self.not_before = 0.0
@@ -169,7 +169,7 @@ class _Tries:
             self.not_before = now + BACK_OFF_SECONDS * 4 ** (self.num_failed - 1)
             return self.num_failed < MAX_TRIES
         # Free of charge, but not for ever: a run that only ever stops is stuck. One that others train is not ours.
-        before, self.progress = self.progress, _progress(self.folder)
+        before, self.progress = self.progress, self.folder.progress()
         is_idle = self.progress == before and not self.folder.is_locked()
         self.num_idle = self.num_idle + 1 if is_idle else 0
         self.not_before = now + BACK_OFF_SECONDS
@@ -189,12 +189,6 @@ def _mend(folder: RunFolder, job: Job, tell: Callable[[str], None]) -> None:
         folder.record()
     except Damaged as error:
         tell(f"run {folder.run_id}: {error}; it is set aside and the run is trained again")
-
-
-def _progress(folder: RunFolder) -> tuple[int, str]:
-    """How far a run is: its epochs in the ledger and its newest checkpoint."""
-    num_epochs = sum(row["kind"] == "epoch" for row in folder.ledger.rows())
-    return num_epochs, max((path.name for path in (folder.path / "checkpoints").glob("*.pt")), default="")
 
 
 def _has_trained(folder: RunFolder) -> bool:

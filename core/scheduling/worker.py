@@ -55,7 +55,7 @@ def serve(news: int) -> int:
     while (line := folders.get()) is not None:
         folder = RunFolder(Path(line))
         teller = _Teller(answers, folder.run_id)
-        with _printing_to(folder.path / "log.txt"):
+        with printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             with teller.alive():
                 status = work(folder, runtime, datasets, stop=stop, on_step=teller.on_step)
@@ -107,10 +107,15 @@ class _Teller:
 
 def _begin() -> tuple[Runtime, threading.Event, Datasets]:
     """The runtime of the environment, a flag that signals set, and no data sets yet."""
+    return Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}")), stop_flag(), Datasets()
+
+
+def stop_flag() -> threading.Event:
+    """What the signals set that ask a process to stop."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: stopping.set())
-    return Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}")), stopping, Datasets()
+    return stopping
 
 
 def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) -> bool:
@@ -146,7 +151,7 @@ def _warm_up() -> None:
 
 
 @contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
+def printing_to(path: Path) -> Iterator[None]:
     """What libraries print during a run belongs to its folder."""
     sys.stderr.flush()
     saved = os.dup(2)
