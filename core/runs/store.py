@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
@@ -60,9 +61,16 @@ class RunFolder:
         return self.path / "record.json"
 
     def create(self, job: dict[str, Any]) -> None:
-        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed)."""
+        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
+
+        The labels of its earlier uses stay, and so does all else of a finished run. Nothing new is nothing written.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "run.json", job)
+        known = self.job() if self.has_job() else {}
+        labels = merged(known.get("labels") or {}, job.get("labels") or {})
+        wanted = {**job, **(known if self.is_finished() else {}), "labels": labels}
+        if json.loads(json.dumps(wanted)) != known:
+            write_json(self.path / "run.json", wanted)
 
     def job(self) -> dict[str, Any]:
         """The contents of `run.json`; Damaged where it does not read."""
