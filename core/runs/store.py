@@ -22,6 +22,7 @@ from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
@@ -65,11 +66,16 @@ class RunFolder:
     def create(self, job: dict[str, Any]) -> None:
         """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
 
+        The labels of its earlier uses stay, and so does all else of a finished run. Nothing new is nothing written.
         The code of own parts is put into `code/` before.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        keep(self.path, job.get("config"))
-        write_json(self.path / "run.json", job)
+        known = self.job() if self.has_job() else {}
+        labels = merged(known.get("labels") or {}, job.get("labels") or {})
+        wanted = {**job, **(known if self.is_finished() else {}), "labels": labels}
+        keep(self.path, wanted.get("config"))
+        if json.loads(json.dumps(wanted)) != known:
+            write_json(self.path / "run.json", wanted)
 
     def job(self) -> dict[str, Any]:
         """The contents of `run.json`; Damaged where it does not read."""

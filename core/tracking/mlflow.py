@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
 from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.tracking.projection import Shown
 
 RUN_ID_TAG = "ablate.run_id"
@@ -48,26 +49,28 @@ class MlflowSink:
         self._id = (found[0] if found else self._create(experiment_id, run)).info.run_id
         self._client.update_run(self._id, status="RUNNING")
         self.held_epoch = max(self._epochs(), default=-1)
+        self.name, self.told = self._id, ""
         self.where = f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{self._id}"
         self._summary: dict[str, float] = {}
 
-    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+    def log(self, epoch: int, numbers: dict[str, float], time: float) -> None:
         """All numbers of an epoch in one request; `epoch` is one of them."""
-        self._log(numbers, epoch, seconds)
+        self._log(numbers, epoch, time)
 
-    def summarise(self, numbers: dict[str, float]) -> None:
+    def summarise(self, numbers: dict[str, float], history: list[Row]) -> None:
         """Kept until the end, because MLflow keeps each value that a metric ever had."""
         self._summary = numbers
 
-    def close(self, failed: bool) -> None:
+    def close(self, run: Shown) -> None:
         """Log the numbers of the whole run as `best/*`, `last/*` and `final/*`, and end the run."""
         named = {key if key.startswith(("best/", "last/")) else f"final/{key}": key for key in self._summary}
         self._log({name: self._summary[key] for name, key in named.items()}, 0, time.time())
-        self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+        self._client.set_terminated(self._id, "FAILED" if run.has_failed else "FINISHED")
 
-    def count(self) -> int:
-        """Points of the metric `epoch`."""
-        return len(self._epochs())
+    def fault(self, history: list[Row]) -> str:
+        """Whether there is a point of the metric `epoch` for each epoch."""
+        num_held = len(self._epochs())
+        return "" if num_held == len(history) else f"holds {num_held} epochs of {len(history)}"
 
     def _epochs(self) -> list[int]:
         return [point.step for point in self._client.get_metric_history(self._id, "epoch")]

@@ -34,11 +34,12 @@ def test_a_live_run_is_one_line_with_each_epoch_once(server: WandbServer, runtim
     assert train(make_folder(tmp_path, "aaaaaaaaaaaa"), runtime, 1, 5).error is None
     (run,) = server.runs.values()
     assert (run["name"], run["project"], run["groupName"]) == ("aaaaaaaaaaaa", "digits", "contrastive")
-    assert (run["jobType"], run["displayName"], run["tags"]) == ("contrastive", "contrastive-3", ["loss.weight=15"])
+    assert (run["jobType"], run["displayName"]) == ("contrastive", "contrastive-3")
+    assert run["tags"] == ["contrastive", "loss.weight"]
     config = {key: item["value"] for key, item in json.loads(run["config"]).items()}
     assert (config["loss"]["weight"], config["arm"], config["seed"]) == (15.0, "contrastive", 3)
     assert server.epochs("aaaaaaaaaaaa") == ALL
-    assert [row["_step"] for row in server.history["aaaaaaaaaaaa"]] == ALL
+    assert [row["_step"] for row in server.history["aaaaaaaaaaaa"]] == [0, 1, 2, 3, 4]
     assert server.summary["aaaaaaaaaaaa"]["best/val/accuracy"] == 0.9
     assert server.summary["aaaaaaaaaaaa"]["test/accuracy"] == 0.85
     assert server.exit_codes == {"aaaaaaaaaaaa": 0}
@@ -122,6 +123,28 @@ def test_sync_says_when_the_server_holds_something_else(
     server.history[folder.run_id] += [{"_step": 6, "epoch": 6}, {"_step": 7, "epoch": 7}]
     assert sync_runs([folder], runtime, print) == 1
     assert "holds 7 epochs of 5" in capsys.readouterr().out
+
+
+def test_a_run_that_is_used_again_is_found_by_its_second_ablation(
+    server: WandbServer, runtime: Runtime, tmp_path: Path
+) -> None:
+    """Labels that came after the training reach the server at the next sync, and the epochs stay as they are."""
+    folder = make_folder(tmp_path)
+    train(folder, runtime, 1, 5)
+    use = {"arm": "plain", "role": "baseline", "question": "Does depth help?", "tags": ["depth", "baseline"]}
+    labels = {"group": "depth", "name": "plain-3", "ablations": {"depth": use}}
+    folder.create({**folder.job(), "labels": labels})
+    assert sync_runs([folder], runtime, print) == 0
+    run = server.runs[folder.run_id]
+    config = {key: item["value"] for key, item in json.loads(run["config"]).items()}
+    assert {name: use["arm"] for name, use in config["ablations"].items()} == {
+        "contrastive": "contrastive",
+        "depth": "plain",
+    }
+    assert run["tags"] == ["contrastive", "loss.weight", "depth", "baseline"]
+    assert run["notes"] == "contrastive: Does a contrastive term help?\ndepth: Does depth help?"
+    assert (run["groupName"], run["displayName"]) == ("contrastive", "contrastive-3")
+    assert server.epochs(folder.run_id) == ALL
 
 
 @pytest.mark.fault(
