@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.runs.files import read_json
 from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
 from ablation_suite.reports.build import text_files
 from ablation_suite.reports.consistency import unlike
@@ -64,7 +65,7 @@ def _faults(folder: Path) -> Iterator[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        written = json.loads(path.read_bytes())
+        written = read_json(path)
     except (OSError, ValueError) as error:
         raise ReportError(f"{path}: cannot be read ({error})") from error
     if not isinstance(written, dict) or written.get("format") != FORMAT:

@@ -15,6 +15,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.identity import RECIPE, run_id
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor
 from ablation_suite.core.scheduling.scheduler import Job, Scheduler
@@ -146,7 +147,7 @@ class _Trials:
         return True
 
     def _job(self, trial: Trial, seed: int) -> Job:
-        config = self.sweep.run_config(trial.values, seed)
+        config = pinned(self.sweep.run_config(trial.values, seed), self.runtime)
         fingerprint = data_fingerprint(config, self.runtime, self.fingerprints)
         return {
             "run_id": run_id(config, fingerprint),

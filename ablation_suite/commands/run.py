@@ -56,7 +56,7 @@ def run(
     try:
         with open_executor(runtime) as executor:
             plans = make_plans(specs, runtime, overrides, tuned=tuned)
-            outcome, plans = _train(plans, runtime, executor, join, arms, seeds)
+            outcome, plans = train(plans, runtime, executor, join=join, arms=arms, seeds=seeds)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("run", *words)
         queued = f"what is in the queue stays there (`{options.command('cancel', *words, carry=CARRIED)}` ends it), "
@@ -76,15 +76,16 @@ def run(
     return 1 if outcome.failed else 0
 
 
-def _train(
+def train(
     plans: list[Plan],
     runtime: Runtime,
     executor: Executor,
-    join: bool,
-    arms: tuple[str, ...],
-    seeds: tuple[int, ...],
+    *,
+    join: bool = False,
+    arms: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (),
 ) -> tuple[Outcome, list[Plan]]:
-    """Train what is missing; where a rule adds seeds, look after each round whether an arm needs one more."""
+    """Train what is missing, and give the plans as they grew; a rule adds seeds to the arms that are not decided."""
     total = Outcome()
     while True:
         chosen = jobs(only(plan, arms, seeds) for plan in plans)
@@ -116,9 +117,9 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
 def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
-    for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
-        if model.weights != "none":
-            import_module("ablation_suite.core.models.weights").check_weights(model)
+    for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
+        if config.model.weights != "none":
+            import_module("ablation_suite.core.models.weights").check_weights(config.model, config.data.size)
     datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
@@ -127,7 +128,7 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
         for plan in plans
         for cell in plan.cells
         if cell.config.data in datasets
-        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metric)
+        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metrics, runtime)
     ]
     if faults:
         raise SchemaError(faults)

@@ -11,6 +11,7 @@ import click
 from ablation_suite import options
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.files import read_bytes
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, has_credentials
@@ -107,5 +108,5 @@ def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, 
 def _state(folder: RunFolder) -> str:
     """A hash of all that is published, and of where to."""
     target = repr([os.environ.get(name) for name in TARGET_VARIABLES]).encode()
-    parts = [(folder.path / name).read_bytes() for name in ("run.json", "ledger.jsonl")]
+    parts = [read_bytes(folder.path / name) for name in ("run.json", "ledger.jsonl")]
     return hashlib.sha256(b"\0".join([target, *parts])).hexdigest()[:16]

@@ -70,6 +70,9 @@ def make_searches(
 ) -> tuple[Ablation, Arms, dict[str, Sweep]]:
     """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike."""
     ablation, arms = resolve(path, tuple(overrides))
+    if ablation.blocks and ablation.block is None:
+        message = f"tune one block at a time: block={ablation.blocks[0]}"
+        raise SchemaError([Fault(str(path), "blocks", message)])
     arms = {arm: config for arm, config in arms.items() if arm != CONTROL}  # it takes the baseline's values
     spec, document, _ = read_sweep_spec(sweep_path)
     space_document = document.part(("space",))
@@ -116,7 +119,7 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
         with existing_study(sweep, runtime, url) as study:
             top = best(study.trials(), sweep.maximize)
         if top is not None and top.score is not None:
-            settings = sweep.space.settings(top.values)
+            settings = sweep.space.portable(top.values)
             found[arm] = TunedArm(
                 study=sweep.name, config=config_digest(arms[arm]), trial=top.number, score=top.score, values=settings
             )

@@ -65,6 +65,8 @@ class Runtime(Frozen):
     """The one folder that everything is written to (ABLATE_RESULTS)."""
     data_root: Place = Field(default_factory=_data_root, validate_default=True)
     """Where named data sets lie (ABLATE_DATA)."""
+    teachers: Place = ""
+    """A further results folder in which runs that teach others are looked for."""
     cache: Place = Field(default_factory=_cache, validate_default=True)
     """Where decoded data and fingerprints are kept (ABLATE_CACHE)."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import secrets
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs.files import read_json
 
 LIMIT = "ABLATE_CACHE_LIMIT_GB"
 DEFAULT_LIMIT_GB = 50.0
@@ -35,7 +35,7 @@ def shelf(cache: Path) -> Path:
 def manifest(place: Path) -> dict[str, Any] | None:
     """The manifest of a decoded data set; None where the folder is no whole one."""
     try:
-        return dict(json.loads((place / MANIFEST).read_text(encoding="utf-8")))
+        return dict(read_json(place / MANIFEST))
     except (OSError, ValueError, TypeError):
         return None
 

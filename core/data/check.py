@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,9 @@ from statistics import median_low
 
 from ablation_suite.core.data import layout, parallel
 from ablation_suite.core.data.dataset import DataError
-from ablation_suite.core.data.decode import Unreadable, read_whole
+from ablation_suite.core.data.decode import Unreadable, whole
 from ablation_suite.core.data.folder import leaked
+from ablation_suite.core.runs.files import file_sha256
 
 UNLABELLED = "(unlabelled)"
 
@@ -94,12 +93,12 @@ def text(findings: Findings) -> str:
 def _look(path: Path) -> tuple[str, tuple[int, int] | str]:
     """Content digest (empty where the bytes cannot be read), and width and height or the reason against it."""
     try:
-        data = path.read_bytes()
+        content = file_sha256(path)
     except OSError as error:
         return "", error.strerror or str(error)
-    content = hashlib.sha256(data).hexdigest()
     try:
-        return content, read_whole(io.BytesIO(data)).size
+        with whole(path) as image:
+            return content, image.size
     except Unreadable as error:
         return content, str(error)
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import io
 import json
 import os
 import secrets
-import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ablation_suite.core.data import parallel
+from ablation_suite.core.runs.files import file_sha256, read_json
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
@@ -49,20 +47,9 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
 def digest(path: Path) -> str:
     """SHA-256 (hex) of one file, or "unreadable"."""
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:
         return "unreadable"
-
-
-def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a file to read its bytes; OSError where it is a pipe, a device or a folder, which might never end."""
-    # A pipe without a writer would keep even the opening waiting.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "no regular file", str(path))
-    return open(handle, "rb")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -89,7 +76,7 @@ def _stamp(path: str) -> list[int] | None:
 
 def _recall(memory: Path) -> dict[str, list]:
     try:
-        return dict(json.loads(memory.read_text(encoding="utf-8"))["files"])
+        return dict(read_json(memory)["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

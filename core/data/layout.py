@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs.files import open_regular, read_bytes
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VALIDATION = ("val", "valid", "validation")
@@ -111,7 +113,7 @@ def _labels(path: Path, classes: tuple[str, ...], names: list[str], faults: list
     labels: dict[str, int] = {}
     known, number = set(names), {name: label for label, name in enumerate(classes)}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             missing = {"image_name", "label"} - set(rows.fieldnames or ())
             if missing:
@@ -137,7 +139,7 @@ def _labels(path: Path, classes: tuple[str, ...], names: list[str], faults: list
 def _display(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
     """Names for people from lines such as "0 airplane", where each class has exactly one and no two share it."""
     try:
-        lines = (root / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bytes(root / "classes.txt").decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         return ()
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]

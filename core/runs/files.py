@@ -1,10 +1,16 @@
-"""How do bytes reach the disk whole? Synced writes that replace a file at once, JSON, and the SHA-256 of a file."""
+"""How do bytes reach the disk whole, and come back? Synced writes that replace a file at once, JSON, SHA-256.
+
+Only regular files are read: a pipe or a device in the place of a file would never end.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +37,25 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file; ValueError where it is none."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_bytes(path))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file to read its bytes; OSError where it is a pipe, a device or a folder, which might never end."""
+    # A pipe without a writer would keep even the opening waiting.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return open(handle, "rb")
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a regular file."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def json_bytes(value: Any) -> bytes:
@@ -71,5 +93,5 @@ def sync_folder(path: Path) -> None:
 
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.files import naming
+from ablation_suite.core.runs.files import naming, read_bytes
 
 Row = dict[str, Any]
 
@@ -47,7 +47,7 @@ class Ledger:
 
     def _read(self) -> tuple[list[Row], int]:
         try:
-            lines = self.path.read_bytes().split(b"\n")[:-1]
+            lines = read_bytes(self.path).split(b"\n")[:-1]
         except FileNotFoundError:
             return [], 0
         rows: list[Row] = []

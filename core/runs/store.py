@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
@@ -62,8 +63,12 @@ class RunFolder:
         return self.path / "record.json"
 
     def create(self, job: dict[str, Any]) -> None:
-        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed)."""
+        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
+
+        The code of own parts is put into `code/` before.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        keep(self.path, job.get("config"))
         write_json(self.path / "run.json", job)
 
     def job(self) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class RunFolder:
         if lease.is_held_elsewhere(self.lease_path):
             return True
         try:
-            with open(self.path / "lock") as lock:
+            with open(self.path / "lock", opener=_at_once) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -195,7 +200,7 @@ class RunFolder:
 
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
-        with open(self.path / "lock", "a") as lock:
+        with open(self.path / "lock", "a", opener=_at_once) as lock:
             if lease.is_held_elsewhere(self.lease_path) or not take_lock(lock):
                 raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
@@ -275,6 +280,11 @@ def take_lock(file: IO[str]) -> bool:
                 f"{where}: this file system has no file locks ({error.strerror}); put --results on one that has them"
             ) from None
     return False
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting, as a pipe in the place of the file would have it."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

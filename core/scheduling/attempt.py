@@ -13,6 +13,9 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.own.kept import admit
+from ablation_suite.core.own.loading import told
+from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
@@ -23,8 +26,11 @@ from ablation_suite.core.tracking.wandb import open_tracker
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
 
-DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
-"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
+DONE, FAILED, BAD_DATA, LOST_DEVICE, PREEMPTED, BAD_CONFIG = 0, 1, 65, 70, 75, 78
+"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times.
+
+After 70 the process is of no use any more, and ends.
+"""
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
 
@@ -105,6 +111,7 @@ def _train(
         folder.clean()
         return
     job = folder.job()
+    admit(folder.path, job["config"])
     config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
     dataset = datasets.get(config, job["data_fingerprint"], runtime)
     facts = provenance(runtime, str(pick_device(runtime)))
@@ -122,19 +129,24 @@ def _train(
 def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
     from ablation_suite.core.models.weights import WeightsError
-    from ablation_suite.core.training.device import DeviceError
+    from ablation_suite.core.training.device import DeviceError, is_lost
     from ablation_suite.core.training.loop import NonFiniteLoss
 
+    if is_lost(runtime):  # asked first, since whatever was done afterwards may have failed of it
+        return LOST_DEVICE, "lost device", f"{runtime.device} answers nothing but errors any more: {_line(error)}"
     if isinstance(error, DataError):
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
         return BAD_CONFIG, DIVERGED, str(error)
-    if isinstance(error, WeightsError | SchemaError | DeviceError):
+    if isinstance(error, WeightsError | SchemaError | DeviceError | OwnPartError):
         return BAD_CONFIG, "bad configuration", str(error)
-    if isinstance(error, OSError):
+    own = told(error)
+    if isinstance(error, OSError) and own is None:
         return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
         return BAD_CONFIG, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+    if own is not None:
+        return BAD_CONFIG, "own part failed", str(own)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 
@@ -144,12 +156,15 @@ def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -
 
     device = pick_device(runtime)
     size, pieces = config["batch_size"], config["accumulate"]
-    asked = str(error).partition("\n")[0] or type(error).__name__
     return (
         f"out of memory at batch_size {size}, accumulate {pieces}, on {device} with "
-        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({asked}); "
+        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({_line(error)}); "
         f"set accumulate={2 * pieces}, or batch_size={max(1, size // 2)}"
     )
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _is_out_of_memory(error: Exception) -> bool:

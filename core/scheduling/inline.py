@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import Datasets, retry_after, work
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
 from ablation_suite.core.scheduling.executors import Event
 
 
@@ -36,6 +37,8 @@ class Inline:
     def poll(self, seconds: float) -> list[Event]:
         folder = RunFolder(self.waiting.pop(0))
         status = work(folder, self.runtime, self.datasets)
+        if status == LOST_DEVICE:
+            raise UserError(f"{(folder.failure() or {})['message']}; run the same command again, in a new process")
         return [Event(run_id=folder.run_id, retry=retry_after(status))]
 
     def cancel(self, run_id: str) -> None:

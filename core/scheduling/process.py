@@ -18,6 +18,7 @@ from typing import IO
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling import isolation
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE
 from ablation_suite.core.scheduling.executors import Event
 
 GRACE_SECONDS = 10.0
@@ -110,6 +111,8 @@ class ProcessPool:
         status = worker.end(GRACE_SECONDS)
         if worker.folder is None:
             return []
+        if status == LOST_DEVICE:
+            return [Event(run_id=worker.folder.name, retry="counted")]  # the run's failure says why
         if worker.is_hung:
             message = worker.hung_words()
         else:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import Datasets, retry_after, work
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
 
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
@@ -59,6 +59,8 @@ def serve(news: int) -> int:
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             with teller.alive():
                 status = work(folder, runtime, datasets, stop=stop, on_step=teller.on_step)
+        if status == LOST_DEVICE:
+            return status  # not told, so that no other run is given to this process before it ends
         teller.tell(retry=retry_after(status))
         if stopping.is_set():
             break

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from ablation_suite.core.runs.files import file_sha256, naming, write_atomic
+from ablation_suite.core.runs.files import file_sha256, naming, read_bytes, write_atomic
 from ablation_suite.core.runs.store import Damaged
 
 
@@ -72,8 +72,12 @@ def read_verified(path: Path, device: torch.device) -> Any:
 
 def is_intact(path: Path) -> bool:
     """Whether the SHA-256 beside a file is that of its bytes; neither torch nor safetensors notices a flipped bit."""
-    expected = _sum_path(path)
-    return path.exists() and expected.exists() and expected.read_text() == file_sha256(path)
+    try:
+        return read_bytes(_sum_path(path)) == file_sha256(path).encode()
+    except PermissionError:
+        raise
+    except OSError:  # lost, or on a part of the disk that does not read
+        return False
 
 
 def sweep(folder: Path) -> None:

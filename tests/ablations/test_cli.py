@@ -116,6 +116,11 @@ def test_status_lists_every_run(trained):
     assert {row["state"] for row in rows} == {"finished"}
 
 
+@pytest.mark.fault(
+    "a torn record under `report`, `audit` and `plan`",
+    injected="file cut to 1,000 bytes",
+    promised="each goes on with the others and names the run",
+)
 @pytest.mark.parametrize("verb", ["report", "audit", "plan"])
 def test_a_torn_record_costs_its_run_alone(verb, trained, tmp_path):
     """Every verb goes on with the other three, and says which one it is."""
@@ -177,6 +182,9 @@ def test_check_lists_all_faults_of_all_specs(tmp_path):
     assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["one.yaml", "two.yaml"]
 
 
+@pytest.mark.fault(
+    "an unreadable image in a grid", injected="a file that is no image", promised="one line before training"
+)
 def test_an_unreadable_image_stops_before_training(tmp_path):
     """Exit status 2, and the file is named."""
     from PIL import Image
@@ -196,6 +204,11 @@ def test_an_unreadable_image_stops_before_training(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.fault(
+    "Ctrl-C or SIGTERM in a grid",
+    injected="a signal to the driver",
+    promised="finished runs are kept, and the command that goes on is printed",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_stops_keeps_finished_runs_and_says_how_to_go_on(tmp_path, number, status):
@@ -215,6 +228,9 @@ def test_an_interruption_stops_keeps_finished_runs_and_says_how_to_go_on(tmp_pat
     assert {row["state"] for row in rows} == {"interrupted"}
 
 
+@pytest.mark.fault(
+    "a killed worker", injected="SIGKILL to a worker of the pool", promised="replaced, and its run goes on"
+)
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_run_goes_on(tmp_path):
     """SIGKILL to a worker in the middle of a run; the grid ends well."""

@@ -117,6 +117,9 @@ def test_removing_one_run_folder_trains_one_run(grid):
     assert reporter.begun == (1, 2)
 
 
+@pytest.mark.fault(
+    "a run that always fails", injected="an exit status of 1", promised="tried three times; the others go on"
+)
 def test_a_failing_run_is_tried_three_times_and_the_others_go_on(grid):
     """Exit status 1 may pass; after three it is a failure with a reason."""
     outcome, executor, reporter = grid({"b": [1] * 9})
@@ -279,6 +282,9 @@ def test_each_try_waits_for_the_machine_to_recover(grid, monkeypatch, statuses, 
     assert waited == pytest.approx(gaps, abs=2 * module.POLL_SECONDS)
 
 
+@pytest.mark.fault(
+    "a worker that says done without a record", injected="exit status 0 and no file", promised="a failed attempt"
+)
 def test_a_worker_that_says_done_without_a_record_has_failed(grid):
     """The store is the truth; an exit status is advice, and one that is not true will not be at the next try."""
     executor = Script({})
@@ -342,6 +348,9 @@ def test_a_run_that_is_no_longer_wanted_is_stopped_and_wanted_again_it_goes_on(g
     assert strategy.done == {"a": True, "b": True}
 
 
+@pytest.mark.fault(
+    "a stale driver's lock", injected="the number of a living process in it", promised="it does not matter"
+)
 def test_what_stands_in_the_drivers_lock_does_not_matter(grid):
     """The process id is for people; that of a driver that was killed may by now be anybody's."""
     Path(grid.runtime.results).mkdir()
@@ -360,6 +369,11 @@ def test_a_spec_that_is_named_twice_is_planned_once(tmp_path):
         assert len(make_plans([name], runtime)) == len(make_plans([name, name], runtime)) == num_specs
 
 
+@pytest.mark.fault(
+    "two drivers in one results folder",
+    injected="a second driver",
+    promised="it says so and leaves, or joins when asked",
+)
 def test_a_second_driver_says_so_and_leaves_or_joins_when_asked(grid):
     """The lock belongs to the process, so that a killed driver leaves none."""
     with module._sole_driver(Path(grid.runtime.results), join=False):

@@ -139,7 +139,7 @@ def test_a_compound_arm_says_so(tmp_path):
         ("ablation: dropout", "ablation: a/b", "spec.yaml:1", "holds a slash"),
         ("base: base.yaml", "base: other.yaml", "other.yaml", "no such file"),
         ("question: Does dropout help?\n", "", "spec.yaml:1", "question: is missing"),
-        ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'val/accuracy'?"),
+        ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'accuracy'?"),
     ],
 )
 def test_each_fault_of_a_spec_is_one_line_with_its_place(tmp_path, old, new, where, words):
@@ -191,6 +191,9 @@ def test_an_unknown_spec_names_the_nearest():
         find_specs(["quikstart"])
 
 
+@pytest.mark.fault(
+    "staged faults of a spec", injected="an arm's fault beside a misspelt key", promised="all in the first call"
+)
 def test_all_faults_of_a_spec_come_in_one_call(tmp_path):
     """Keys, arms, seeds, levels, the base: no fault waits behind another of a different kind."""
     spec = """ablation: -x
@@ -222,6 +225,11 @@ arms:
     ]
 
 
+@pytest.mark.fault(
+    "bases and sweeps beside specs, `.yml`",
+    injected="a folder of all kinds of YAML",
+    promised="a folder means its specs",
+)
 def test_a_folder_means_the_specs_in_it(tmp_path):
     """Bases, sweeps and found values beside them are passed over, `.yml` is YAML, and a spec with a slip is told."""
     write(tmp_path)

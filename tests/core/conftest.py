@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,8 +152,6 @@ def make_folder(tmp_path, digits):
 def first_steps(digits, runtime, make_folder):
     """The (loss, gradient norm, number correct) of the first steps of `train`; the hooks are called after each."""
 
-    import numpy as np
-
     from ablation_suite.core.training.loop import Preempted, train
 
     def run(config, num_steps=20, also=lambda parts: None, on_step=lambda step: None, store="runs", **changes):
@@ -187,7 +186,6 @@ def finished(tmp_path_factory, digits):
 @pytest.fixture
 def weights_digest():
     """The SHA-256 of every tensor of a finished run's kept weights, and of its outputs."""
-    import numpy as np
     import torch
 
     def digest(folder: RunFolder) -> str:
@@ -215,6 +213,20 @@ def kill_when():
         os.kill(process_id, number)
 
     return wait
+
+
+@pytest.fixture
+def another_user():
+    """The words before a command that has it run by a user who owns nothing of ours, but can read this code."""
+    words = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become another user, by setpriv")
+    import torch
+
+    code = [sys.executable, torch.__file__, __file__]
+    if any(subprocess.run([*words, "test", "-r", path], cwd="/").returncode for path in code):
+        pytest.skip("other users may not read this code or its Python")
+    return words
 
 
 @pytest.fixture

@@ -34,6 +34,11 @@ def test_the_last_two_states_are_kept_and_the_newest_is_loaded(tmp_path):
     assert checkpoint.load(folder, CPU)["number"] == 4
 
 
+@pytest.mark.fault(
+    "a flipped bit in the newest checkpoint",
+    injected="one bit at several places of the file",
+    promised="it is not trusted; the state before it is loaded",
+)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.999])
 def test_a_flipped_bit_anywhere_sends_the_run_to_the_state_before(share, tmp_path):
     """torch would load most of these files without a word; the damaged file is removed."""
@@ -56,6 +61,9 @@ def test_a_damaged_state_does_not_count_as_the_good_one_before_the_newest(tmp_pa
     assert checkpoint.load(tmp_path, CPU)["number"] == 1
 
 
+@pytest.mark.fault(
+    "a checkpoint cut short or without its sum", injected="truncated file, removed sum", promised="it does not count"
+)
 def test_a_state_without_its_sum_or_cut_short_does_not_count(tmp_path):
     """Both are what a kill between two file operations leaves behind."""
     for number in (1, 2, 3):
@@ -68,6 +76,11 @@ def test_a_state_without_its_sum_or_cut_short_does_not_count(tmp_path):
     assert checkpoint.load(tmp_path, CPU) is None
 
 
+@pytest.mark.fault(
+    "a disk that changes what is written",
+    injected="a byte changed behind the writer",
+    promised="noticed when it is read back; the state before stays",
+)
 def test_a_disk_that_changes_a_byte_is_noticed_and_the_state_before_stays(tmp_path, monkeypatch):
     """The sum is of what was given to the disk, so that a wrong byte under way cannot hide in it."""
     checkpoint.save(tmp_path, 1, state(1))
@@ -84,6 +97,11 @@ def test_a_disk_that_changes_a_byte_is_noticed_and_the_state_before_stays(tmp_pa
     assert checkpoint.load(tmp_path, CPU)["number"] == 2
 
 
+@pytest.mark.fault(
+    "a checkpoint whose write fails",
+    injected="torch.save raises half-way",
+    promised="the old state stays, and no temporary file",
+)
 def test_a_write_that_fails_leaves_the_old_state_and_no_rubbish(tmp_path, monkeypatch):
     """A full disk, say: torch.save raises half-way."""
     checkpoint.save(tmp_path, 1, state(1))
@@ -116,6 +134,7 @@ class Code:
         return os.mkdir, ("executed",)
 
 
+@pytest.mark.fault("code in a checkpoint", injected="a pickle that would run it", promised="refused, never run")
 def test_code_in_a_checkpoint_is_never_run(tmp_path, monkeypatch):
     """A pickle that would make a folder is refused, although its sum is right."""
     monkeypatch.chdir(tmp_path)

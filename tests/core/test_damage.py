@@ -51,6 +51,11 @@ DAMAGES = {
 }
 
 
+@pytest.mark.fault(
+    "a record that is torn, empty, zeros or no object",
+    injected="cut, overwritten or replaced file",
+    promised="the run counts as damaged, its path is told, the other runs stay",
+)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_record_counts_as_no_record(damage, damaged):
     """It is told by its path, the run is not finished, and the other run still is."""
@@ -61,6 +66,11 @@ def test_a_damaged_record_counts_as_no_record(damage, damaged):
     assert [folder.status() for folder in damaged] == ["damaged", "finished"]
 
 
+@pytest.mark.fault(
+    "a record of an older version",
+    injected="a record without its own SHA-256",
+    promised="it is read, and counts as finished",
+)
 def test_a_record_of_an_older_version_is_read_without_a_digest(damaged):
     """Last year's runs carry none."""
     record = damaged[0].record()
@@ -88,6 +98,11 @@ def test_a_record_is_verified_once_unless_its_file_changes(damaged, monkeypatch)
     assert not damaged[0].is_finished()
 
 
+@pytest.mark.fault(
+    "one digit of a record changed",
+    injected="another accuracy in a file that still reads",
+    promised="the digest tells, the file is set aside, the run is trained again to the same numbers",
+)
 def test_a_driver_sets_a_damaged_record_aside_and_trains_the_run_again(damaged, runtime, capsys):
     """One line on the error stream, the damaged file is kept, the numbers are as before, and the other run stays."""
     before = damaged[0].record()
@@ -109,6 +124,11 @@ def test_a_driver_sets_a_damaged_record_aside_and_trains_the_run_again(damaged, 
     assert (damaged[0].path / "record.damaged-2.json").read_bytes() == b""
 
 
+@pytest.mark.fault(
+    "a torn run.json of a finished run",
+    injected="file cut to 50 bytes",
+    promised="the next driver writes it again and trains nothing",
+)
 def test_a_driver_writes_a_damaged_job_of_a_finished_run_again(damaged, runtime):
     """Its record is sound, so that nothing is trained."""
     jobs = {folder.run_id: folder.job() for folder in damaged}
@@ -119,6 +139,11 @@ def test_a_driver_writes_a_damaged_job_of_a_finished_run_again(damaged, runtime)
     assert damaged[0].status() == "finished"
 
 
+@pytest.mark.fault(
+    "looking at a store with a torn run.json or record",
+    injected="file cut to 50 bytes",
+    promised="`status` has a row for each run, `show` names the damaged file",
+)
 @pytest.mark.parametrize("name", ["run.json", "record.json"])
 def test_looking_shows_the_damaged_run_and_the_others(name, damaged, runtime):
     """`status` has a row for each, and `show` says which file is damaged."""
@@ -134,6 +159,11 @@ def test_looking_shows_the_damaged_run_and_the_others(name, damaged, runtime):
     assert f"{damaged[0].path / name}: is damaged" in shown
 
 
+@pytest.mark.fault(
+    "a desktop's files among the attempts",
+    injected="`.DS_Store`, a copied folder, torn claim and failure",
+    promised="passed over; the run's status is that of its own files",
+)
 def test_whatever_else_lies_in_a_run_folder_is_passed_over(damaged, runtime):
     """A desktop's files among the attempts, and attempts whose own files are damaged."""
     attempts = damaged[0].path / "attempts"
@@ -150,6 +180,11 @@ def test_whatever_else_lies_in_a_run_folder_is_passed_over(damaged, runtime):
     assert row["run_id"] in {folder.run_id for folder in damaged}
 
 
+@pytest.mark.fault(
+    "a kill between the record's link and the clean-up",
+    injected="checkpoints, weights and temporary files left behind",
+    promised="swept at the next look of a driver; record, kept weights and outputs stay",
+)
 def test_what_a_kill_after_the_record_left_goes_at_the_next_look_of_a_driver(damaged, runtime):
     """Checkpoints, other weights and temporary files; the kept weights, the record and the outputs stay."""
     folder = damaged[0]
@@ -224,6 +259,11 @@ def is_one_line(result, *parts):
     assert all(part in lines[0] for part in parts), lines[0]
 
 
+@pytest.mark.fault(
+    "a disk full inside torch.save",
+    injected="tmpfs of 100 kB",
+    promised="the message names the folder and the free space; no rubbish is left",
+)
 def test_a_disk_that_fills_up_under_a_checkpoint_is_told_with_the_room_that_is_left(
     small_disk, make_config, digits, runtime
 ):
@@ -237,6 +277,9 @@ def test_a_disk_that_fills_up_under_a_checkpoint_is_told_with_the_room_that_is_l
     assert not [path for path in folder.path.rglob(".*")]
 
 
+@pytest.mark.fault(
+    "inodes used up", injected="tmpfs with four inodes", promised="one line before training that says so"
+)
 def test_a_disk_without_room_for_one_more_file_is_told_as_that(small_disk, tmp_path):
     """There are megabytes left, and no inode."""
     is_one_line(
@@ -246,6 +289,11 @@ def test_a_disk_without_room_for_one_more_file_is_told_as_that(small_disk, tmp_p
     )
 
 
+@pytest.mark.fault(
+    "results on a read-only file system",
+    injected="tmpfs remounted read-only",
+    promised="looking works; training, and a table that cannot be written, are one line",
+)
 def test_results_that_may_only_be_read_are_looked_at_and_refused_for_training(small_disk, tmp_path):
     """`status`, and a `run` that has nothing to train, work; what would write is refused in one line."""
     disk = small_disk("size=9m")
@@ -261,6 +309,11 @@ def test_results_that_may_only_be_read_are_looked_at_and_refused_for_training(sm
     is_one_line(ask(*words, tmp_path, folder=tmp_path), "is a folder")
 
 
+@pytest.mark.fault(
+    "flock not supported",
+    injected="strace: EOPNOTSUPP for each flock",
+    promised="one line before training; `status` still looks",
+)
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_file_system_without_locks_is_told_before_training(tmp_path):
     """Network file systems may know none; `status` still looks."""
@@ -269,14 +322,18 @@ def test_a_file_system_without_locks_is_told_before_training(tmp_path):
     assert ask("status", folder=tmp_path, prefix=strace).stdout == "no runs\n"
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None or os.getuid() != 0, reason="needs setpriv, as root")
-def test_a_user_without_a_home_is_told_what_to_set_and_then_trains(open_folder):
+@pytest.mark.fault(
+    "no HOME and an unknown uid",
+    injected="setpriv to a user of no name",
+    promised="one line says what to set; with ABLATE_CACHE it trains",
+)
+def test_a_user_without_a_home_is_told_what_to_set_and_then_trains(open_folder, another_user):
     """As in a container that was started with `--user`."""
-    nobody = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]
     away = ("HOME", "XDG_CACHE_HOME")
-    asked = ask("run", "tiny.yaml", folder=open_folder, prefix=nobody, without=(*away, "ABLATE_CACHE"))
+    asked = ask("run", "tiny.yaml", folder=open_folder, prefix=another_user, without=(*away, "ABLATE_CACHE"))
     is_one_line(asked, "HOME", "ABLATE_CACHE")
     assert not (open_folder / "results").exists()
-    done = ask("run", "tiny.yaml", "--tracker", "off", folder=open_folder, prefix=nobody, without=away)
+    done = ask("run", "tiny.yaml", "--tracker", "off", folder=open_folder, prefix=another_user, without=away)
     assert done.returncode == 0, done.stderr
-    assert ask("sync", folder=open_folder, prefix=nobody, without=away).returncode == 2  # no login, which is a line
+    synced = ask("sync", folder=open_folder, prefix=another_user, without=away)
+    assert synced.returncode == 2  # no login, which is a line

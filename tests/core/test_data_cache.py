@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablation_suite.core.data import cache, cache_folder, file_hashes, parallel
+from ablation_suite.core.data import Form, cache, cache_folder, file_hashes, parallel
 from ablation_suite.core.data.cache import Decoded, decoded
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.decode import Unreadable
@@ -29,7 +29,7 @@ class Painted:
     """Image i is filled with the value i; those in `broken` are unreadable. It counts how often it decodes."""
 
     def __init__(self, count: int, size: int = 4, broken: frozenset[int] = frozenset()):
-        self.count, self.size, self.broken = count, size, broken
+        self.count, self.form, self.broken = count, Form(size), broken
         self.decoded: list[int] = []
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Painted:
         self.decoded.append(index)
         if index in self.broken:
             raise Unreadable("painted over")
-        return np.full((self.size, self.size, 3), index % 256, np.uint8), index % 7
+        return np.full((self.form.size, self.form.size, 3), index % 256, np.uint8), index % 7
 
 
 def build(place: Path, train: Painted | None = None, **settings: object) -> dict[str, Decoded]:
@@ -132,6 +132,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         build(tmp_path)
 
 
+@pytest.mark.fault("a cache folder that is a file", injected="a file in its place", promised="one line that names it")
 def test_a_cache_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     """The error names the path and ABLATE_CACHE."""
     (tmp_path / "decoded").write_text("in the way")
@@ -139,6 +140,11 @@ def test_a_cache_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
         build(tmp_path)
 
 
+@pytest.mark.fault(
+    "a full disk under the cache",
+    injected="a write that is not taken whole",
+    promised="one line with what to do; nothing is left",
+)
 def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that the disk does not take whole is an error with three ways out, never a cache with holes."""
     monkeypatch.setattr(os, "pwrite", lambda file, data, offset: len(data) - 1)
@@ -160,6 +166,11 @@ build(Path({cache!r}), Painted(2000), progress=progress)
 """
 
 
+@pytest.mark.fault(
+    "a kill while images are decoded",
+    injected="SIGKILL after some images",
+    promised="no cache is left that could be taken for whole",
+)
 @pytest.mark.parametrize("after", [1, 2000])
 def test_a_killed_build_leaves_nothing_that_could_be_taken_for_a_cache(tmp_path: Path, after: int) -> None:
     """After SIGKILL, early or once a whole split is written, the next use builds anew and clears the remains away."""
@@ -208,6 +219,11 @@ def test_a_damaged_cache_is_built_anew(tmp_path: Path) -> None:
     assert files(tmp_path) == [key]
 
 
+@pytest.mark.fault(
+    "a flipped byte in a decoded cache",
+    injected="one byte of an array, the labels or the manifest",
+    promised="never given out; decoded anew, and told",
+)
 @pytest.mark.parametrize("name", ["train.npy", "val.npy", "train.labels.npy", "manifest.json"])
 def test_a_flipped_byte_is_never_given_out(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever one byte of a cache changes, its images are decoded anew, and one line says so."""
@@ -268,6 +284,7 @@ def test_a_cache_of_a_version_without_digests_is_decoded_anew(tmp_path: Path) ->
     assert len(painted.decoded) == 100
 
 
+@pytest.mark.fault("two users, one cache", injected="another umask", promised="shared files follow it")
 def test_files_of_a_cache_are_as_shared_as_the_umask_says(tmp_path: Path) -> None:
     """With umask 002 a group may read and write all of it: folders 775, files 664, those of the digests as well."""
     before = os.umask(0o002)
@@ -296,20 +313,25 @@ except Exception as error:
 """
 
 
-def as_nobody(place: Path, count: int = 100) -> list[str]:
+def as_nobody(another_user: list[str], place: Path, count: int = 100) -> list[str]:
     """What another user, who may write nothing of ours, gets from a cache."""
     for folder in [place, *place.parents]:
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
     code = AS_NOBODY.format(path=[str(Path(__file__).parent), *sys.path], cache=str(place), count=count)
-    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, cwd="/", env={"HOME": "/nonexistent"})
+    run = subprocess.run(
+        [*another_user, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"HOME": "/nonexistent"},
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
-def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path) -> None:
+@pytest.mark.fault("a prepared cache that may only be read", injected="setpriv to another user", promised="it serves")
+def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path, another_user: list[str]) -> None:
     """Another user finds all decoded, may take a lock that we made, and is told what to set where he would write."""
     before = os.umask(0o022)
     try:
@@ -317,13 +339,16 @@ def test_a_cache_that_may_only_be_read_serves_every_user(tmp_path: Path) -> None
         (tmp_path / "decoded" / ".locks" / "another").touch()
     finally:
         os.umask(before)
-    assert as_nobody(tmp_path) == ["locked", "0 99"]
-    locked, refused = as_nobody(tmp_path, count=99)
+    assert as_nobody(another_user, tmp_path) == ["locked", "0 99"]
+    locked, refused = as_nobody(another_user, tmp_path, count=99)
     assert locked == "locked"
     assert refused.startswith("DataError")
     assert "ABLATE_CACHE" in refused
 
 
+@pytest.mark.fault(
+    "a cache on a file system without locks", injected="flock fails", promised="it is built all the same"
+)
 def test_a_file_system_without_locks_is_built_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rename makes a cache whole; what others may still be building is left alone."""
 
@@ -359,6 +384,9 @@ build(Path({cache!r}))
 """
 
 
+@pytest.mark.fault(
+    "SIGTERM while another process decodes", injected="a builder that does not end", promised="the wait ends"
+)
 def test_waiting_for_another_builder_ends_at_sigterm(tmp_path: Path) -> None:
     """A process that waits for the lock leaves with 143 when it is told to, and takes nothing with it."""
     build(tmp_path)

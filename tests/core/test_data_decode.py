@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ablation_suite.core.data import decode
+from ablation_suite.core.data import Form, decode
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -37,6 +40,12 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def whole(file) -> np.ndarray:
+    """The pixels of a file at its own size."""
+    with decode.whole(file) as image:
+        return np.asarray(image)
+
+
 @pytest.mark.parametrize(("mode", "extension"), [
     ("RGB", "jpg"), ("RGB", "png"), ("RGB", "webp"), ("RGB", "bmp"),
     ("L", "jpg"), ("L", "png"), ("P", "png"), ("P", "bmp"), ("1", "png"), ("CMYK", "jpg"),
@@ -47,7 +56,7 @@ def test_every_mode_and_format_equals_what_pil_converts_and_resizes(tmp_path: Pa
     with Image.open(tmp_path / f"x.{extension}") as image:
         assert image.mode == mode
         expected = reference(image.convert("RGB"), 24)
-    found = decode.read(tmp_path / f"x.{extension}", 24)
+    found = decode.read(tmp_path / f"x.{extension}", Form(24))
     assert found.dtype == np.uint8
     assert found.shape == (24, 24, 3)
     np.testing.assert_array_equal(found, expected)
@@ -61,7 +70,7 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path, kind: str) -> None:
     with Image.open(tmp_path / "x.jpg") as image:
         assert image.format == kind
         expected = reference(image.convert("RGB"), 24)
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), expected)
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -72,8 +81,8 @@ def test_each_exif_orientation_is_turned_upright(tmp_path: Path, orientation: in
     photo(50, 40).save(tmp_path / "x.jpg", exif=exif)
     with Image.open(tmp_path / "x.jpg") as image:
         upright = ImageOps.exif_transpose(image)
-    assert decode.read_whole(tmp_path / "x.jpg").size == upright.size
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), reference(upright, 24))
+    assert whole(tmp_path / "x.jpg").shape[1::-1] == upright.size
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), reference(upright, 24))
 
 
 def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
@@ -83,15 +92,16 @@ def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
-    found = decode.read(tmp_path / "x.png", 8)
+    found = decode.read(tmp_path / "x.png", Form(8))
     assert (found[0] == (0, 0, 255)).all()
     assert (found[1:] == 0).all()
 
 
+@pytest.mark.fault("broken EXIF in a sound image", injected="bytes that are no EXIF", promised="the image is as it is")
 def test_broken_exif_leaves_a_sound_image_as_it_is(tmp_path: Path) -> None:
     """An EXIF block of garbage neither raises nor turns the image."""
     photo(30, 20).save(tmp_path / "x.png", exif=b"Exif\0\0nonsense that is no TIFF header")
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", 16), reference(photo(30, 20), 16))
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", Form(16)), reference(photo(30, 20), 16))
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(wide).save(tmp_path / "x.png", exif=exif)
-    found = np.asarray(decode.read_whole(tmp_path / "x.png"))
+    found = whole(tmp_path / "x.png")
     assert found[0, ::-1, 0].tolist() == [0, 1, 1, 128, 129, 156, 255, 1]
     assert (found == found[..., :1]).all()
 
@@ -109,7 +119,7 @@ def test_sixteen_bits_of_colour_keep_their_brightness() -> None:
     """RGB of 16 bits is within one step of its value divided by 257."""
     wide = np.array([[(0, 30_000, 65_535), (257, 128 * 257, 50_000)]], np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
-    found = np.asarray(decode.read_whole(io.BytesIO(png(2, 1, 16, 2, rows))))
+    found = whole(io.BytesIO(png(2, 1, 16, 2, rows)))
     assert np.abs(found - wide / 257).max() < 1.0
 
 
@@ -117,7 +127,7 @@ def test_transparency_lies_on_white(tmp_path: Path) -> None:
     """A clear pixel is white whatever colour it hides, a half clear red one is pink, an opaque one is itself."""
     pixels = np.array([[(10, 20, 30, 0), (255, 0, 0, 128), (1, 2, 3, 255)]], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "x.png")
-    found = np.asarray(decode.read_whole(tmp_path / "x.png"))
+    found = whole(tmp_path / "x.png")
     np.testing.assert_array_equal(found, [[(255, 255, 255), (255, 127, 127), (1, 2, 3)]])
 
 
@@ -126,18 +136,63 @@ def test_a_transparent_palette_entry_lies_on_white(tmp_path: Path) -> None:
     image = Image.frombytes("P", (2, 1), bytes([0, 1]))
     image.putpalette([200, 0, 0, 0, 150, 0])
     image.save(tmp_path / "x.png", transparency=0)
-    found = np.asarray(decode.read_whole(tmp_path / "x.png"))
+    found = whole(tmp_path / "x.png")
     np.testing.assert_array_equal(found, [[(255, 255, 255), (0, 150, 0)]])
 
 
+@pytest.mark.fault(
+    "a photograph of 200 megapixels and a bomb of 400",
+    injected="headers that claim them",
+    promised="refused before it is decoded, in our own words",
+)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_header_bomb_is_refused_before_it_is_decoded() -> None:
-    """A small file that claims 400 megapixels is unreadable, and so is one just above our own limit."""
-    for side in (20_000, 10_001):
-        with pytest.raises(decode.Unreadable, match="pixel"):
-            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), 8)
+    """A small file that claims 400 or 200 megapixels is unreadable, and so is one just above our own limit."""
+    for side in (20_000, 14_143, 10_001):
+        with pytest.raises(decode.Unreadable, match=r"more than 100,000,000( pixels)?; make it smaller"):
+            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), Form(8))
 
 
+SIDE_BY_SIDE = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from ablation_suite.core.data import Form, decode
+with ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(lambda _: int(decode.read(sys.argv[1], Form(8))[0, 0, 0]), range(4)))
+print(*found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.fault(
+    "many small files that become huge images",
+    injected="PNG of 97 kB and 9,990 pixels a side, decoded by four threads",
+    promised="one budget of pixels for all threads: memory as for one or two of them",
+)
+def test_threads_that_decode_huge_images_share_one_budget_of_memory(tmp_path: Path) -> None:
+    """Grey becomes RGB on the way, some 500 MB each: four at once would take 2 GB, and less than 1.3 are taken."""
+    Image.new("L", (9_990, 9_990)).save(tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size < 100_000
+    command = [sys.executable, "-c", SIDE_BY_SIDE, str(tmp_path / "x.png")]
+    *values, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert values == ["0"] * 4
+    assert int(kilobytes) < 1_300_000
+
+
+@pytest.mark.fault(
+    "a pipe or a device in the place of an image",
+    injected="mkfifo, a link to /dev/zero",
+    promised="unreadable at once: no regular file",
+)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_unreadable_at_once(tmp_path: Path, kind: str) -> None:
+    """Reading a pipe without a writer would wait for ever, and /dev/zero never ends."""
+    path = tmp_path / "x.jpg"
+    {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](path)
+    with pytest.raises(decode.Unreadable, match="no regular file"):
+        decode.read(path, Form(8))
+
+
+@pytest.mark.fault("a truncated image", injected="half of the bytes", promised="unreadable, with the reason")
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp"])
 def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
     """Half a file of any format gives a reason, never half an image."""
@@ -145,10 +200,13 @@ def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
     photo(60, 60).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(decode.Unreadable) as caught:
-        decode.read(path, 8)
+        decode.read(path, Form(8))
     assert str(caught.value)
 
 
+@pytest.mark.fault(
+    "a flipped byte in a PNG", injected="one byte of its data", promised="unreadable, never other pixels"
+)
 def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
     """The checksum of a PNG's pixels is verified."""
     path = tmp_path / "x.png"
@@ -157,9 +215,14 @@ def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(decode.Unreadable):
-        decode.read(path, 8)
+        decode.read(path, Form(8))
 
 
+@pytest.mark.fault(
+    "damage anywhere in an image",
+    injected="random bytes at random places",
+    promised="pixels or a reason, and no other error",
+)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp", "gif"])
 def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Path, extension: str) -> None:
@@ -172,7 +235,7 @@ def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Pat
         for place in rng.integers(0, len(data), 3):
             data[place] = rng.integers(0, 256)
         with contextlib.suppress(decode.Unreadable):
-            assert decode.read(io.BytesIO(data), 8).shape == (8, 8, 3)
+            assert decode.read(io.BytesIO(data), Form(8)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(("content", "reason"), [
@@ -182,11 +245,11 @@ def test_what_is_no_image_is_unreadable(tmp_path: Path, content: bytes, reason: 
     """Empty files, saved error pages and formats outside the list have a plain reason."""
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(decode.Unreadable, match=reason):
-        decode.read(tmp_path / "x.jpg", 8)
+        decode.read(tmp_path / "x.jpg", Form(8))
 
 
 def test_a_missing_file_is_unreadable_with_the_system_s_reason(tmp_path: Path) -> None:
     """A link that leads nowhere is reported like any other broken image."""
     (tmp_path / "x.jpg").symlink_to(tmp_path / "gone")
     with pytest.raises(decode.Unreadable, match="No such file"):
-        decode.read(tmp_path / "x.jpg", 8)
+        decode.read(tmp_path / "x.jpg", Form(8))

@@ -204,6 +204,11 @@ def test_an_absolute_path_stands_for_itself(root: Path, tmp_path: Path) -> None:
     assert len(source.fingerprint()) == 64
 
 
+@pytest.mark.fault(
+    "a data folder beside the shell",
+    injected="./photos and data/photos",
+    promised="a path that exists from here is that path",
+)
 def test_a_path_that_exists_from_here_is_that_path(
     source: Callable[..., FolderSource], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +225,11 @@ def test_a_path_that_exists_from_here_is_that_path(
         assert found.fingerprint() == expected
 
 
+@pytest.mark.fault(
+    "a typed path that begins with ~",
+    injected="~/x for each folder, given or in the environment",
+    promised="expanded, once",
+)
 def test_folders_that_people_type_may_begin_with_their_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is read in all three folders of a Runtime, given or from the environment, as a shell would have."""
     monkeypatch.setenv("HOME", "/home/ann")
@@ -258,6 +268,11 @@ def test_a_folder_without_classes_says_where_they_belong(
     assert "train/<class>/" in found
 
 
+@pytest.mark.fault(
+    "unreadable images in a data set",
+    injected="files that are no images",
+    promised="each is listed before training, or left out when told",
+)
 def test_every_unreadable_image_is_listed_or_left_out(source: Callable[..., FolderSource], root: Path) -> None:
     """Truncated, empty and dangling files of all splits stop the run with one line each; allowed, they are left out."""
     whole = (root / "train" / "1" / "0.png").read_bytes()
@@ -280,6 +295,7 @@ def test_every_unreadable_image_is_listed_or_left_out(source: Callable[..., Fold
     np.testing.assert_array_equal(kept.splits["train"].labels, [0] * 4 + [1] * 5 + [2] * 5)
 
 
+@pytest.mark.fault("an image in two splits", injected="a copied file", promised="stops before training unless allowed")
 def test_an_image_in_two_splits_stops_the_run_unless_allowed(source: Callable[..., FolderSource], root: Path) -> None:
     """A copy under another name, in another class, in each pair of splits is found by its content."""
     shutil.copy(root / "train" / "1" / "0.png", root / "val" / "2" / "copy.png")
@@ -368,6 +384,9 @@ def test_a_file_that_may_still_be_changing_is_not_remembered(
     assert source().fingerprint() != first
 
 
+@pytest.mark.fault(
+    "an image changed behind size and time", injected="mtime set back", promised="noticed by the time of its inode"
+)
 def test_a_changed_image_is_noticed_though_its_size_and_its_time_are_those_of_before(
     source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +400,7 @@ def test_a_changed_image_is_noticed_though_its_size_and_its_time_are_those_of_be
     assert source().fingerprint() != first
 
 
+@pytest.mark.fault("a damaged memory of digests", injected="rubbish in the file", promised="the images are read again")
 def test_a_damaged_memory_of_digests_is_no_harm(
     source: Callable[..., FolderSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,11 @@ def test_a_good_name_is_left_as_it_is(name):
     assert fitted(name) == name
 
 
+@pytest.mark.fault(
+    "names like CON, -o, --help, U+202E, 80 emoji",
+    injected="such names, to the one rule that `check` asks",
+    promised="refused with the reason",
+)
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -59,6 +64,9 @@ def test_a_name_that_some_reader_refuses_says_why(name, words):
     assert words in name_fault(name)
 
 
+@pytest.mark.fault(
+    "a project W&B does not take", injected="`project=a/b` and others", promised="refused exactly where W&B refuses it"
+)
 @pytest.mark.parametrize("name", [*GOOD, "a/b", "a\\b", "a#b", "a?b", "a%b", "a:b", "", "p" * 129])
 def test_a_project_is_refused_exactly_where_wandb_refuses_it(name):
     """Held against the client's own rule; ours refuses also what no folder can be called."""
@@ -69,6 +77,11 @@ def test_a_project_is_refused_exactly_where_wandb_refuses_it(name):
     assert accepted == (project_fault(name) == "")
 
 
+@pytest.mark.fault(
+    "names that W&B does not take for artifacts",
+    injected="commas, spaces, long names",
+    promised="mapped by one function, told apart by digest",
+)
 @pytest.mark.parametrize("name", [*GOOD, "a/b:c?d#e", "report-dropout, 2 levels", "ü" * 200, "x'y;z"])
 def test_a_mapped_name_is_taken_for_artifacts_and_runs(name):
     """Held against the client: its artifacts and ids; names that differ stay different."""

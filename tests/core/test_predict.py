@@ -140,6 +140,11 @@ def test_images_of_one_name_are_refused(finished, tmp_path):
     assert "would both be the row a" in fault(finished, finished[1][0].run_id, tmp_path)
 
 
+@pytest.mark.fault(
+    "unreadable images given to `predict`",
+    injected="files that are no images",
+    promised="all are listed, nothing is written",
+)
 def test_all_unreadable_images_are_listed_and_nothing_is_written(finished, tmp_path, monkeypatch):
     """Two broken files among a good one: two lines, no table."""
     monkeypatch.chdir(tmp_path)
@@ -184,6 +189,11 @@ def test_a_class_keeps_its_own_name(copied, ask, photos):
     assert {row["pred_label"] for row in ask(copied.path, photos)} <= set(names)
 
 
+@pytest.mark.fault(
+    "a file named =HYPERLINK(...)",
+    injected="an image of that name",
+    promised="quoted in the table unless --exact-names",
+)
 def test_a_name_that_a_spreadsheet_would_run_is_quoted_unless_told_otherwise(copied, ask, tmp_path):
     """OWASP's list of first characters, in names of images and of classes; --exact-names writes them as they are."""
     record = copied.record()

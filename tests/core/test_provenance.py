@@ -89,6 +89,9 @@ def test_the_second_run_of_a_process_asks_nothing_again(monkeypatch: pytest.Monk
     assert first["suite"]
 
 
+@pytest.mark.fault(
+    "secrets on a command line or in an error", injected="keys, tokens, passwords in URLs", promised="replaced by ***"
+)
 @pytest.mark.parametrize(
     "text",
     [

@@ -31,6 +31,19 @@ EVERYTHING = {
     "epochs": 3,
 }
 """Every stream, the schedule, the moving average: whatever a resume could lose."""
+PARTS = {
+    "data": {"name": "digits", "sampler": "balanced"},
+    "augment": {
+        "name": "photo",
+        "random_crop": {"padding": 1},
+        "trivial_augment_wide": True,
+        "gaussian_blur": {"kernel_size": 3},
+        "random_erasing": True,
+    },
+    "loss": {"name": "supervised_contrastive", "projection": "mlp", "projection_dim": 8},
+    "epochs": 3,
+}
+"""Images drawn twice, draws on the host, weights beside the network."""
 SCALED = {"mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 2}
 
 
@@ -100,7 +113,7 @@ def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_
     same(folder, expected)
 
 
-@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
 def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
     changes, make_config, make_folder, runtime, whole, same
 ):
@@ -114,8 +127,13 @@ def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
     same(folder, whole(config))
 
 
+@pytest.mark.fault(
+    "SIGKILL at random moments",
+    injected="six kills of a worker, soon after a start or a checkpoint",
+    promised="the run ends to the bit as one that was never killed",
+)
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
 def test_a_run_killed_at_random_moments_ends_to_the_bit_as_a_whole_one(
     changes, make_config, make_folder, runtime, whole, same, worker, kill_when
 ):
@@ -141,6 +159,11 @@ def test_a_run_killed_at_random_moments_ends_to_the_bit_as_a_whole_one(
     same(folder, whole(config))
 
 
+@pytest.mark.fault(
+    "a kill at any rename, link or removal",
+    injected="the k-th operation never happens, for every k",
+    promised="the run ends to the bit as one that was never killed",
+)
 def test_a_run_killed_at_any_file_operation_ends_to_the_bit_as_a_whole_one(
     digits, make_config, make_folder, runtime, whole, same, monkeypatch
 ):
@@ -186,6 +209,11 @@ def few(split):
     return dataclasses.replace(split, images=split.images[:32], labels=split.labels[:32], names=split.names[:32])
 
 
+@pytest.mark.fault(
+    "SIGTERM in mid-epoch",
+    injected="a signal to the worker",
+    promised="it saves at that step, ends with 75, and goes on from there",
+)
 def test_sigterm_saves_and_ends_with_75(make_config, make_folder, runtime, worker, kill_when, whole, same):
     """The checkpoint is of the very step, and the next attempt goes on from it to the same end."""
     config = make_config(EVERYTHING, epochs=5)
@@ -211,6 +239,11 @@ def flip_a_byte(path):
     path.write_bytes(data)
 
 
+@pytest.mark.fault(
+    "a flipped byte in a run's newest checkpoint",
+    injected="one byte changed between two attempts",
+    promised="the run goes on from the checkpoint before, to the same bits",
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_config, make_folder, runtime, whole, same):
     """Stopped in epoch 3, newest checkpoint damaged: it goes on from the beginning of epoch 3, to the same end."""
     config = make_config(EVERYTHING)
@@ -253,6 +286,11 @@ def test_the_checkpoint_before_finds_the_best_weights_that_it_relies_on(
     same(folder, whole(config))
 
 
+@pytest.mark.fault(
+    "all checkpoints, the best weights or the ledger lost",
+    injected="flipped bytes, a ledger cut to its first row",
+    promised="the run begins anew, says so, and comes to the same bits",
+)
 @pytest.mark.parametrize("damage", ["all checkpoints", "the best weights", "the ledger"])
 def test_a_run_that_lost_what_it_relies_on_begins_anew(damage, make_config, make_folder, runtime, whole, same):
     """It is told in the ledger, costs time alone, and the history has every epoch."""
@@ -272,6 +310,11 @@ def test_a_run_that_lost_what_it_relies_on_begins_anew(damage, make_config, make
     same(folder, whole(config))
 
 
+@pytest.mark.fault(
+    "best weights that rot before the last evaluation",
+    injected="a byte flipped before the end",
+    promised="never evaluated; the next attempt begins anew",
+)
 def test_best_weights_that_rot_before_the_end_fail_the_attempt_and_the_next_begins_anew(
     make_config, make_folder, runtime, whole, same, monkeypatch
 ):
@@ -293,6 +336,9 @@ def test_best_weights_that_rot_before_the_end_fail_the_attempt_and_the_next_begi
     same(folder, whole(config))
 
 
+@pytest.mark.fault(
+    "a torn last row of a ledger", injected="half a row appended", promised="cut off and told; the history is whole"
+)
 def test_a_torn_tail_of_the_ledger_is_cut_off_and_told(make_config, make_folder, runtime, whole, same):
     """Half a row, as a kill in mid-write leaves it, disappears; the history is whole."""
     config = make_config(epochs=3)
@@ -306,6 +352,9 @@ def test_a_torn_tail_of_the_ledger_is_cut_off_and_told(make_config, make_folder,
     same(folder, whole(config))
 
 
+@pytest.mark.fault(
+    "a torn tail of 300 kB", injected="rubbish appended to a ledger", promised="no whole row goes, no torn byte stays"
+)
 @pytest.mark.parametrize("size", [1, 70_000, 300_000])
 def test_a_torn_tail_of_any_length_is_cut_back_to_the_last_whole_row(size, tmp_path):
     """Also one that is longer than any block that a reader may take: no whole row goes, and no torn byte stays."""
@@ -344,7 +393,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
 def test_a_cuda_device_gives_the_same_bits_again_and_after_a_resume(
     changes, make_config, make_folder, runtime, whole, same
 ):

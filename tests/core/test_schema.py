@@ -48,18 +48,27 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(text, value):
     assert type(read) is type(value)
 
 
+@pytest.mark.fault(
+    "a key that stands twice", injected="YAML with the key in two lines", promised="refused with both lines"
+)
 def test_a_duplicate_key_is_refused_with_both_lines():
     """The second of two equal keys would silently win elsewhere."""
     with pytest.raises(SchemaError, match=r"run.yaml:3: epochs: the key stands twice \(first in line 1\)"):
         parse("epochs: 1\nseed: 2\nepochs: 3", source="run.yaml")
 
 
+@pytest.mark.fault("an alias that contains itself", injected="YAML with a cycle", promised="one line")
 def test_an_alias_that_contains_itself_is_refused():
     """It would be read for ever."""
     with pytest.raises(SchemaError, match="may not contain itself"):
         parse("a: &x {b: *x}", source="run.yaml")
 
 
+@pytest.mark.fault(
+    "several faults in one file",
+    injected="misspelt, mistyped and impossible values together",
+    promised="all at once, each with its line",
+)
 def test_all_faults_come_at_once_each_with_its_line():
     """Three mistakes in three lines are three lines of error."""
     lines = faults("epochs: 0\nloss: {name: contrastve}\nbatchsize: 3")
@@ -126,6 +135,11 @@ def test_integers_and_floats_that_are_equal_make_one_config():
     assert config("clip_norm: 10").model_dump_json() == config("clip_norm: 10.0").model_dump_json()
 
 
+@pytest.mark.fault(
+    "a spec that is missing, empty or binary",
+    injected="no file, no bytes, bytes that are no text",
+    promised="told apart, a line each",
+)
 def test_a_missing_an_empty_and_a_binary_file_are_told_apart(tmp_path):
     """Each names the file and what is wrong with it."""
     empty, binary = tmp_path / "empty.yaml", tmp_path / "binary.yaml"
@@ -178,6 +192,11 @@ NESTED_ALIASES = "b0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+@pytest.mark.fault(
+    "aliases of aliases, 20,000 brackets, 5,000 digits",
+    injected="YAML of 565 bytes that means billions of values, and its kin",
+    promised="budgets of nodes, depth and digits: one short line before anything grows",
+)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -201,6 +220,11 @@ def test_a_text_beyond_its_budget_is_one_short_line(text, words):
     assert len(line) < 2_000
 
 
+@pytest.mark.fault(
+    "a spec that is a pipe, a device or very large",
+    injected="mkfifo, /dev/zero, two megabytes",
+    promised="one line; it is not read",
+)
 def test_a_file_that_never_ends_is_not_read(tmp_path):
     """A pipe without a writer, a device, a file of a megabyte and more."""
     os.mkfifo(tmp_path / "pipe.yaml")
@@ -215,6 +239,11 @@ def test_a_file_that_never_ends_is_not_read(tmp_path):
             load(path)
 
 
+@pytest.mark.fault(
+    "a wrong value in a field of several forms",
+    injected="wrong items in a list, wrong keys in a mapping",
+    promised="the words and the path of the YAML, none of Python's types",
+)
 @pytest.mark.parametrize(
     ("seeds", "line"),
     [

@@ -82,6 +82,11 @@ def test_a_run_that_was_killed_is_completed(tracker: str, tmp_path: Path) -> Non
     assert lines[0].startswith("abcdefabcdef  5 epochs")
 
 
+@pytest.mark.fault(
+    "an MLflow server that fails, hangs or is gone",
+    injected="500, silence, no server",
+    promised="one warning, `sync` says what is wrong, nothing is lost",
+)
 @pytest.mark.parametrize("health", ["error", "hang", "gone"])
 def test_a_sick_mlflow_server_costs_one_warning(
     health: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

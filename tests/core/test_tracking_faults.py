@@ -40,6 +40,9 @@ def full_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+@pytest.mark.fault(
+    "a full disk under a tracker", injected="tmpfs that is full", promised="one warning; training goes on"
+)
 # TensorBoard's own writer thread dies of the full disk; ours has told of it by then.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(

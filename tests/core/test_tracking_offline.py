@@ -62,6 +62,11 @@ def test_a_resumed_offline_run_is_one_whole_segment(offline: Runtime, tmp_path: 
     assert len(_segments(tmp_path)) == 2, "the segment of another run was removed"
 
 
+@pytest.mark.fault(
+    "SIGKILL while W&B writes offline",
+    injected="a kill after the rows are on disk",
+    promised="the rows are kept, the run resumes",
+)
 @pytest.mark.slow
 def test_a_run_that_is_killed_keeps_its_rows_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL in the fourth epoch leaves a readable segment; the next attempt's has each epoch once, in order."""

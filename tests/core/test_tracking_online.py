@@ -124,6 +124,11 @@ def test_sync_says_when_the_server_holds_something_else(
     assert "holds 7 epochs of 5" in capsys.readouterr().out
 
 
+@pytest.mark.fault(
+    "a W&B server that fails or hangs",
+    injected="a stand-in that answers 500 or nothing",
+    promised="one warning, training goes on, `sync` publishes later",
+)
 @pytest.mark.parametrize("health", ["error", "hang"])
 def test_a_sick_server_costs_one_warning(
     health: str, server: WandbServer, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -152,6 +157,9 @@ def test_a_sick_server_costs_one_warning(
     assert unpublished(run_folders(runtime.store)) is None
 
 
+@pytest.mark.fault(
+    "a W&B server that dies in mid-run", injected="the stand-in stops", promised="the rest is published by `sync`"
+)
 @pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_loses_nothing(
     server: WandbServer, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -179,6 +187,11 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(
     assert server.epochs(folder.run_id) == ALL
 
 
+@pytest.mark.fault(
+    "a W&B server that fails during `sync`",
+    injected="500 for each request",
+    promised="after two failures in a row the rest is left for later, exit status 1",
+)
 def test_sync_leaves_a_dead_server_alone(
     server: WandbServer, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +204,7 @@ def test_sync_leaves_a_dead_server_alone(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+@pytest.mark.fault("a wrong W&B key", injected="the server refuses it", promised="never shown or stored")
 @pytest.mark.slow
 def test_a_wrong_key_is_never_shown_or_stored(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
     """A wrong key: exit status 0, one warning; neither it nor a secret on the command line is printed or written."""

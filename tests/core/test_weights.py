@@ -126,6 +126,9 @@ def test_a_cached_file_needs_no_network(pretrained, torch_home, no_network, monk
     assert_same_features(network, pretrained)
 
 
+@pytest.mark.fault(
+    "damaged pretrained weights", injected="a byte changed in the cached file", promised="noticed by the published hash"
+)
 def test_a_damaged_cached_file_is_noticed(pretrained, torch_home, no_network, monkeypatch):
     """One flipped bit, which torch would load: the hash in the name is compared, and the file is named."""
     path = cached(torch_home, pretrained, monkeypatch)
@@ -176,6 +179,9 @@ def test_weights_are_downloaded_once(pretrained, torch_home, server, monkeypatch
     assert (torch_home / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.fault(
+    "a download that is something else", injected="a server with other bytes", promised="refused and not kept"
+)
 def test_a_download_of_another_hash_is_refused_and_not_kept(pretrained, torch_home, server, monkeypatch):
     """A file that is not what torchvision published never reaches the cache."""
     folder, address, _ = server
@@ -191,6 +197,7 @@ class Code:
         return os.mkdir, ("executed",)
 
 
+@pytest.mark.fault("code in a weights file", injected="a pickle that would run it", promised="refused, never run")
 def test_a_file_with_code_in_it_is_refused_and_never_run(tmp_path, monkeypatch):
     """`weights_only`: the pickle would make a folder."""
     monkeypatch.chdir(tmp_path)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json
@@ -45,6 +46,11 @@ def raising(error):
     return throw
 
 
+@pytest.mark.fault(
+    "a batch that does not fit into memory",
+    injected="an allocation that fails",
+    promised="batch size, memory and two settings that need less; never tried again unchanged",
+)
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -116,6 +122,21 @@ def test_the_grid_goes_on_after_a_run_without_memory_and_holds_none_of_its(
     assert second.is_finished()
 
 
+def test_an_inline_executor_whose_device_is_lost_asks_for_a_new_process(make_config, make_folder, runtime, monkeypatch):
+    """This one can train nothing any more, and what raised first stands in the message."""
+    monkeypatch.setattr(device, "is_lost", lambda runtime: True)
+    monkeypatch.setattr(Session, "step", lambda *args: torch.empty(3) @ torch.empty(4))
+    executor = Inline(runtime)
+    executor.submit(make_folder(make_config()).path)
+    with pytest.raises(UserError, match=r"errors any more: .*; run the same command again, in a new process"):
+        executor.poll(0)
+
+
+@pytest.mark.fault(
+    "a loss that leaves the numbers",
+    injected="a learning rate beyond all reason",
+    promised="the step, the rate and the norm; never tried again",
+)
 def test_a_loss_that_is_not_finite_is_a_bad_configuration(make_config, make_folder, runtime):
     """Status 78, never tried again, and the step, the learning rate and the gradient norm in failure.json."""
     folder = make_folder(make_config(optimizer={"name": "sgd", "lr": 1e30}, clip_norm=None))
@@ -145,6 +166,9 @@ def test_a_device_that_is_not_there_is_a_bad_configuration(make_config, make_fol
     assert "use --device cpu or auto" in folder.failure()["message"]
 
 
+@pytest.mark.fault(
+    "data that change between plan and training", injected="another fingerprint", promised="refused: plan it again"
+)
 def test_data_that_changed_since_the_plan_are_bad_data(make_config, make_folder, runtime, digits):
     """Status 65: the run id would lie about what was trained on."""
     folder = make_folder(make_config())
@@ -170,6 +194,9 @@ def test_a_run_that_someone_else_trains_is_left_to_them(make_config, make_folder
     assert folder.status() == "interrupted"
 
 
+@pytest.mark.fault(
+    "a run held by a hung process", injected="a lock that is not given back", promised="told by host, process and time"
+)
 def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
     make_config, make_folder, runtime, worker, kill_when, capsys
 ):
@@ -194,6 +221,7 @@ def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
     assert f"process {process} on {socket.gethostname()} since {since}" in told[0]
 
 
+@pytest.mark.fault("two attempts that both finish", injected="a second commit", promised="the first record stays")
 def test_the_first_record_wins(make_config, make_folder):
     """A late attempt finds the run finished, and its record is refused."""
     folder = make_folder(make_config())
@@ -226,6 +254,7 @@ def pool(runtime):
     pool.close(detach=False)
 
 
+@pytest.mark.fault("a worker that hangs", injected="SIGSTOP", promised="told, killed, and its run finished by the next")
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_told_and_killed_and_the_next_one_finishes_its_run(
     pool, make_config, make_folder, monkeypatch

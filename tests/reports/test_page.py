@@ -182,6 +182,9 @@ def test_chromium_draws_the_page_without_a_complaint(page, tmp_path):
     assert 'class="matrix scroll"' in dom
 
 
+@pytest.mark.fault(
+    "a name that is a script", injected="<img onerror> as the name of an arm, in a real browser", promised="it is text"
+)
 @in_chromium
 @pytest.mark.slow
 def test_chromium_runs_no_name(hostile, tmp_path):

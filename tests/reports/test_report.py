@@ -89,7 +89,7 @@ def test_a_report_that_moved_with_its_runs_passes_too(written, tmp_path):
     assert faults(tmp_path / "new") == []
 
 
-@pytest.mark.parametrize("place", ["tables.answer.1.accuracy_percent", "series.val/loss.0.mean", "answer"])
+@pytest.mark.parametrize("place", ["tables.answer.1.score_percent", "series.val/loss.0.mean", "answer"])
 def test_a_number_that_drifted_is_named(written, place):
     """Whatever was changed in the report, the check says where, and what the runs say."""
     _, root = written
@@ -154,6 +154,9 @@ def test_a_folder_without_reports_is_an_error(tmp_path):
     (tmp_path / "report.json").write_text("[]")
 
 
+@pytest.mark.fault(
+    "a torn report.json", injected="one of three cut, one no report at all", promised="each is named, the third checked"
+)
 def test_a_damaged_report_costs_itself_alone(tmp_path):
     """Of three reports two are torn or no report at all: each has its fault, and the third is checked."""
     plans = [make_store(tmp_path / "runs", TWO_ARMS, ablation=name, **SMALL) for name in ("a", "b", "c")]
@@ -178,6 +181,11 @@ DAMAGE = {
 }
 
 
+@pytest.mark.fault(
+    "a damaged record under reports and comparisons",
+    injected="torn, other types, a folder in its place",
+    promised="the others are reported, the damaged run is named",
+)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
     """The report is written of the others, says which run is damaged, and its check and the comparison go on."""
@@ -199,6 +207,7 @@ def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
         compare_runs(folders_of(plan, root, 1, 0))
 
 
+@pytest.mark.fault("escape sequences in a record", injected="ESC and U+202E in a setting", promised="spelled out")
 def test_no_record_gives_orders_to_the_terminal(written):
     """A setting that holds an escape sequence or turns the text round is spelled out."""
     plan, root = written
@@ -208,6 +217,9 @@ def test_no_record_gives_orders_to_the_terminal(written):
     assert all(each.isprintable() for each in text.splitlines())
 
 
+@pytest.mark.fault(
+    "damaged outputs.npz", injected="two bytes in their place", promised="no other run is kept from being compared"
+)
 def test_damaged_outputs_keep_no_other_run_from_being_compared(written):
     """As a damaged record."""
     plan, root = written

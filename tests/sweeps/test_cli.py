@@ -152,6 +152,7 @@ search(read_sweep(Path({str(tmp_path / "sweep.yaml")!r})), Path({str(tmp_path)!r
     assert result.stdout + result.stderr == ""
 
 
+@pytest.mark.fault("a locked SQLite file", injected="another connection that holds it", promised="one line")
 def test_a_locked_database_is_one_line(tmp_path: Path, ablate: Ablate) -> None:
     """Another process holds the SQLite file: said after its time-out, without a traceback."""
     spec, database = str(write_spec(tmp_path, trials=1)), tmp_path / "study.db"
@@ -164,6 +165,9 @@ def test_a_locked_database_is_one_line(tmp_path: Path, ablate: Ablate) -> None:
     assert err.splitlines()[-1].endswith("database is locked")
 
 
+@pytest.mark.fault(
+    "results of a search that cannot be written", injected="a file in the folder's place", promised="one line"
+)
 def test_results_that_cannot_be_written_are_one_line(tmp_path: Path, ablate: Ablate) -> None:
     """A file stands where the results folder should be."""
     (tmp_path / "results").write_text("")

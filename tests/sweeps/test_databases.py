@@ -48,7 +48,11 @@ def stored(url: str, name: str = "fake") -> list[FrozenTrial]:
     """The trials of a database as plain Optuna reads them."""
     # Connections are not kept: a server that was restarted does not know them.
     storage = optuna.storages.RDBStorage(url, {"poolclass": sqlalchemy.NullPool}, skip_table_creation=True)
-    return optuna.load_study(study_name=name, storage=storage).trials
+    try:
+        return optuna.load_study(study_name=name, storage=storage).trials
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def facts(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
@@ -196,6 +200,9 @@ def bad_day(server: Server, tmp_path_factory: pytest.TempPathFactory) -> BadDay:
             child.kill()
 
 
+@pytest.mark.fault(
+    "a machine that dies in mid-trial", injected="SIGKILL to its driver", promised="its trial falls to the survivor"
+)
 def test_a_dead_machines_trial_falls_to_the_survivor(bad_day: BadDay) -> None:
     """What the killed driver had finished stays, and what it had begun is done elsewhere with the same values."""
     assert bad_day.exit_codes["killed"] == -signal.SIGKILL
@@ -252,6 +259,11 @@ def test_a_server_that_says_no_is_one_line_without_the_password(
         assert not any(secret in err for secret in ("s3cr", "Wr0ng"))
 
 
+@pytest.mark.fault(
+    "a database that stops in mid-search",
+    injected="a real server that is stopped",
+    promised="one line, and nothing is lost",
+)
 def test_a_server_that_stops_in_the_middle_is_one_line_and_loses_nothing(
     tmp_path: Path, server: Server, ablate: Ablate
 ) -> None:
@@ -300,10 +312,13 @@ def test_long_and_foreign_names_come_back_as_they_were(tmp_path: Path, server: S
     name, url = "Größe 寸法 😀" + "n" * 90, server.new_database()
     space = {"model.weights": {"choice": WEIGHTS}}
     sweep = make_fake_sweep(tmp_path, sweep=name, space=space, sampler="grid", trials=None)
-    study = Study(sweep, open_storage(url, tmp_path), Owner(tmp_path, alone=False), "fingerprint")
     reason = "Fehler 誤り 😀 " * 20_000
-    while (trial := study.next_trial(len(WEIGHTS))) is not None:
-        study.tell(trial.number, "diverged", reason=reason)
+    owner = Owner(tmp_path, alone=False)
+    with open_storage(url, tmp_path) as storage:
+        study = Study(sweep, storage, owner, "fingerprint")
+        while (trial := study.next_trial(len(WEIGHTS))) is not None:
+            study.tell(trial.number, "diverged", reason=reason)
+    owner.leave()
     trials = stored(url, name)
     assert [each.params["model.weights"] for each in trials] == WEIGHTS
     assert all(reason.startswith(each.user_attrs["reason"]) for each in trials)

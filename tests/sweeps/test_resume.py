@@ -115,6 +115,9 @@ def die_at_write(sweep: Sweep, results: Path, number: int, cut: int) -> None:
     search(sweep, results)
 
 
+@pytest.mark.fault(
+    "a search killed twenty times", injected="SIGKILL to its driver", promised="it ends as one that was not"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["tpe", "tpe, conditional"])
 def test_a_sweep_that_is_killed_twenty_times_ends_as_one_that_was_not(tmp_path: Path, case: str) -> None:
@@ -138,6 +141,7 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_one_that_was_not(tmp_path: 
     assert facts(sweep, tmp_path / "parts") == facts(sweep, tmp_path / "whole")
 
 
+@pytest.mark.fault("a torn last line of a study's journal", injected="bytes after the last newline", promised="cut off")
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     """Bytes after the last newline are removed, whole lines stay, and a file without a newline becomes empty."""
     journal = tmp_path / "journal.log"
@@ -148,6 +152,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
         assert journal.read_bytes() == kept
 
 
+@pytest.mark.fault("damage inside a study's journal", injected="a line that is no JSON", promised="one clear line")
 def test_damage_inside_the_journal_is_one_clear_line(tmp_path: Path) -> None:
     """A line that is no JSON is told as damage of that file."""
     sweep = make_fake_sweep(tmp_path, trials=1)
