@@ -189,6 +189,7 @@ class RunFolder:
 
     def cancel(self) -> None:
         """Ask whoever trains the run, or would, to leave it; `uncancel` takes that back."""
+        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "cancelled").touch()
 
     def uncancel(self) -> None:
@@ -241,7 +242,8 @@ class RunFolder:
         The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
         """
         paths = list(self.path.iterdir())
-        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz.", ".lease."))]
+        left_over = (".best-", ".record.", ".outputs.npz.", ".lease.", "cancelled")
+        spare = [path for path in paths if path.name.startswith(left_over)]
         weights = [path for path in paths if path.match("best-*")]
         if len(weights) > 2:  # the kept ones and their sum
             kept = (self.record() or {}).get("weights")
