@@ -1,1 +1,20 @@
-"""The ablation suite: does this change really help?"""
+"""The ablation suite: does this change really help? `import ablation_suite as abl` has the verbs as functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Answer", "Run", "Store", "compare", "open", "plan", "report", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used, so that each verb of the command line loads only what it needs.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ablation_suite import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -27,6 +27,7 @@ VERBS = {
     "tune": ("ablation_suite.commands.tune:tune", "Give every arm of a spec the same search."),
     "data": ("ablation_suite.commands.data:data", "Check data sets and manage the decoded cache."),
     "menu": ("ablation_suite.commands.menu:menu", "List every choice, setting and default."),
+    "init": ("ablation_suite.commands.init:init", "Write a part of your own to begin with."),
     "bench": ("ablation_suite.commands.bench:bench", "Measure this machine against the plain script."),
 }
 """Verb -> (where its command lies, its one line of help)."""

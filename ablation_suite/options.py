@@ -30,14 +30,16 @@ TRAINING = [
         help="Kernels that give the same bits at each run, or the fastest [deterministic].",
     ),
     click.option("--checkpoint-minutes", type=float, help="Longest time between checkpoints in an epoch [5]."),
-    click.option("--executor", type=click.Choice(["process", "inline"]), help="Who trains."),
+    click.option("--executor", type=click.Choice(["process", "inline", "slurm"]), help="Who trains."),
+    click.option("--slurm", metavar="OPTIONS", help="Options of sbatch: '-p gpu --gres=gpu:1 -t 8:00:00'."),
+    click.option("--pack", metavar="N", help="Runs of one Slurm task, or auto."),
     click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
 ]
 FOLDER_NAMES = ("results", "data_root")
 TRAINING_NAMES = (
     *FOLDER_NAMES,
     *("device", "jobs", "threads", "compile", "channels_last", "deterministic", "checkpoint_minutes"),
-    *("executor", "tracker"),
+    *("executor", "slurm", "pack", "tracker"),
 )
 """What verbs of the same kind take over from each other."""
 tuned = click.option("--tuned", is_flag=True, help="Compare the arms under the values that `ablate tune` found.")
@@ -95,8 +97,9 @@ def _with(options: list[Any], command: Callable[..., Any]) -> Callable[..., Any]
     def wrapped(**kwargs: Any) -> Any:
         given = {key: kwargs.pop(key) for key in keys}
         settings = {key: value for key, value in given.items() if value is not None}
-        if str(settings.get("jobs", "")).isdigit():
-            settings["jobs"] = int(settings["jobs"])
+        for name in ("jobs", "pack"):
+            if str(settings.get(name, "")).isdigit():
+                settings[name] = int(settings[name])
         runtime = validate(Runtime, Document(data=settings, source="command line"))
         return command(runtime=runtime, **kwargs)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ablation_suite.ablations.plan import Plan, folder
 from ablation_suite.ablations.resolve import describe, differences
 from ablation_suite.ablations.spec import Ablation, Arm
+from ablation_suite.core.config.own import Own, own_parts
 from ablation_suite.core.config.run_config import RunConfig
 
 Records = Mapping[str, list[dict[str, Any]]]
@@ -25,7 +26,7 @@ class Finding:
 
     arm: str
     kind: str
-    """factor, parameters, flops, images, steps, seconds, weights, data, software, hardware or note."""
+    """factor, parameters, flops, images, steps, seconds, weights, code, data, software, hardware or note."""
     text: str
     severity: Literal["factor", "moved", "confound", "note"]
     """What was asked for; what came along with it; what makes the comparison ambiguous; what the spec says of it."""
@@ -42,6 +43,7 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
             *_factors(arm.delta, describe(arm), config, baseline, several),
             *_moved(costs[arm.name], costs[ablation.baseline]),
             *_weights(config, baseline),
+            *_own_code(config, baseline),
             *_between_runs(records.get(arm.name, []), records.get(ablation.baseline, [])),
         ]
         found += [("note", arm.note, "note")] if arm.note else []
@@ -138,6 +140,18 @@ def _weights(config: RunConfig, baseline: RunConfig) -> Iterator[Found]:
     ours, theirs = origin(config), origin(baseline)
     if ours != theirs and "none" not in (ours, theirs):
         yield "weights", f"starts from other pretrained weights: {theirs} -> {ours}", "confound"
+
+
+def _own_code(config: RunConfig, baseline: RunConfig) -> Iterator[Found]:
+    """Two versions of one file: what lies beside the part that was changed may have changed with it."""
+    ours, theirs = ({_file(each): each.code for each in own_parts(one)} for one in (config, baseline))
+    for file in ours.keys() & theirs.keys():
+        if ours[file] != theirs[file]:
+            yield "code", f"uses another version of {file}: {theirs[file]} -> {ours[file]}", "confound"
+
+
+def _file(part: Own) -> str:
+    return part.name.rpartition(":")[0]
 
 
 def _between_runs(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> Iterator[Found]:

@@ -12,6 +12,7 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.own.source import OwnPartError
 
 LATER_FACTORS = ("epochs", "schedule", "selection", "ema_decay", "clip_norm", "batch_size", "accumulate")
 """Settings that a first step on a few images need not show."""
@@ -27,6 +28,8 @@ class Effects:
     """Arm -> what it should share with the baseline and does not."""
     misfits: list[str] = field(default_factory=list)
     """What these images cannot give, each once; no step is taken then."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Arm -> why its own parts cannot take a step."""
     untried: str = ""
     """Why nothing could be tried, if so."""
 
@@ -37,6 +40,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """
     from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.own.loading import told
     from ablation_suite.core.training.first_step import first_step
     from ablation_suite.core.training.fit import misfits
 
@@ -44,16 +48,29 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         datasets: dict[Any, Dataset] = {}
         for data in dict.fromkeys(config.data for config in arms.values()):
             datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
-        told = [fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metric)]
-        if told:
-            return Effects(misfits=list(dict.fromkeys(told)))
-        steps = {name: first_step(config, datasets[config.data], runtime) for name, config in arms.items()}
+        unfit = [
+            fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metrics, runtime)
+        ]
+        if unfit:
+            return Effects(misfits=list(dict.fromkeys(unfit)))
+        steps, broken = {}, {}
+        for name, config in arms.items():
+            try:
+                steps[name] = first_step(config, datasets[config.data], runtime)
+            except OwnPartError as error:
+                broken[name] = str(error)
+            except Exception as error:
+                if (own := told(error)) is None:
+                    raise
+                broken[name] = str(own)
     except (DataError, WeightsError) as error:
         return Effects(untried=str(error).splitlines()[0])
-    found = Effects()
-    baseline = steps[ablation.baseline]
+    except OwnPartError as error:
+        return Effects(misfits=[str(error)])
+    found = Effects(broken=broken)
+    baseline = steps.get(ablation.baseline)
     for arm in ablation.arms[1:]:
-        if arm.control:
+        if arm.control or baseline is None or arm.name not in steps:
             continue
         if not steps[arm.name].has_effect_against(baseline) and not _acts_later(arm.delta):
             found.without.append(arm.name)

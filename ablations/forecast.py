@@ -15,6 +15,7 @@ from typing import Any
 from ablation_suite.ablations.plan import Cell, Plan, folder
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.own.kept import packed
 from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.process import num_jobs
 
@@ -97,7 +98,7 @@ def distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
 def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
     """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
     data = [each.model_dump(mode="json") for each in configs]
-    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": data})
+    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": data, "code": packed(data)})
     begun = time.time()
     probes = [_Probe(order, str(runtime.threads)) for _ in range(workers)]
     answers = [each.answer() for each in probes]

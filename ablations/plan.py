@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ablation_suite.ablations.find import find_specs
-from ablation_suite.ablations.resolve import Arms, resolve
+from ablation_suite.ablations.resolve import Arms, resolve, resolve_blocks
 from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
 from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.own import own_data, own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.own.kept import changed_files
 from ablation_suite.core.runs.identity import RECIPE, run_id
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.teachers import pinned
 
 CONTROL_SEED_OFFSET = 500_000
 """A control's run that is paired with the baseline's seed s has seed s + this, which no spec is likely to list."""
@@ -71,7 +75,7 @@ def make_plan(
     """All cells of one resolved ablation; each data set is fingerprinted once (`fingerprints` by its config)."""
     fingerprints = {} if fingerprints is None else fingerprints
     cells = []
-    for arm, config in arms.items():
+    for arm, config in ((arm, pinned(config, runtime)) for arm, config in arms.items()):
         data = config.data.model_dump_json()
         if data not in fingerprints:
             source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
@@ -109,23 +113,57 @@ def jobs(plans: Iterable[Plan]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def changed_parts(plan: Plan, store: Path) -> dict[str, str]:
+    """Arm -> which own part was another version in the newest earlier run of that arm, which files, and since when.
+
+    Asked only of arms that have a cell without a run, which would be trained because of it.
+    """
+    missing = {cell.arm: cell for cell in reversed(plan.cells) if not folder(cell, store).has_job()}
+    wanted = {
+        arm: parts
+        for arm, cell in missing.items()
+        if (parts := {each.name: each.code for each in own_parts(cell.config)})
+    }
+    found: dict[str, tuple[float, str]] = {}
+    for run in run_folders(store) if wanted else ():
+        job = run.job() if run.has_job() else {}
+        labels, since = job.get("labels", {}), (run.path / "run.json").stat().st_mtime
+        arm = labels.get("arm")
+        if arm not in wanted or plan.ablation.ablation not in labels["ablations"]:
+            continue
+        parts = {part["name"]: part["code"] for part in own_data(job["config"])}
+        changed = [name for name, code in wanted[arm].items() if parts.get(name, code) != code]
+        if changed and since > found.get(arm, (0.0, ""))[0]:
+            files = dict.fromkeys(
+                file for name in changed for file in changed_files(run.path, parts[name], wanted[arm][name])
+            )
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+            text = f"own part changed since {when} (run {run.run_id}): {', '.join(changed)} ({', '.join(files)})"
+            found[arm] = since, text
+    return {arm: text for arm, (_, text) in found.items()}
+
+
 def folder(cell: Cell, store: Path) -> RunFolder:
     """The run folder of a cell."""
     return RunFolder(store / cell.run_id)
 
 
 def _variants(path: Path, overrides: tuple[str, ...], results: Path | None) -> list[tuple[Ablation, Arms]]:
-    """The ablation of a spec file; two of them where it takes values that tuning has found for its arms.
+    """The ablations of a spec file: one for each block; two where it takes values that tuning has found for its arms.
 
     What was found in results is put down as an override, so that each run's own command takes it up again.
     """
     from ablation_suite.ablations.tuned import tuned_path, tuned_variants
 
-    ablation, arms = resolve(path, overrides)
-    if results is not None:
-        found = tuned_path(results, ablation.ablation).absolute()
-        ablation, arms = resolve(path, (*overrides, f"tuned={found}"))
-    return [(ablation, arms)] if ablation.tuned is None else tuned_variants(Path(ablation.tuned), ablation, arms)
+    variants = []
+    for ablation, arms in resolve_blocks(path, overrides):
+        if results is not None:
+            found = tuned_path(results, ablation.ablation).absolute()
+            ablation, arms = resolve(path, (*ablation.overrides, f"tuned={found}"))
+        variants += (
+            [(ablation, arms)] if ablation.tuned is None else tuned_variants(Path(ablation.tuned), ablation, arms)
+        )
+    return variants
 
 
 def _cell(arm: str, seed: int, config: RunConfig, data_fingerprint: str) -> Cell:

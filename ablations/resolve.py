@@ -36,6 +36,27 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms
     return read.ablation, arms
 
 
+def resolve_blocks(path: Path, overrides: tuple[str, ...] = ()) -> list[tuple[Ablation, Arms]]:
+    """The same of each block of a spec, or of the spec where it has none; SchemaError lists the faults of all."""
+    asked = read_spec(path, overrides).ablation
+    if asked is None or not asked.blocks or asked.block is not None:
+        return [resolve(path, overrides)]
+    found, faults, first = [], dict[Fault, None](), dict[str, str]()
+    for block in asked.blocks:
+        try:
+            ablation, arms = resolve(path, (*overrides, f"block={block}"))
+        except SchemaError as error:
+            faults |= dict.fromkeys(error.faults)
+            continue
+        found.append((ablation, arms))
+        twin = first.setdefault(arms[ablation.baseline].model_dump_json(), block)
+        if twin != block:
+            faults[Fault(str(path), f"blocks.{block}", f"is the same comparison as block '{twin}'")] = None
+    if faults:
+        raise SchemaError(faults)
+    return found
+
+
 def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:
     """Every leaf that differs, as (dotted path, the baseline's value, the config's value); None where there is none."""
     ours, theirs = (dict(leaves(each.model_dump(mode="json"))) for each in (config, baseline))

@@ -15,6 +15,7 @@ from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.metrics import metric_fault, split_of
 
 SHIPPED = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
@@ -45,12 +46,18 @@ class Spec(Frozen):
     """RunConfig file that everything starts from, relative to the spec."""
     shared: dict[str, Any] = {}
     """Dotted path -> value, for the baseline and all arms."""
-    metric: Literal["val/accuracy", "test/accuracy"] | None = None
-    """What is compared; null takes the test images where every run has labelled ones, else the validation images."""
+    metric: str | None = None
+    """What is compared, as `test/macro_f1`; null takes accuracy, on test images where all runs have labelled ones."""
+    metrics: tuple[str, ...] = ()
+    """Several of one split, where a report should show more than one: the first decides."""
     seeds: int | tuple[int, ...] | Seeds = 3
     """A number of seeds, a list of them, or `{min, max, until | precision}`."""
     baseline: str = "baseline"
     """Name of the baseline."""
+    blocks: dict[str, dict[str, Any]] = {}
+    """Block -> its settings by dotted path: the whole comparison is repeated under each."""
+    block: str | None = None
+    """Only this block of them."""
     arms: dict[str, Any] = {}
     """Arm -> one factor and its level, or `compound:` with several."""
     grid: dict[str, tuple[Any, ...]] = {}
@@ -82,6 +89,9 @@ class Ablation(Frozen):
     ablation: str
     question: str
     metric: str | None
+    """The metric that decides."""
+    metrics: tuple[str, ...] = ()
+    """All that were asked for by name, that one first."""
     seeds: tuple[int, ...]
     rule: Seeds | None
     """How seeds are added, where their number is not fixed."""
@@ -92,6 +102,12 @@ class Ablation(Frozen):
     project: str
     tuned: str | None = None
     """The file of found values that the arms take."""
+    family: str = ""
+    """The name of the spec, where this is one of its blocks."""
+    block: str | None = None
+    """Which one."""
+    blocks: tuple[str, ...] = ()
+    """All blocks of the spec."""
     overrides: tuple[str, ...]
     """`path=value`, as given on the command line."""
     source: str
@@ -141,6 +157,9 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> Reading:
         base = None if "base" in wrong else schema.load(Path(path).parent / spec.base)
         if base is not None:
             base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
+            if spec.block in spec.blocks:
+                of_block = [(each, document.part(("blocks", spec.block, each))) for each in spec.blocks[spec.block]]
+                base = with_settings(base, of_block)
             base = with_settings(base, settings)
     except SchemaError as error:
         base, faults = None, [*faults, *error.faults]
@@ -164,9 +183,18 @@ def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:
 
 
 def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...]) -> Ablation:
-    kept = ("ablation", "question", "metric", "baseline", "grid", "margin", "project")
+    kept = ("ablation", "question", "baseline", "grid", "margin", "project")
+    metrics = spec.metrics or ((spec.metric,) if spec.metric else ())
+    named = {name: getattr(spec, name) for name in kept}
+    if spec.block is not None:
+        named |= {"ablation": f"{spec.ablation}-{spec.block}", "question": f"{spec.question} ({spec.block})"}
     return Ablation(
-        **{name: getattr(spec, name) for name in kept},
+        **named,
+        metric=metrics[0] if metrics else None,
+        metrics=metrics,
+        family=spec.ablation if spec.block is not None else "",
+        block=spec.block,
+        blocks=tuple(spec.blocks),
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
@@ -255,13 +283,55 @@ def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:
             fault(("grid", factor), "a factor of a grid has two levels or more")
         if len(set(level_names(levels))) < len(levels):
             fault(("grid", factor), "a level stands twice")
+    faults += [Fault(document.where(path), schema.dotted(path), message) for path, message in _block_faults(spec, arms)]
     for part in ("shared", "grid"):
         if "seed" in getattr(spec, part):
             fault((part, "seed"), "seeds are set by `seeds:`")
     for arm in arms:
         if "seed" in arm.delta:
             fault(("arms", arm.name), "the seed is no factor; seeds are set by `seeds:`")
+    faults += [Fault(document.where((key,)), key, message) for key, message in _metric_faults(spec)]
     return faults + [Fault(document.where(("seeds",)), "seeds", message) for message in _seed_faults(spec.seeds)]
+
+
+def _block_faults(spec: Spec, arms: list[Arm]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(path, what is wrong there)"""
+    if spec.block is not None and spec.block not in spec.blocks:
+        yield ("block",), f"no block '{spec.block}'{schema.nearest(spec.block, spec.blocks)}"
+    if len(spec.blocks) == 1:
+        yield ("blocks",), "a comparison is repeated in two blocks or more; settings of all go to `shared:`"
+    for block, settings in spec.blocks.items():
+        if why := name_fault(f"{spec.ablation}-{block}"):
+            yield ("blocks", block), f"{block!r} is no usable name: {spec.ablation}-{block} {why}"
+        if not settings:
+            yield ("blocks", block), "changes nothing; a block has settings of its own"
+        for path in settings:
+            clash = [arm.name for arm in arms if any(f"{each}.".startswith(f"{path}.") for each in arm.delta)]
+            clash += [arm.name for arm in arms if any(f"{path}.".startswith(f"{each}.") for each in arm.delta)]
+            if path == "seed":
+                yield ("blocks", block, path), "seeds are set by `seeds:`"
+            elif clash:
+                yield (
+                    ("blocks", block, path),
+                    f"is what arm '{clash[0]}' changes; blocks set other things",
+                )
+
+
+def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it)"""
+    if spec.metric is not None and spec.metrics:
+        yield "metrics", "a spec has either `metric:` or `metrics:`"
+    key, names = ("metrics", spec.metrics) if spec.metrics else ("metric", (spec.metric,) if spec.metric else ())
+    wrong = [metric_fault(name) for name in names]
+    yield from ((key, why) for why in wrong if why)
+    if any(wrong) or not names:
+        return
+    if len(set(names)) < len(names):
+        yield key, "a metric stands twice"
+    if len({split_of(name) for name in names}) > 1:
+        yield key, "the metrics of one ablation are of one split, val or test"
+    if names[0].partition("/")[2] == "nll":
+        yield key, f"{names[0]} cannot decide, being no share of anything; name a share first, and it stands beside"
 
 
 def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:

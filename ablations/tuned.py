@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ablation_suite.ablations.resolve import Arms
 from ablation_suite.ablations.spec import CONTROL, Ablation
 from ablation_suite.core.config import schema
-from ablation_suite.core.config.menu import Frozen
+from ablation_suite.core.config.menu import Frozen, identity_data
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.identity import digest
@@ -115,7 +115,7 @@ def _values(tuned: Tuned, arm: str, baseline: str, values_of: Literal["own", "ba
 
 def config_digest(config: RunConfig) -> str:
     """What a RunConfig is known by in the file, whatever its seed."""
-    return digest(config.model_dump(mode="json", exclude={"seed"}))
+    return digest({name: value for name, value in identity_data(config).items() if name != "seed"})
 
 
 def as_document(config: RunConfig) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablation_suite.ablations.plan import Plan
-from ablation_suite.reports.compared import correctness, stopping_rule
+from ablation_suite.reports.compared import stopping_rule
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.statistics.sequential import next_seeds
@@ -21,7 +21,7 @@ def seeds_wanted(plan: Plan, store: Path) -> dict[str, int]:
     if rule is None:
         return {}
     design = results.design
-    scores = {arm.name: correctness(results, arm.name) for arm in design.arms}
+    scores = {arm.name: results.scores(arm.name) for arm in design.arms}
     wanted = next_seeds({arm: rows for arm, rows in scores.items() if arm != design.control}, design.baseline, rule)
     num_seeds = max(wanted.get(design.baseline, 0), len(scores[design.baseline]))
     if design.control and len(scores[design.control]) < num_seeds:  # it decides nothing and keeps the baseline company

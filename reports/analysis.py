@@ -17,7 +17,7 @@ from ablation_suite.reports.statistics.pairing import pairing_table
 from ablation_suite.reports.tables import Table
 from ablation_suite.reports.wording import answer
 
-FORMAT = 1
+FORMAT = 2
 Audit = Sequence[Mapping[str, str]]
 """Findings as `arm`, `kind`, `text` and `severity`."""
 
@@ -28,6 +28,8 @@ class Analysis:
 
     design: Design
     split: Split
+    metric: str
+    """The metric that decides, as a sentence says it."""
     answer: str
     audit: Audit
     problems: tuple[str, ...]
@@ -52,6 +54,7 @@ class Analysis:
             "format": FORMAT,
             "design": self.design.to_json(),
             "split": self.split,
+            "metric": self.metric,
             "answer": self.answer,
             "audit": [dict(finding) for finding in self.audit],
             "problems": list(self.problems),
@@ -71,6 +74,7 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
         contributions_table(results, compared),
         side_tables.effects_table(results),
         pairing_table(results),
+        side_tables.further_table(results),
         side_tables.metrics_table(results),
         side_tables.cost_table(results),
         classes.classes_table(results),
@@ -82,6 +86,7 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
     return Analysis(
         design=results.design,
         split=results.split,
+        metric=results.metric.text,
         answer=answer(results, compared, audit),
         audit=audit,
         problems=(*(run.describe() for run in results.problems()), *unlike(facts)),

@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablation_suite.reports.analysis import Analysis, analyse
+from ablation_suite.reports.blocks import Blocks, over_all_blocks
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.latex import to_latex
-from ablation_suite.reports.page import Images, index_html, index_markdown, report_html, report_markdown
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.page import (
+    Images,
+    blocks_html,
+    index_html,
+    index_markdown,
+    rendered,
+    report_html,
+    report_markdown,
+)
+from ablation_suite.reports.results import Reader, Results
 from ablation_suite.reports.writers import to_csv
 
 if TYPE_CHECKING:
@@ -35,12 +44,18 @@ def build_report(
     """
     reader = Reader(store)
     analyses, pages = [], []
+    families: dict[str, list[Results]] = {}
     for plan in plans:
         findings = (audits or {}).get(plan.ablation.ablation, ())
-        analysis = analyse(reader.results(design_of(plan)), [_plain(finding) for finding in findings])
+        results = reader.results(design_of(plan))
+        if results.design.family:
+            families.setdefault(results.design.family, []).append(results)
+        analysis = analyse(results, [_plain(finding) for finding in findings])
         name = plan.ablation.ablation
         pages.append(_write_report(analysis, store, out / name, (images or {}).get(name)))
         analyses.append(analysis)
+    over = [_write_blocks(over_all_blocks(family), out / name) for name, family in families.items() if len(family) > 1]
+    pages[:0] = over
     if len(analyses) > 1:
         _write(out / "index.md", index_markdown(analyses))
         pages.insert(0, _write(out / "index.html", index_html(analyses)))
@@ -66,6 +81,19 @@ def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images 
     data = {**analysis.to_json(), "store": os.path.relpath(store, folder)}
     _write(folder / "report.json", json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return _write(folder / "report.html", report_html(analysis, figures, images))
+
+
+def _write_blocks(blocks: Blocks, folder: Path) -> Path:
+    from ablation_suite.reports.figures import draw_forest
+
+    figures = draw_forest(blocks)
+    for name, content in figures.items():
+        _write(folder / "figures" / name, content)
+    for table in blocks.tables:
+        _write(folder / "tables" / f"{table.name}.csv", to_csv(table))
+        _write(folder / "tables" / f"{table.name}.tex", to_latex(table))
+    _write(folder / "blocks.md", rendered("blocks.md", blocks=blocks))
+    return _write(folder / "blocks.html", blocks_html(blocks, figures))
 
 
 def _plain(finding: Any) -> dict[str, str]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.results import Results
-from ablation_suite.reports.statistics.comparison import Comparison, compare, difference_interval
-from ablation_suite.reports.statistics.intervals import Interval
+from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval
 from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
 
 
-def comparisons(results: Results) -> dict[str, Comparison]:
-    """Arm -> its comparison with the baseline on the answering split, in the order of the plan.
+def comparisons(results: Results, measure: str | None = None) -> dict[str, Comparison]:
+    """Arm -> its comparison with the baseline in a metric of the answering split, by default the one that decides.
 
     Where seeds were added until there was an answer, the intervals allow for having looked that often. Arms whose runs
     saw other images than the baseline are compared with nothing; their mean and spread stand. A control is no member of
@@ -27,7 +22,7 @@ def comparisons(results: Results) -> dict[str, Comparison]:
     images alone would call every third pair of identical arms different at 1,000 images.
     """
     design = results.design
-    scores = {arm.name: correctness(results, arm.name) for arm in design.arms}
+    scores = {arm.name: results.scores(arm.name, measure) for arm in design.arms}
     together = {arm: rows for arm, rows in scores.items() if results.comparable(arm) or not rows}
     margin = design.margin / 100 if design.margin is not None else None
     baseline = scores[design.baseline]
@@ -49,11 +44,6 @@ def _without_claim(row: Comparison) -> Comparison:
     return replace(row, interval=None, p=None, p_adjusted=None, smallest_detectable=None, verdict=None)
 
 
-def correctness(results: Results, arm: str) -> dict[int, NDArray[np.bool_]]:
-    """Seed -> which images (N,) the run got right."""
-    return {seed: outputs.correct for seed, outputs in results.outputs(arm).items()}
-
-
 def stopping_rule(design: Design) -> SeedRule | None:
     """The rule by which seeds are added, in units of accuracy; None where their number is fixed."""
     rule = design.rule
@@ -68,6 +58,6 @@ def stopping_rule(design: Design) -> SeedRule | None:
     )
 
 
-def _interval(results: Results) -> Callable[..., Interval]:
+def _interval(results: Results) -> IntervalOf:
     rule = stopping_rule(results.design)
     return partial(repeated_interval, rule=rule) if rule is not None else difference_interval

@@ -48,6 +48,7 @@ class Design:
     ablation: str
     question: str
     metric: str | None
+    """The metric that decides; null is accuracy, on the split that answers."""
     baseline: str
     margin: float | None
     rule: dict[str, Any] | None
@@ -56,6 +57,17 @@ class Design:
     cells: tuple[tuple[str, int, str], ...]
     spec: str
     overrides: tuple[str, ...]
+    family: str = ""
+    """The name of the spec, where this is one of its blocks."""
+    block: str = ""
+    """Which one."""
+    metrics: tuple[str, ...] = ()
+    """All metrics that were asked for by name, the deciding one first."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The metrics without their split; accuracy where none was named."""
+        return tuple(name.partition("/")[2] for name in self.metrics or (self.metric or "val/accuracy",))
 
     @property
     def control(self) -> str | None:
@@ -85,6 +97,7 @@ class Design:
                 "arms": tuple(DesignArm(**{**arm, "levels": tuple(arm["levels"])}) for arm in data["arms"]),
                 "cells": tuple((arm, seed, run_id) for arm, seed, run_id in data["cells"]),
                 "overrides": tuple(data["overrides"]),
+                "metrics": tuple(data.get("metrics", ())),
             }
         )
 
@@ -102,6 +115,9 @@ def design_of(plan: Plan) -> Design:
         ablation=ablation.ablation,
         question=ablation.question,
         metric=ablation.metric,
+        metrics=ablation.metrics,
+        family=ablation.family,
+        block=ablation.block or "",
         baseline=ablation.baseline,
         margin=ablation.margin,
         rule=ablation.rule.model_dump() if ablation.rule else None,
@@ -139,7 +155,14 @@ def _look_up(config: Any, path: str) -> Any:
 
 
 def _is_level(level: Any, value: Any) -> bool:
-    """Whether a setting is a level of a spec: a bare name stands for its entry, and defaults may be left out."""
+    """Whether a setting is a level of a spec: a bare name stands for its entry, and defaults may be left out.
+
+    A group that may be absent is switched by true and false.
+    """
+    if level is True and isinstance(value, Mapping):
+        return True
+    if level is False and value is None:
+        return True
     if isinstance(level, Mapping):
         return isinstance(value, Mapping) and all(_is_level(each, value.get(key)) for key, each in level.items())
     return bool(level == (value.get("name") if isinstance(value, Mapping) else value))

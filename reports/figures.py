@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
+from ablation_suite.reports.blocks import OVER, Blocks
 from ablation_suite.reports.palette import Ink, inks, telling
 from ablation_suite.reports.series import MEASURES, Series
 from ablation_suite.reports.tables import Row
@@ -59,6 +60,29 @@ def draw_figures(analysis: Analysis) -> dict[str, bytes]:
             if figure is not None
             for format in FORMATS
         }
+
+
+def draw_forest(blocks: Blocks) -> dict[str, bytes]:
+    """File name -> content of the forest plot over blocks: a row per arm and block, and a diamond for the mean."""
+    if not blocks.bars:
+        return {}
+    with matplotlib.rc_context(_STYLE):
+        num_arms = len({bar.arm for bar in blocks.bars})
+        figure = _figure(_WIDTH, 0.85 + 0.22 * len(blocks.bars), left=2.0, right=1.5, bottom=0.5, top=0.2)
+        axes = figure.add_subplot()
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        for index, bar in enumerate(blocks.bars):
+            is_mean = bar.block == OVER
+            axes.plot([bar.low, bar.high], [index, index], color="#333333", linewidth=2.2 if is_mean else 1.2)
+            axes.plot([bar.difference], [index], "D" if is_mean else "o", color="#333333", markersize=4.5)
+            axes.annotate(bar.text, (1.02, index), xycoords=axes.get_yaxis_transform(), va="center", fontsize=7)
+        names = [bar.block if num_arms == 1 else f"{_short(bar.arm)}, {bar.block}" for bar in blocks.bars]
+        axes.set_ylim(len(blocks.bars) - 0.5, -0.5)
+        axes.set_yticks(range(len(blocks.bars)), [_short(name) for name in names])
+        axes.tick_params(axis="y", length=0, labelcolor="#222222")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(f"Difference to {_short(blocks.baseline)} (pp, 95 % interval)")
+        return {f"forest.{format}": _save(figure, format) for format in FORMATS}
 
 
 def _save(figure: Figure, format: str) -> bytes:
@@ -143,7 +167,7 @@ def _differences(analysis: Analysis) -> Figure | None:
 def _cost(analysis: Analysis) -> Figure | None:
     """Accuracy against parameters, FLOPs and training time, one dot per arm with its spread over seeds."""
     costs = {str(row.values["arm"]): row.values for row in analysis.tables["cost"].rows}
-    rows = [row for row in analysis.tables["answer"].rows if row.values["accuracy_percent"] is not None]
+    rows = [row for row in analysis.tables["answer"].rows if row.values["score_percent"] is not None]
     if not rows:
         return None
     shown = _telling(analysis)
@@ -159,7 +183,7 @@ def _cost(analysis: Analysis) -> Figure | None:
                 continue
             values.append(float(cost))
             colour = shown[arm].light if arm in shown else "#cccccc"
-            accuracy, spread = _number(row, "accuracy_percent"), row.values["sd_percent"]
+            accuracy, spread = _number(row, "score_percent"), row.values["sd_percent"]
             axes.errorbar(cost, accuracy, yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
@@ -169,7 +193,7 @@ def _cost(analysis: Analysis) -> Figure | None:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: digits.count(value)))
         axes.margins(0.12)
         axes.grid(color="#eeeeee", linewidth=0.6)
-    grid[0].set_ylabel({"test": "Test", "val": "Validation"}[analysis.split] + " accuracy (%)")
+    grid[0].set_ylabel({"test": "Test", "val": "Validation"}[analysis.split] + f" {analysis.metric} (%)")
     _legend(figure, shown, len(costs))
     return figure
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ablation_suite.reports.tables import Table
@@ -29,6 +29,7 @@ def to_latex(table: Table) -> str:
             heading=_plain(column.heading),
             texts=tuple(_plain(row.texts.get(column.key, "")) for row in table.rows),
             number=column.number,
+            strong=tuple(column.key in row.strong for row in table.rows),
         )
         for column in table.columns
         if column.paper
@@ -59,6 +60,8 @@ class _Column:
     heading: str
     texts: tuple[str, ...]
     number: bool
+    strong: tuple[bool, ...]
+    """Which cells are set in bold."""
 
     @property
     def natural(self) -> float:
@@ -80,13 +83,17 @@ class _Column:
 
     def plain(self) -> list[str]:
         """Heading and cells as LaTeX."""
-        return [latex(text) for text in (self.heading, *self.texts)]
+        return [latex(self.heading), *self._weighed(map(latex, self.texts))]
 
     def broken(self) -> list[str]:
         """The same for a column of a given width, flush as numbers or texts are."""
         side = r"\raggedleft " if self.number else r"\raggedright "
         texts = map(latex if self.whole else _breakable, self.texts)
-        return [side + text for text in (_breakable(self.heading), *texts)]
+        return [side + text for text in (_breakable(self.heading), *self._weighed(texts))]
+
+    def _weighed(self, cells: Iterable[str]) -> Iterator[str]:
+        for cell, strong in zip(cells, self.strong, strict=True):
+            yield f"\\textbf{{{cell}}}" if strong else cell
 
 
 def _tabular(kinds: str, columns: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ablation_suite.reports.analysis import Analysis
+from ablation_suite.reports.blocks import Blocks
 from ablation_suite.reports.palette import Ink, inks, telling
 from ablation_suite.reports.quantities import SPLITS
 from ablation_suite.reports.series import MEASURES
@@ -51,6 +52,12 @@ def index_markdown(analyses: Sequence[Analysis]) -> str:
     return _ENVIRONMENT.get_template("index.md").render(analyses=analyses)
 
 
+def blocks_html(blocks: Blocks, figures: Mapping[str, bytes]) -> str:
+    """The page over the blocks of one spec."""
+    forest = data_uri(figures["forest.svg"], "image/svg+xml") if "forest.svg" in figures else ""
+    return rendered("blocks.html", blocks=blocks, forest=forest)
+
+
 def rendered(template: str, **context: Any) -> str:
     """A page of another module, from a template of this folder."""
     return _ENVIRONMENT.get_template(template).render(**context)
@@ -85,7 +92,7 @@ def _chart_data(analysis: Analysis) -> dict[str, Any]:
         "shown": telling(analysis.differences(), analysis.design.baseline),
         "dashes": [" ".join(map(str, found[arm].dash)) for arm in arms],
         "margin": analysis.design.margin,
-        "accuracy": f"{SPLITS[analysis.split].capitalize()} accuracy (%)",
+        "score": f"{SPLITS[analysis.split].capitalize()} {analysis.metric} (%)",
         "answer": answer,
         "cost": [costs[row["arm"]] for row in answer],
         "series": [{"measure": key, "title": MEASURES[key], "lines": lines} for key, lines in analysis.series.items()],

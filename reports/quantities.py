@@ -64,14 +64,15 @@ def two_runs(difference: float, places: int) -> str:
     return f"these two runs differ by {one_pair(difference, places)} pp; one seed a side says nothing about the change"
 
 
-def detectable(row: Comparison) -> str:
-    """The smallest detectable difference: `1.4 pp = 4 of 300 images`."""
+def detectable(row: Comparison, *, in_images: bool = True) -> str:
+    """The smallest detectable difference: `1.4 pp = 4 of 300 images`, the images where the metric counts them."""
     if row.smallest_detectable is None:
         return MISSING
     if not can_show(row):
         return "none"
     pp = 100 * row.smallest_detectable
-    return f"{digits.fixed(pp, digits.decimals(pp))} pp = {detectable_images(row)} of {row.num_images} images"
+    images = f" = {detectable_images(row)} of {row.num_images} images" if in_images else ""
+    return f"{digits.fixed(pp, digits.decimals(pp))} pp{images}"
 
 
 def can_show(row: Comparison) -> bool:

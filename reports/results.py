@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ablation_suite.core.metrics import Metric, accuracy, data_fault, metric_of
 from ablation_suite.core.runs.files import open_regular
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design
@@ -21,6 +22,10 @@ OUTPUT_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """What reading a missing or damaged `outputs.npz` may raise."""
 
 
+class NoMetric(Exception):
+    """The images of a split do not have a metric that was asked for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """What one run said about the images of one split, and the metrics that need its probabilities."""
@@ -29,6 +34,8 @@ class Outputs:
     labels: NDArray[np.int64]  # N
     predicted: NDArray[np.int64]  # N
     correct: NDArray[np.bool_]  # N
+    contributions: dict[str, NDArray[np.float64]]
+    """Metric, without its split -> what each image (N,) contributes to it."""
     num_classes: int
     top_5: float
     macro_f1: float
@@ -86,6 +93,23 @@ class Results:
         return next((list(map(str, run.record["classes"])) for run in self.runs if run.record), [])
 
     @property
+    def metric(self) -> Metric:
+        """The metric that decides."""
+        return self.measure(self.design.measures[0])
+
+    def measure(self, name: str) -> Metric:
+        """A metric by its name without the split."""
+        try:
+            return metric_of(f"{self.split}/{name}", self.classes)
+        except ValueError:  # no run has been read that could tell the classes
+            return Metric(name=name, text=name, contributions=accuracy)
+
+    def scores(self, arm: str, measure: str | None = None) -> dict[int, NDArray[np.float64]]:
+        """Seed -> what each image (N,) contributes to a metric, by default the one that decides."""
+        name = measure or self.design.measures[0]
+        return {seed: outputs.contributions[name] for seed, outputs in self.outputs(arm).items()}
+
+    @property
     def reference(self) -> Outputs | None:
         """The outputs whose images all comparisons are about: the baseline's, or the first there are."""
         runs = [*self.of_arm(self.design.baseline), *(run for run in self.runs if run.usable)]
@@ -103,7 +127,7 @@ class Reader:
     def __init__(self, store: Path):
         self.store = store
         self._records: dict[str, tuple[str, str, dict[str, Any] | None]] = {}
-        self._outputs: dict[tuple[str, Split], Outputs] = {}
+        self._outputs: dict[tuple[str, Split, tuple[str, ...]], Outputs] = {}
 
     def results(self, design: Design, split: Split | None = None) -> Results:
         """What the store holds for a design on a split, by default the one that answers.
@@ -130,10 +154,13 @@ class Reader:
         if record is not None and design.factors and not design.arm(arm).has_levels(record["config"]):
             status, problem, record = "damaged", "record.json: its config has other levels than its cell", None
         if record is not None and f"{split}/accuracy" not in record["metrics"]:
-            problem, record = f"it has no labelled {split} images, and {split}/accuracy was asked for", None
+            asked = f"{split}/{design.measures[0]}"
+            problem, record = f"it has no labelled {split} images, and {asked} was asked for", None
         if record is not None:
             try:
-                outputs = self._read_outputs(run_id, split)
+                outputs = self._read_outputs(run_id, split, design.measures, record["classes"])
+            except NoMetric as error:
+                problem, record = str(error), None
             except OUTPUT_ERRORS as error:
                 status, problem, record = "damaged", f"outputs.npz: {_one_line(error)}", None
         return Run(arm=arm, seed=seed, run_id=run_id, status=status, problem=problem, record=record, outputs=outputs)
@@ -144,10 +171,11 @@ class Reader:
             self._records[run_id] = read_record(RunFolder(self.store / run_id))
         return self._records[run_id]
 
-    def _read_outputs(self, run_id: str, split: Split) -> Outputs:
-        key = (run_id, split)
+    def _read_outputs(self, run_id: str, split: Split, measures: tuple[str, ...], classes: Sequence[str]) -> Outputs:
+        key = (run_id, split, measures)
         if key not in self._outputs:
-            self._outputs[key] = read_outputs(self.store / run_id / "outputs.npz", split)
+            path = self.store / run_id / "outputs.npz"
+            self._outputs[key] = read_outputs(path, split, measures, tuple(map(str, classes)))
         return self._outputs[key]
 
 
@@ -163,8 +191,13 @@ def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -
     return "test" if has_test and all(has_test) else "val"
 
 
-def read_outputs(path: Path, split: Split) -> Outputs:
-    """The outputs of one run on one split; OUTPUT_ERRORS where they cannot be read."""
+def read_outputs(
+    path: Path, split: Split, measures: Sequence[str] = ("accuracy",), classes: Sequence[str] = ()
+) -> Outputs:
+    """The outputs of one run on one split, with what its images contribute to metrics (named without their split).
+
+    Raises OUTPUT_ERRORS where they cannot be read, NoMetric where these images do not have a metric.
+    """
     with open_regular(path) as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
         probabilities = arrays[f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N
@@ -173,6 +206,7 @@ def read_outputs(path: Path, split: Split) -> Outputs:
         raise ValueError(f"{len(names)} names for {len(labels)} labels")
     predicted = probabilities.argmax(axis=1)  # N
     return Outputs(
+        contributions={name: _contributions(f"{split}/{name}", classes, probabilities, labels) for name in measures},
         names=names,
         labels=labels,
         predicted=predicted,
@@ -182,6 +216,18 @@ def read_outputs(path: Path, split: Split) -> Outputs:
         macro_f1=macro_f1(probabilities, labels),
         calibration_error=calibration_error(probabilities, labels),
     )
+
+
+def _contributions(
+    name: str, classes: Sequence[str], probabilities: NDArray[Any], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    known = classes or [str(each) for each in range(probabilities.shape[1])]
+    if fault := data_fault(name, known, labels):
+        raise NoMetric(fault)
+    found = metric_of(name, known).contributions(probabilities.astype(np.float64), labels)
+    if not np.isfinite(found).all():
+        raise NoMetric(f"{name}: is no number on these images")
+    return found
 
 
 def read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:

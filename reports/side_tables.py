@@ -6,11 +6,69 @@ from collections.abc import Callable
 
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.compared import correctness
+from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.factorial import Effect, factorial_effects
 from ablation_suite.reports.tables import ARM, Column, Row, Table, Value, mean_cost
+
+
+def further_table(results: Results) -> Table | None:
+    """The metrics that were asked for beside the one that decides, with paired differences; None without any."""
+    measures = results.design.measures[1:]
+    if not measures or results.reference is None:
+        return None
+    arms = [arm.name for arm in results.design.arms]
+    values: dict[str, dict[str, Value]] = {arm: {"arm": arm, "n": len(results.of_arm(arm))} for arm in arms}
+    shown = {arm: {"arm": arm} for arm in arms}
+    columns = [ARM]
+    for name in measures:
+        metric, compared = results.measure(name), comparisons(results, name)
+        scale, unit, of_difference = (100.0, "percent", "pp") if metric.is_share else (1.0, "nats", "nats")
+        rows = [row for row in compared.values() if row.mean is not None]
+        steps = {row.arm: scale / (row.num_images * row.n) for row in rows}
+        places = digits.column(((scale * row.sd if row.sd else None, steps[row.arm]) for row in rows), most=3)
+        ends = [scale * end for row in rows if row.interval for end in (row.interval.low, row.interval.high)]
+        widths = [(scale * row.interval.half_width, steps[row.arm]) for row in rows if row.interval]
+        of_ends = digits.column(widths, ends) if widths else places
+        for arm, row in compared.items():
+            found = row.interval
+            values[arm] |= {
+                f"{name}_{unit}": _scaled(row.mean, scale),
+                f"{name}_sd_{unit}": _scaled(row.sd, scale),
+                f"{name}_difference_{of_difference}": _scaled(row.difference, scale),
+                f"{name}_low_{of_difference}": _scaled(found.low if found else None, scale),
+                f"{name}_high_{of_difference}": _scaled(found.high if found else None, scale),
+            }
+            spread = f" ± {digits.fixed(scale * row.sd, places)}" if row.sd is not None else ""
+            shown[arm][name] = MISSING if row.mean is None else digits.fixed(scale * row.mean, places) + spread
+            shown[arm][f"{name}_difference"] = (
+                digits.with_interval(scale * found.estimate, scale * found.low, scale * found.high, of_ends)
+                if found
+                else MISSING
+            )
+        heading = metric.text[0].upper() + metric.text[1:]
+        columns += [
+            Column(key=name, heading=f"{heading}{' %' if metric.is_share else ''}", sort=f"{name}_{unit}"),
+            Column(
+                key=f"{name}_difference",
+                heading=f"Difference ({of_difference}){'' if metric.higher_is_better else ', lower is better'}",
+                sort=f"{name}_difference_{of_difference}",
+            ),
+        ]
+    return Table(
+        name="further",
+        title="The other metrics that were asked for",
+        note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds, and the paired "
+        f"difference with its 95 % interval. {results.metric.text[0].upper()}{results.metric.text[1:]} decides; "
+        "these intervals stand beside it and are not adjusted for their number.",
+        columns=tuple(columns),
+        rows=tuple(Row(values=values[arm], texts=shown[arm]) for arm in arms),
+    )
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    return texts.significant(None if value is None else scale * value)
 
 
 def metrics_table(results: Results) -> Table:
@@ -93,7 +151,7 @@ def effects_table(results: Results) -> Table | None:
     arms = [arm for arm in design.arms if not arm.control]
     if reference is None or not design.factors or not all(results.comparable(arm.name) for arm in arms):
         return None
-    scores = {arm.levels: correctness(results, arm.name) for arm in arms}
+    scores = {arm.levels: results.scores(arm.name) for arm in arms}
     try:
         effects = factorial_effects(scores, design.factors)
     except ValueError:  # the grid is not full yet; the table of runs names what is missing

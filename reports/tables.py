@@ -33,6 +33,8 @@ class Row:
 
     values: dict[str, Value]
     texts: dict[str, str]
+    strong: frozenset[str] = frozenset()
+    """Keys of the texts that are set in bold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +55,18 @@ _RATIOS = {"flops_per_image_ratio": "FLOPs", "images_seen_ratio": "Images seen",
 def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
     """The table that answers the question, one row per arm."""
     last = f"last/{results.split}/accuracy"
+    of = "" if results.metric.name == "accuracy" else " accuracy"
     columns = [
         ARM,
         Column(key="changes", heading="Changes", sort="changes", number=False),
-        Column(key="accuracy", heading=f"{SPLITS[results.split].capitalize()} %", sort="accuracy_percent"),
+        Column(key="accuracy", heading=_heading(results), sort="score_percent"),
         Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
         Column(key="n", heading="Seeds", sort="n", paper=False),
         Column(key="detectable", heading="Could have shown", sort="detectable_pp", paper=False),
-        Column(key="val", heading="Validation %", sort="val_accuracy_percent", paper=False),
-        Column(key="last", heading="Last epoch %", sort="last_epoch_accuracy_percent", paper=False),
+        Column(key="val", heading=f"Validation{of} %", sort="val_accuracy_percent", paper=False),
+        Column(key="last", heading=f"Last epoch{of} %", sort="last_epoch_accuracy_percent", paper=False),
         Column(key="parameters", heading="Parameters", sort="parameters", paper=False),
         *(Column(key=key, heading=heading, sort=key, paper=False) for key, heading in _RATIOS.items()),
     ]
@@ -104,7 +107,8 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "arm": name,
         "changes": arm.changes,
         "compound": arm.compound,
-        "accuracy_percent": texts.percent(row.mean),
+        "metric": f"{results.split}/{results.metric.name}",
+        "score_percent": texts.percent(row.mean),
         "sd_percent": texts.percent(row.sd),
         "difference_pp": texts.percent(row.difference),
         "low_pp": texts.percent(interval.low if interval else None),
@@ -117,7 +121,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "pairs": None if name == design.baseline else row.num_pairs,
         "images": row.num_images,
         "detectable_pp": texts.percent(row.smallest_detectable) if texts.can_show(row) else None,
-        "detectable_images": texts.detectable_images(row),
+        "detectable_images": texts.detectable_images(row) if results.metric.counts_images else None,
         "val_accuracy_percent": texts.percent(val[0]),
         "last_epoch_accuracy_percent": texts.percent(last_epoch[0]),
         "parameters": texts.significant(cost.get("parameters")),
@@ -131,7 +135,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
-        "detectable": texts.detectable(row),
+        "detectable": texts.detectable(row, in_images=results.metric.counts_images),
         "val": texts.accuracy(*val, places["val/accuracy"]),
         "last": texts.accuracy(*last_epoch, places[last]),
         "parameters": digits.count(cost["parameters"]) if "parameters" in cost else MISSING,
@@ -204,14 +208,23 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     rows = list(compared)
     num_images = max((row.num_images for row in rows), default=0)
     parts = [
-        f"{SPLITS[results.split].capitalize()} accuracy over {num_images} images, mean ± standard deviation over seeds."
+        f"{SPLITS[results.split].capitalize()} {results.metric.text} over {num_images} images, "
+        "mean ± standard deviation over seeds."
     ]
+    if not results.metric.higher_is_better:
+        parts.append(f"A lower {results.metric.text} is better.")
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
     gap = _gap(results)
     if gap:
         parts.append(gap)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
+    sharing = [row.arm for row in rows if row.interval and row.interval.num_others]
+    if sharing:
+        parts.append(
+            f"So few seeds know little about their own spread: for {', '.join(sharing)} it is estimated from all arms "
+            "together, as an F test does not tell the arms' spreads apart."
+        )
     if any(row.difference is not None and row.interval is None for row in rows):
         parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:
@@ -228,6 +241,12 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if apart:
         parts.append(f"Not compared, because their images or labels are not the baseline's: {', '.join(apart)}.")
     return " ".join(parts)
+
+
+def _heading(results: Results) -> str:
+    """Test %, where the answer is an accuracy; else the metric with its split."""
+    split, metric = SPLITS[results.split].capitalize(), results.metric
+    return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} %"
 
 
 def _gap(results: Results) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.design import Design, DesignArm
@@ -30,19 +31,18 @@ def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence
         return "No arm has a finished run that can be paired with the baseline yet."
     places = texts.answer_places(compared.values())
     tell = _each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary
-    told = [*tell(speaking, design, places), *_single(single, design, places)]
+    told = [*tell(speaking, design, results.metric, places), *_single(single, design, places)]
     control = _control(compared[design.control], places) if design.control else ()
     return " ".join([*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)])
 
 
-def _each(rows: Rows, design: Design, places: int) -> Iterator[str]:
+def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     baseline = _quoted(design.baseline)
     for arm, row in rows:
         name = _quoted(arm.name)
         if row.verdict in ("higher", "lower"):
-            direction = "more" if row.verdict == "higher" else "less"
             size, interval = digits.fixed(100 * abs(row.difference or 0.0), places), _interval(row, places)
-            yield f"{name} is {direction} accurate than {baseline} by {size} pp ({interval})."
+            yield f"{name} is {_direction(metric, row.verdict)} than {baseline} by {size} pp ({interval})."
         elif row.verdict == "equivalent":
             yield (
                 f"{name} is equivalent to {baseline} within ±{design.margin:g} pp: "
@@ -56,20 +56,20 @@ def _each(rows: Rows, design: Design, places: int) -> Iterator[str]:
         else:
             yield (
                 f"{name} cannot be told apart from {baseline}: the difference is {_told(row, places)}, "
-                f"{_could_have_shown(row, among=len(rows))}."
+                f"{_could_have_shown(row, metric, among=len(rows))}."
             )
 
 
-def _summary(rows: Rows, design: Design, places: int) -> Iterator[str]:
+def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     """For many arms: how many are higher, lower, equivalent and undecided, and the largest of each direction."""
     baseline, total = _quoted(design.baseline), len(rows)
-    for verdict, word in (("higher", "more"), ("lower", "less")):
+    for verdict in ("higher", "lower"):
         found = _of_verdict(rows, verdict)
         if found:
             arm, row = max(found, key=lambda pair: abs(pair[1].difference or 0.0))
             most = "" if len(found) == 1 else "most of all "
             yield (
-                f"{len(found)} of {total} arms {_is(found)} {word} accurate than {baseline}, "
+                f"{len(found)} of {total} arms {_is(found)} {_direction(metric, verdict)} than {baseline}, "
                 f"{most}{_quoted(arm.name)}: {_told(row, places)}."
             )
     equivalent = _of_verdict(rows, "equivalent")
@@ -80,7 +80,8 @@ def _summary(rows: Rows, design: Design, places: int) -> Iterator[str]:
         _, worst = max(undecided, key=lambda pair: pair[1].smallest_detectable or 0.0)
         which = "None" if len(undecided) == total else f"{len(undecided)}"
         can = "can" if len(undecided) == total else "cannot"
-        yield (f"{which} of {total} arms {can} be told apart from {baseline}, {_could_have_shown(worst, among=total)}.")
+        told = _could_have_shown(worst, metric, among=total)
+        yield f"{which} of {total} arms {can} be told apart from {baseline}, {told}."
     alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
     if alone:
         shown = [f"{_quoted(arm.name)} ({_signed(row, places)} pp, adjusted p {_p(row)})" for arm, row in alone[:3]]
@@ -153,6 +154,14 @@ def _confounds(audit: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return found
 
 
+def _direction(metric: Metric, verdict: str) -> str:
+    """More accurate; of other metrics, which way they went and whether that is good."""
+    if metric.name == "accuracy":
+        return "more accurate" if verdict == "higher" else "less accurate"
+    good = "" if metric.higher_is_better else " (worse)" if verdict == "higher" else " (better)"
+    return f"{verdict} in {metric.text}{good}"
+
+
 def _of_verdict(rows: Rows, verdict: str) -> Rows:
     return [(arm, row) for arm, row in rows if row.verdict == verdict]
 
@@ -196,11 +205,12 @@ def _interval(row: Comparison, places: int) -> str:
     return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
 
 
-def _could_have_shown(row: Comparison, among: int) -> str:
+def _could_have_shown(row: Comparison, metric: Metric, among: int) -> str:
     """What the seeds and images of an undecided comparison would have found, or that they could find nothing."""
     if not texts.can_show(row):
         return "and with so few seeds and images no difference could have shown"
     pp = 100 * (row.smallest_detectable or 0.0)
-    size = f"{digits.fixed(pp, digits.decimals(pp))} pp ({texts.detectable_images(row)} of {row.num_images} images)"
+    size = f"{digits.fixed(pp, digits.decimals(pp))} pp"
+    size += f" ({texts.detectable_images(row)} of {row.num_images} images)" if metric.counts_images else ""
     alone = ", looked at alone," if among > 1 else ""
     return f"and a true one of about {size}{alone} would have been found four times in five"

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from ablation_suite.reports.tables import Column, Table, Value
+from ablation_suite.reports.tables import Column, Row, Table, Value
 
 
 def to_csv(table: Table) -> str:
@@ -26,7 +26,7 @@ def to_markdown(table: Table) -> str:
     lines = [
         _pipes([markdown(column.heading) for column in columns]),
         "|" + "|".join(" ---: " if column.number else " --- " for column in columns) + "|",
-        *(_pipes([_markdown_cell(row.texts.get(column.key, ""), column) for column in columns]) for row in table.rows),
+        *(_pipes([_markdown_cell(column, row) for column in columns]) for row in table.rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -42,7 +42,10 @@ def _csv_cell(value: Value) -> Value:
     return value
 
 
-def _markdown_cell(text: str, column: Column) -> str:
+def _markdown_cell(column: Column, row: Row) -> str:
+    text = row.texts.get(column.key, "")
+    if column.key in row.strong:
+        return f"**{markdown(text)}**"
     if column.key != "command":
         return markdown(text)
     # Nothing is escaped inside a code span, so it must not hold what ends the span or the cell.

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
-from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.config.menu import identity_data
+from ablation_suite.core.config.own import own_parts
+from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.sweeps.spec import Sweep
 
@@ -17,8 +19,10 @@ class StudyMismatch(UserError):
 
 def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     """What a study belongs to: whatever moves a score or a proposal, so not the number of trials."""
+    codes = {f"{part.name} {part.code}" for each in _levels(sweep) for part in own_parts(each)}
     return {
-        "base": sweep.config.model_dump(mode="json", exclude={"seed"}),
+        **({"own": sorted(codes)} if codes else {}),
+        "base": {path: value for path, value in identity_data(sweep.config).items() if path != "seed"},
         "data": data_fingerprint,
         "recipe": RECIPE,
         "space": sweep.space.source.data,
@@ -28,6 +32,12 @@ def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
         "pruner": sweep.spec.pruner.model_dump(mode="json"),
         "stream": sweep.stream,
     }
+
+
+def _levels(sweep: Sweep) -> Iterator[RunConfig]:
+    """A config for each level of the space that may bring an own part with it."""
+    if any(isinstance(level, str | dict) for each in sweep.space.parameters for level in each.levels.values()):
+        yield from (sweep.run_config(values, seed=0) for values in sweep.space.probes())
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.scheduling.executors import Executor, make_executor
+from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import turn
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
@@ -35,28 +35,22 @@ def run_sweep(
     An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
     """
     journal = journal_path(sweep, runtime)
-    with plain_errors(url, journal):
+    with plain_errors(url, journal), ExitStack() as stack:
+        pool = stack.enter_context(open_executor(runtime)) if executor is None else executor
         owner = Owner(sweep_folder(sweep, runtime), alone=url is None)
-        pool = executor
-        try:
-            fingerprint = data_fingerprint(sweep.config, runtime, {})
-            with turn(url) if url else nullcontext():
-                study = Study(sweep, open_storage(url, journal), owner, fingerprint)
-            pool = pool or make_executor(runtime)
-            with study.beating():
-                ended = drive(sweep, study, runtime, pool, reporter)
-            owner.forget()
-            return ended
-        finally:
-            if pool is not None and executor is None:
-                pool.close()
-            owner.leave()
+        stack.callback(owner.leave)
+        fingerprint = data_fingerprint(sweep.config, runtime, {})
+        with turn(url) if url else nullcontext():
+            study = Study(sweep, stack.enter_context(open_storage(url, journal)), owner, fingerprint)
+        with study.beating():
+            ended = drive(sweep, study, runtime, pool, reporter)
+        owner.forget()
+        return ended
 
 
 @contextmanager
 def existing_study(sweep: Sweep, runtime: Runtime, url: str | None = None) -> Iterator[Study]:
     """The study of a sweep, to look at; StorageError where there is none yet."""
     journal = journal_path(sweep, runtime)
-    with plain_errors(url, journal):
-        storage = open_storage(url, journal, to_write=False)
+    with plain_errors(url, journal), open_storage(url, journal, to_write=False) as storage:
         yield Study(sweep, storage, None, data_fingerprint(sweep.config, runtime, {}))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.own import absolute
 from ablation_suite.core.config.run_config import with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.identity import canonical
@@ -92,6 +93,10 @@ class Space:
         """Dotted path -> what is put into the RunConfig."""
         known = {each.path: each for each in self.parameters}
         return {path: known[path].levels.get(value, value) for path, value in values.items()}
+
+    def portable(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings as they can be said anywhere: files of own parts by their absolute paths."""
+        return {path: absolute(each, self.source.where((path,))) for path, each in self.settings(values).items()}
 
     def apply(self, base: Document, values: Mapping[str, Any]) -> Document:
         """The document of a RunConfig with these values put in, each marked with the line of its parameter."""

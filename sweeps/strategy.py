@@ -15,6 +15,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.identity import RECIPE, run_id
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor
 from ablation_suite.core.scheduling.scheduler import Job, Scheduler
@@ -34,6 +35,8 @@ class Reporter(Protocol):
     def ended(self, trial: Trial) -> None: ...
 
     def waits(self) -> None: ...
+
+    def line(self, text: str) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -116,6 +119,9 @@ class _Trials:
                 with self._unless_lost(active):
                     self._end(active, "failed", reason=reason)
 
+    def told(self, line: str) -> None:
+        self.reporter.line(line)
+
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
 
@@ -132,6 +138,8 @@ class _Trials:
         self.active.append(active)
         with self._unless_lost(active):
             self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
+            for job in jobs:
+                RunFolder(self.runtime.store / job["run_id"]).uncancel()
             if active.can_save(self.by_seeds) and self.study.should_stop(trial.number):
                 self._end(active, "pruned")
             else:
@@ -139,7 +147,7 @@ class _Trials:
         return True
 
     def _job(self, trial: Trial, seed: int) -> Job:
-        config = self.sweep.run_config(trial.values, seed)
+        config = pinned(self.sweep.run_config(trial.values, seed), self.runtime)
         fingerprint = data_fingerprint(config, self.runtime, self.fingerprints)
         return {
             "run_id": run_id(config, fingerprint),

@@ -47,25 +47,33 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
 
 
-def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> BaseStorage:
-    """The storage of a URL, or the journal file, repaired first where it is to be written."""
+@contextmanager
+def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> Iterator[BaseStorage]:
+    """The storage of a URL, its connections closed in the end, or the journal file, repaired first if to be written."""
     if url is not None:
-        return RDBStorage(
+        database = RDBStorage(
             url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
             engine_kwargs=engine_options(url),
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
             heartbeat_stale_trial_callback=lambda study, frozen: _enqueue_again(study, as_trial(frozen)),
         )
+        try:
+            yield database
+        finally:
+            database.remove_session()
+            database.engine.dispose()
+        return
     if to_write:
         journal.parent.mkdir(parents=True, exist_ok=True)
         repair_journal(journal)
     elif not journal.exists():
         raise StorageError(f"{journal}: no such study yet; `ablate sweep SPEC` begins it")
     try:
-        return JournalStorage(JournalFileBackend(str(journal), lock_obj=FileLock(journal)))  # type: ignore[arg-type]
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=FileLock(journal)))  # type: ignore[arg-type]
     except ValueError as error:
         raise StorageError(f"{journal}: the journal is damaged: {error}") from None
+    yield storage
 
 
 class Study:

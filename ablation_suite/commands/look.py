@@ -14,8 +14,8 @@ from ablation_suite.ablations.audit import ASSUMED_NUM_CLASSES, as_text, finishe
 from ablation_suite.ablations.audit import audit as make_audit
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.find import find_specs
-from ablation_suite.ablations.plan import Plan, folder, make_plan, make_plans
-from ablation_suite.ablations.resolve import describe, differences, resolve
+from ablation_suite.ablations.plan import Plan, changed_parts, folder, make_plan, make_plans
+from ablation_suite.ablations.resolve import describe, differences, resolve_blocks
 from ablation_suite.ablations.spec import Ablation
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.config.runtime import Runtime
@@ -42,14 +42,15 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
     good = []
     for path in find_specs(specs):
         try:
-            ablation, arms = resolve(path, overrides)
-            effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
-            faults += [Fault(str(path), "", message) for message in effects.misfits]
-            for arm in effects.without:
-                faults.append(
-                    Fault(str(path), f"arms.{arm}", "the factor has no effect: its first step is the baseline's")
-                )
-            good.append({"spec": str(path), "ablation": ablation.ablation, "arms": list(arms), **asdict(effects)})
+            for ablation, arms in resolve_blocks(path, overrides):
+                effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
+                of_block = f"block {ablation.block}" if ablation.block else ""
+                faults += [Fault(str(path), of_block, message) for message in effects.misfits]
+                faults += [Fault(str(path), f"arms.{arm}", message) for arm, message in effects.broken.items()]
+                for arm in effects.without:
+                    message = "the factor has no effect: its first step is the baseline's"
+                    faults.append(Fault(str(path), f"arms.{arm}", message + (f" in {of_block}" if of_block else "")))
+                good.append({"spec": str(path), "ablation": ablation.ablation, "arms": list(arms), **asdict(effects)})
         except SchemaError as error:
             faults += error.faults
     if as_json:
@@ -102,7 +103,7 @@ def plan(words: tuple[str, ...], probe: bool, as_json: bool, tuned: bool, runtim
 def diff(spec: str, arm: str, as_json: bool) -> None:
     """Show every setting in which ARM of SPEC differs from the baseline."""
     for path in find_specs([spec]):
-        ablation, arms = resolve(path)
+        ablation, arms = resolve_blocks(path)[0]  # an arm differs from the baseline in the same in each block
         ablation.arm(arm)
         rows = list(differences(arms[arm], arms[ablation.baseline]))
         if as_json:
@@ -119,8 +120,8 @@ def diff(spec: str, arm: str, as_json: bool) -> None:
 def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime) -> None:
     """Show what else moved when an arm changed its factor; needs neither data nor runs, and uses runs that exist."""
     specs, overrides = options.split_words(words)
-    for path in find_specs(specs):
-        ablation, arms = resolve(path, overrides)
+    resolved = [each for path in find_specs(specs) for each in resolve_blocks(path, overrides)]
+    for ablation, arms in resolved:
         records = _records(ablation, arms, runtime)
         known = [len(record["classes"]) for group in records.values() for record in group]
         findings = make_audit(ablation, arms, records, known[0] if known else classes)
@@ -210,11 +211,12 @@ def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:
         for cell in plan.cells
     ]
     changes = {arm.name: arm.delta for arm in plan.ablation.arms}
-    return {"ablation": plan.ablation.ablation, "question": plan.ablation.question, "changes": changes, "cells": cells}
+    words = {"ablation": plan.ablation.ablation, "question": plan.ablation.question}
+    return {**words, "changes": changes, "own_parts_changed": changed_parts(plan, store), "cells": cells}
 
 
 def _print_plan(plan: Plan, store: Path) -> None:
-    ablation = plan.ablation
+    ablation, changed = plan.ablation, changed_parts(plan, store)
     click.echo(f"{ablation.ablation}: {ablation.question}")
     if ablation.overrides:
         click.echo(f"  overridden: {' '.join(ablation.overrides)}")
@@ -224,8 +226,8 @@ def _print_plan(plan: Plan, store: Path) -> None:
         role = "the baseline again, on other seeds" if arm.control else "baseline" if arm == ablation.arms[0] else ""
         changes = "" if arm.control else describe(arm)
         click.echo(f"  {arm.name:{width}}  {marks}{': '.join(filter(None, [role, changes]))}")
-        if arm.note:
-            click.echo(f"  {'':{width}}  {arm.note}")
+        for line in filter(None, [arm.note, changed.get(arm.name)]):
+            click.echo(f"  {'':{width}}  {line}")
         for cell in plan.of_arm(arm.name):
             click.echo(f"  {'':{width}}    seed {cell.seed}  {cell.run_id}  {folder(cell, store).status()}")
     click.echo()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -11,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from ablation_suite import options
 from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError, nearest
 
@@ -19,7 +22,13 @@ from ablation_suite.core.config.schema import Fault, SchemaError, nearest
 @click.argument("family", required=False)
 @options.as_json
 def menu(family: str | None, as_json: bool) -> None:
-    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, ...) or of all."""
+    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, ...) or of all.
+
+    FAMILY own is the page of your own parts: what is called in each family, with which shapes, and what is seeded.
+    """
+    if family == "own":
+        _print_own(as_json)
+        return
     families = dict(_families(RunConfig))
     settings = [row for row in _settings(RunConfig) if "." not in row["setting"] and row["setting"] not in families]
     if family is not None:
@@ -36,7 +45,8 @@ def menu(family: str | None, as_json: bool) -> None:
         click.secho(name, bold=True)
         for entry in entries:
             data = _entry(entry)
-            click.echo(f"  {', '.join(data['names'])}: {data['doc']}")
+            more = " (`ablate menu own`)" if issubclass(entry, Own) else ""
+            click.echo(f"  {', '.join(data['names'])}: {data['doc']}{more}")
             for row in data["settings"]:
                 click.echo(f"      {row['setting']} = {row['default']}  {row['doc']}")
         click.echo()
@@ -55,10 +65,29 @@ def _families(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, list
             yield from _families(group, f"{prefix}{name}.")
 
 
+def own_entries() -> dict[str, type[Own]]:
+    """Dotted path of each family that takes a user's own parts -> its entry for these."""
+    return {path: entry for path, entries in _families(RunConfig) for entry in entries if issubclass(entry, Own)}
+
+
+def _print_own(as_json: bool) -> None:
+    """The page of own parts: what holds for all, then the protocol of each family."""
+    protocols = {path: inspect.getdoc(entry) or "" for path, entry in own_entries().items()}
+    if as_json:
+        click.echo(json.dumps({"all": inspect.getdoc(Own), "families": protocols}, indent=1))
+        return
+    click.echo(inspect.getdoc(Own))
+    for path, text in protocols.items():
+        click.secho(f"\n{path}: FILE.py:NAME or MODULE:NAME    (ablate init part {path.rpartition('.')[2]})", bold=True)
+        click.echo(textwrap.indent(text, "  "))
+
+
 def _entry(entry: type[Entry]) -> dict[str, Any]:
-    names = get_args(entry.model_fields["name"].annotation)
+    is_own = issubclass(entry, Own)
+    names = ["FILE.py:NAME", "MODULE:NAME"] if is_own else list(get_args(entry.model_fields["name"].annotation))
     doc = (entry.__doc__ or "").strip().split("\n")[0]
-    return {"names": list(names), "doc": doc, "settings": [row for row in _settings(entry) if row["setting"] != "name"]}
+    hidden = ("name", "code") if is_own else ("name",)
+    return {"names": names, "doc": doc, "settings": [row for row in _settings(entry) if row["setting"] not in hidden]}
 
 
 def _settings(model: type[Frozen]) -> Iterator[dict[str, Any]]:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.own import own_data
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.layout import EXTENSIONS
+from ablation_suite.core.own.kept import admit
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.store import RunFolder, find_run
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ablation_suite.core.config.run_config import RunConfig
+    from ablation_suite.core.data import Form
     from ablation_suite.core.models.network import Network
 
 CHUNK = 512
@@ -96,14 +99,26 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
         classes = classes or record["classes"]
         if record["classes"] != classes:
             raise PredictError(f"runs {folders[0].run_id} and {folder.run_id} have other classes; predict one by one")
+        if any(own_data(record["config"])):
+            _require_trusted(folder, runtime)
+            admit(folder.path, record["config"])
         config = validate(RunConfig, Document(data=record["config"], source=str(folder.record_path)))
-        network = Network(config.model, len(classes)).to(device)
+        network = Network(config.model, len(classes), config.data.size).to(device)
         try:
             network.load_state_dict(read_verified(folder.path / record["weights"], device))
         except Damaged as error:
             raise PredictError(f"run {folder.run_id}: {error}") from None
         members.append(Member(folder.run_id, config, network))
     return members, classes
+
+
+def _require_trusted(folder: RunFolder, runtime: Runtime) -> None:
+    """PredictError for a run with code of its own that lies anywhere but in the user's own results."""
+    if folder.path.resolve().parent != runtime.store.resolve():
+        raise PredictError(
+            f"run {folder.run_id}: has own parts, whose code would be run, and does not lie in {runtime.store}; if you "
+            "trust whoever made it, name its results folder with --results"
+        )
 
 
 def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.ndarray:
@@ -113,6 +128,7 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     """
     import numpy as np
 
+    from ablation_suite.core.data.views import middle
     from ablation_suite.core.training.device import pick_device, prepare
     from ablation_suite.core.training.evaluate import predict_logits
     from ablation_suite.core.training.feed import make_feed
@@ -121,16 +137,16 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     faults: list[str] = []
     rows: list[np.ndarray] = []
     for chunk in _chunks(paths):
-        decoded: dict[int, np.ndarray] = {}
+        decoded: dict[Form, np.ndarray] = {}
         total: Any = 0.0
         for _, config, network in members:
-            size = config.data.size
-            if size not in decoded:
-                decoded[size] = _decode(chunk, size, faults)
+            form = config.data.form(evaluated=True)
+            if form not in decoded:
+                decoded[form] = _decode(chunk, form, faults)
             if faults:
                 break  # go on only to find the other faults
             prepare(runtime, config.precision)
-            feed = make_feed(decoded[size], device)
+            feed = make_feed(middle(decoded[form], config.data.eval_crop), device)
             total += predict_logits(network, feed, len(chunk), config.batch_size, config.precision).softmax(1)
         if not faults:
             rows.append((total / len(members)).cpu().numpy())
@@ -210,18 +226,18 @@ def _chunks(paths: list[Path]) -> Iterator[list[Path]]:
             show(min(start + CHUNK, len(paths)), len(paths))
 
 
-def _decode(paths: list[Path], size: int, faults: list[str]) -> np.ndarray:
-    """Pixels (N, size, size, 3) uint8; an unreadable image is black, and one more fault."""
+def _decode(paths: list[Path], form: Form, faults: list[str]) -> np.ndarray:
+    """Pixels (N, H, W, 3) uint8; an unreadable image is black, and one more fault."""
     import numpy as np
 
     from ablation_suite.core.data.decode import Unreadable, read
 
     def one(index: int) -> np.ndarray:
         try:
-            return read(paths[index], size)
+            return read(paths[index], form)
         except Unreadable as error:
             unreadable[index] = str(error)
-            return np.zeros((size, size, 3), np.uint8)
+            return np.zeros((form.size, form.size, 3), np.uint8)
 
     unreadable: dict[int, str] = {}
     pixels = np.stack(parallel.each(one, len(paths)))

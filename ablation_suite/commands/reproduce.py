@@ -12,6 +12,7 @@ import click
 
 from ablation_suite import options
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.own.kept import admit
 from ablation_suite.core.runs.store import RunFolder, find_run
 
 TrainFolder = Callable[[RunFolder, Runtime], int]
@@ -34,10 +35,13 @@ def reproduce_run(folder: RunFolder, runtime: Runtime, train_folder: TrainFolder
     record = folder.record()
     if record is None:
         return False, [f"run {folder.run_id} is {folder.status()}, there is nothing to compare with"]
+    admit(folder.path, record["config"])
     with tempfile.TemporaryDirectory(prefix="reproduce-") as results:
         again = RunFolder(Path(results) / "runs" / folder.run_id)
         again.create(folder.job())
-        status = train_folder(again, runtime.model_copy(update={"results": results, "tracker": "off"}))
+        status = train_folder(
+            again, runtime.model_copy(update={"results": results, "teachers": runtime.results, "tracker": "off"})
+        )
         repeated = again.record()
         if repeated is None:
             failure = again.failure() or {}

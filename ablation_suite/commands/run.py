@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +17,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Progress
-from ablation_suite.core.scheduling.executors import make_executor
+from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.core.scheduling.scheduler import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import unpublished
@@ -51,9 +50,10 @@ def run(
     """
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
-    plans = make_plans(specs, runtime, overrides, tuned=tuned)
     try:
-        outcome, plans = _train(plans, runtime, join, arms, seeds)
+        with open_executor(runtime) as executor:
+            plans = make_plans(specs, runtime, overrides, tuned=tuned)
+            outcome, plans = train(plans, runtime, executor, join=join, arms=arms, seeds=seeds)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("run", *words)
         click.echo(f"\nstopped; finished runs are kept, and `{again}` goes on from here", err=True)
@@ -71,22 +71,27 @@ def run(
     return 1 if outcome.failed else 0
 
 
-def _train(
-    plans: list[Plan], runtime: Runtime, join: bool, arms: tuple[str, ...], seeds: tuple[int, ...]
+def train(
+    plans: list[Plan],
+    runtime: Runtime,
+    executor: Executor,
+    *,
+    join: bool = False,
+    arms: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (),
 ) -> tuple[Outcome, list[Plan]]:
-    """Train what is missing; where a rule adds seeds, look after each round whether an arm needs one more."""
+    """Train what is missing, and give the plans as they grew; a rule adds seeds to the arms that are not decided."""
     total = Outcome()
-    with closing(make_executor(runtime)) as executor:
-        while True:
-            chosen = jobs(_only(plan, arms, seeds) for plan in plans)
-            _prepare(plans, runtime)
-            with Progress() as progress:
-                outcome = drive(chosen, runtime, executor, progress, join=join)
-            total.add(outcome)
-            wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
-            if not wanted:
-                return total, plans
-            plans = [grown(plan, wanted.get(plan.ablation.ablation, {})) for plan in plans]
+    while True:
+        chosen = jobs(_only(plan, arms, seeds) for plan in plans)
+        _prepare(plans, runtime)
+        with Progress() as progress:
+            outcome = drive(chosen, runtime, executor, progress, join=join)
+        total.add(outcome)
+        wanted = {} if outcome.failed or arms or seeds else _seeds_wanted(plans, runtime)
+        if not wanted:
+            return total, plans
+        plans = [grown(plan, wanted.get(plan.ablation.ablation, {})) for plan in plans]
 
 
 def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, int]]:
@@ -107,9 +112,9 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
 def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
-    for model in {c.config.model.model_dump_json(): c.config.model for c in missing}.values():
-        if model.weights != "none":
-            import_module("ablation_suite.core.models.weights").check_weights(model)
+    for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
+        if config.model.weights != "none":
+            import_module("ablation_suite.core.models.weights").check_weights(config.model, config.data.size)
     datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
@@ -118,7 +123,7 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
         for plan in plans
         for cell in plan.cells
         if cell.config.data in datasets
-        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metric)
+        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metrics, runtime)
     ]
     if faults:
         raise SchemaError(faults)

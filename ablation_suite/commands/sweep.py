@@ -107,7 +107,7 @@ def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
         click.echo(f"{search.name}: no trial is complete yet")
     else:
         click.echo(f"best: trial {top.number}, {search.spec.metric} {short_score(top.score)}")
-        click.echo(f"its settings: {shlex.join(as_overrides(search.space.settings(top.values)))}")
+        click.echo(f"its settings: {shlex.join(as_overrides(search.space.portable(top.values)))}")
         click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
 
 

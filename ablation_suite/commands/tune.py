@@ -17,7 +17,7 @@ from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.core.scheduling.executors import make_executor
+from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, run_sweep
@@ -42,18 +42,16 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
     searches = [(path, *make_searches(path, find_sweep(space), overrides)) for path in find_specs(specs)]
     status = 0
     for path, ablation, arms, sweeps in searches:
-        executor = make_executor(runtime)
         try:
-            for sweep in sweeps.values():
-                with Progress() as progress:
-                    run_sweep(sweep, runtime, progress, url=storage, executor=executor)
+            with open_executor(runtime) as executor:
+                for sweep in sweeps.values():
+                    with Progress() as progress:
+                        run_sweep(sweep, runtime, progress, url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
             shown = {"storage": hide_password(storage)} if storage else {}
             again = options.command("tune", *words, **shown)
             click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
             raise
-        finally:
-            executor.close()
         tuned = _harvest(ablation, arms, sweeps, runtime, storage)
         if len(tuned.arms) < len(arms):
             missing = ", ".join(arm for arm in arms if arm not in tuned.arms)
@@ -72,6 +70,9 @@ def make_searches(
 ) -> tuple[Ablation, Arms, dict[str, Sweep]]:
     """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike."""
     ablation, arms = resolve(path, tuple(overrides))
+    if ablation.blocks and ablation.block is None:
+        message = f"tune one block at a time: block={ablation.blocks[0]}"
+        raise SchemaError([Fault(str(path), "blocks", message)])
     arms = {arm: config for arm, config in arms.items() if arm != CONTROL}  # it takes the baseline's values
     spec, document, _ = read_sweep_spec(sweep_path)
     space_document = document.part(("space",))
@@ -118,7 +119,7 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
         with existing_study(sweep, runtime, url) as study:
             top = best(study.trials(), sweep.maximize)
         if top is not None and top.score is not None:
-            settings = sweep.space.settings(top.values)
+            settings = sweep.space.portable(top.values)
             found[arm] = TunedArm(
                 study=sweep.name, config=config_digest(arms[arm]), trial=top.number, score=top.score, values=settings
             )

@@ -10,6 +10,7 @@ from ablation_suite.core.augment.draws import (
     CONTRAST,
     FLIP_X,
     FLIP_Y,
+    HUE,
     JITTERS,
     SATURATION,
     SHARPNESS,
@@ -26,16 +27,24 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).mul_(1.0 / 255.0).permute(0, 3, 1, 2)
 
 
-def augment(images: Tensor, draws: Tensor) -> Tensor:
+def augment(images: Tensor, draws: Tensor, *, with_hue: bool = False) -> Tensor:
     """Augment images uint8 (N, H, W, 3) by their rows (N, D) of the table of `core.augment.draws`.
 
     Gives float32 (N, 3, H, W) in [0, 1], channels last in memory, as `torchvision.transforms.v2.functional` gives it
-    for each image of float32 by itself. No step depends on a value on the host, so nothing waits for the device.
+    for each image of float32 by itself. No step depends on a value on the host, so nothing waits for the device. Hues
+    are turned only `with_hue`, which costs as much as all the rest.
     """
     pixels = _resample(images, draws)  # (N, H, W, 3)
     for column in range(JITTERS, draws.shape[1], 2):
-        pixels = _jitter(pixels, draws[:, column], draws[:, column + 1])
+        kind, factor = draws[:, column, None, None, None], draws[:, column + 1, None, None, None]
+        jittered = _jitter(pixels, kind, factor)
+        pixels = torch.where(kind == HUE, _turn_hue(pixels, factor), jittered) if with_hue else jittered
     return _sharpen(pixels, draws[:, SHARPNESS]).permute(0, 3, 1, 2)
+
+
+def augment_with_hue(images: Tensor, draws: Tensor) -> Tensor:
+    """The same, for a table that turns hues."""
+    return augment(images, draws, with_hue=True)
 
 
 def _resample(images: Tensor, draws: Tensor) -> Tensor:
@@ -64,13 +73,28 @@ def _resample(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def _jitter(pixels: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
-    """Blend each image with black, its mean grey or its grey image, as its kind of jitter (N,) says."""
+    """Blend each image with black, its mean grey or its grey image, as its kind of jitter (N, 1, 1, 1) says."""
     red, green, blue = pixels.unbind(3)
     grey = (GREY[0] * red + GREY[1] * green + GREY[2] * blue)[..., None]  # (N, H, W, 1)
     mean = grey.mean(dim=(1, 2, 3), keepdim=True)
-    kind, factor = kind[:, None, None, None], factor[:, None, None, None]
     other = torch.where(kind == SATURATION, grey, torch.where(kind == CONTRAST, mean, 0.0))
     return (pixels * factor + other * (1.0 - factor)).clamp(0.0, 1.0)
+
+
+def _turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
+    """Turn the hue of each pixel, by way of hue, saturation and value; the channels as functions of the hue.
+
+    The usual six cases are one formula: channel n of (5, 3, 1) is v - v s max(0, min(k, 4 - k, 1)), k = n + 6 h mod 6.
+    """
+    least, value = torch.aminmax(pixels, dim=3, keepdim=True)
+    reach = value - least
+    red, green, blue = pixels.split(1, dim=3)
+    some = torch.where(reach > 0, reach, 1.0)
+    by_blue = torch.where(value == green, 2.0 + (blue - red) / some, 4.0 + (red - green) / some)
+    sixths = torch.where(value == red, (green - blue) / some, by_blue)
+    k = (torch.arange(5.0, 0.0, -2.0, device=pixels.device) + sixths + 6.0 * turn).remainder(6.0)
+    turned = value - reach * torch.minimum(k, 4.0 - k).clamp(0.0, 1.0)
+    return torch.where(turn == 0.0, pixels, turned)
 
 
 def _sharpen(pixels: Tensor, factor: Tensor) -> Tensor:

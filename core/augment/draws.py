@@ -11,9 +11,11 @@ FLIP_X, FLIP_Y, ANGLE, SHIFT_X, SHIFT_Y, SHARPNESS, JITTERS = range(7)
 """Columns of the table: flips 0 or 1, the angle in degrees (counter-clockwise), shifts as fractions of the side, the
 sharpness factor; from JITTERS on, one pair (kind, factor) for each jitter, in the order in which they are applied."""
 
-BRIGHTNESS, CONTRAST, SATURATION = range(3)
-KINDS = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION}
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+KINDS = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE}
 """Kinds of jitter, as they stand in the table."""
+NEUTRAL = (1.0, 1.0, 1.0, 0.0)
+"""The factor of each kind that changes nothing."""
 
 
 def table(entry: Photo, seed: int, epoch: int, num_images: int) -> np.ndarray:
@@ -35,9 +37,14 @@ def table(entry: Photo, seed: int, epoch: int, num_images: int) -> np.ndarray:
     draws[:, ANGLE] = _between(uniforms("rotation", 1)[:, 0], 0.0, entry.rotation)
     draws[:, [SHIFT_X, SHIFT_Y]] = _between(uniforms("translate", 2), 0.0, entry.translate)
     draws[:, SHARPNESS] = np.where(happens("sharpness", entry.sharpness_probability), entry.sharpness, 1.0)
-    radii = {"brightness": entry.brightness, "contrast": entry.contrast, "saturation": entry.saturation}
+    radii = {name: getattr(entry, name) for name in KINDS}
     jitters = [(KINDS[name], radius, uniforms(name, 2)) for name, radius in radii.items() if radius > 0.0]
-    return np.concatenate([draws, *_in_random_order(jitters)], axis=1)
+    pairs = _in_random_order(jitters)
+    if entry.jitter_probability < 1.0:
+        still = ~happens("jitter", entry.jitter_probability)
+        for pair in pairs:
+            pair[still, 1] = np.array(NEUTRAL)[pair[still, 0].astype(int)]
+    return np.concatenate([draws, *pairs], axis=1)
 
 
 def _in_random_order(jitters: list[tuple[int, float, np.ndarray]]) -> list[np.ndarray]:
@@ -50,9 +57,10 @@ def _in_random_order(jitters: list[tuple[int, float, np.ndarray]]) -> list[np.nd
         return []
     places = np.stack([uniform[:, 1] for _, _, uniform in jitters], axis=1)  # (N, J)
     kinds = np.array([kind for kind, _, _ in jitters])  # (J,)
-    factors = np.stack([_between(uniform[:, 0], 1.0, radius) for _, radius, uniform in jitters], axis=1)  # (N, J)
+    factors = [_between(uniform[:, 0], NEUTRAL[kind], radius) for kind, radius, uniform in jitters]
     order = places.argsort(axis=1)  # (N, J)
-    pairs = np.stack([kinds[order], np.take_along_axis(factors, order, axis=1)], axis=2).astype(np.float32)
+    in_order = np.take_along_axis(np.stack(factors, axis=1), order, axis=1)  # (N, J)
+    pairs = np.stack([kinds[order], in_order], axis=2).astype(np.float32)
     return [pairs[:, place] for place in range(len(jitters))]
 
 

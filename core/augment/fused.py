@@ -21,6 +21,7 @@ from ablation_suite.core.augment.draws import (
     CONTRAST,
     FLIP_X,
     FLIP_Y,
+    HUE,
     JITTERS,
     SATURATION,
     SHARPNESS,
@@ -125,6 +126,10 @@ def _jitter(planes, kind, factor):  # type: ignore[no-untyped-def]
     if kind == SATURATION:
         _blend_with_grey(planes, factor)
         return
+    if kind == HUE:
+        if factor != ZERO:
+            _turn_hue(planes, factor)
+        return
     other = _mean_grey(planes) if kind == CONTRAST else ZERO
     flat = planes.reshape(-1)
     rest = other * (ONE - factor)
@@ -153,6 +158,33 @@ def _blend_with_grey(planes, factor):  # type: ignore[no-untyped-def]
         red[pixel] = _clamp(red[pixel] * factor + rest)
         green[pixel] = _clamp(green[pixel] * factor + rest)
         blue[pixel] = _clamp(blue[pixel] * factor + rest)
+
+
+@fast
+def _turn_hue(planes, turn):  # type: ignore[no-untyped-def]
+    red, green, blue = planes[0].reshape(-1), planes[1].reshape(-1), planes[2].reshape(-1)
+    for pixel in range(len(red)):
+        r, g, b = red[pixel], green[pixel], blue[pixel]
+        value = max(r, g, b)
+        reach = value - min(r, g, b)
+        some = reach if reach > ZERO else ONE
+        if value == r:
+            sixths = (g - b) / some
+        elif value == g:
+            sixths = np.float32(2.0) + (b - r) / some
+        else:
+            sixths = np.float32(4.0) + (r - g) / some
+        sixths += np.float32(6.0) * turn
+        red[pixel] = value - reach * _channel(FIVE + sixths)
+        green[pixel] = value - reach * _channel(np.float32(3.0) + sixths)
+        blue[pixel] = value - reach * _channel(ONE + sixths)
+
+
+@fast
+def _channel(place):  # type: ignore[no-untyped-def]
+    """What a channel lacks of the largest, as a share of the reach, at its place on the circle of six."""
+    k = place - np.float32(6.0) * np.floor(place / np.float32(6.0))
+    return _clamp(min(k, np.float32(4.0) - k))
 
 
 @fast

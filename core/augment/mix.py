@@ -7,6 +7,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ablation_suite.core.augment import CutMix, MixUp
+from ablation_suite.core.augment import Either as EitherEntry
 from ablation_suite.core.augment import NoMix as NoMixEntry
 
 
@@ -43,3 +44,21 @@ class Mix:
             mixed = transform(images, labels)
             generator.set_state(torch.get_rng_state())
         return mixed
+
+
+class Either:
+    """Mixes a batch by the one or the other, or leaves it as it is."""
+
+    def __init__(self, entry: EitherEntry):
+        self.entry = entry
+        self.mixup, self.cutmix = Mix(MixUp(alpha=entry.mixup_alpha)), Mix(CutMix(alpha=entry.cutmix_alpha))
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Images (N, C, H, W) with shares (N, K) of classes, or with labels (N,) where the batch is not mixed."""
+        happens, switch = torch.rand(2, generator=generator).tolist()
+        if happens >= self.entry.probability:
+            return images, labels
+        chosen = self.cutmix if switch < self.entry.switch_probability else self.mixup
+        return chosen(images, labels, num_classes, generator)

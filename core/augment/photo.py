@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ablation_suite.core.augment import NoAugment, batch, draws
+from ablation_suite.core.augment import POLICIES, NoAugment, Operation, RandomResizedCrop, batch, draws
 from ablation_suite.core.augment import Photo as PhotoEntry
+from ablation_suite.core.augment.crops import Crop, ResizedCrop
+from ablation_suite.core.augment.last_changes import Blur, Erasing, Grayscale
+from ablation_suite.core.augment.policies import build_policy
 
 Batched = Callable[[Tensor, Tensor], Tensor]
+Compile = Callable[[Batched], Batched]
+
+
+class Stage(Protocol):
+    """One change before or after the flips and colours; its draws lie on the host."""
+
+    num_draws: int
+    """P, the columns of its table."""
+
+    def draw(self, seed: int, epoch: int, num_images: int) -> np.ndarray:
+        """Float32 (N, P), a row per image of the split; row i is a function of (seed, epoch, i)."""
+        ...
+
+    def __call__(self, images: Tensor, rows: np.ndarray) -> Tensor:
+        """Images (N, 3, H, W), changed by their rows (N, P): bytes before, float32 after."""
+        ...
 
 
 class Plain:
     """Images as they are."""
 
-    def __init__(self, entry: NoAugment, *, compile: Callable[[Batched], Batched] | None = None):
+    draws_on_host = False
+
+    def __init__(self, entry: NoAugment, *, compile: Compile | None = None):
         self.entry = entry
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
@@ -29,26 +52,62 @@ class Plain:
 
 
 class Photo:
-    """Augments each image by its own parameters: on the CPU by fused loops, elsewhere by torch.
+    """Augments each image by its own parameters: flips and colours on the CPU by fused loops, elsewhere by torch.
 
-    `compile` is put around the torch path, whose first batch then takes some seconds.
+    `compile` is put around the torch path, whose first batch then takes some seconds. What comes before and after is
+    plain torch, grouped by what happens to each image; for that, the whole table stays on the host.
     """
 
-    def __init__(self, entry: PhotoEntry, *, compile: Callable[[Batched], Batched] | None = None):
+    def __init__(self, entry: PhotoEntry, *, compile: Compile | None = None):
         self.entry = entry
-        self.on_device: Batched = compile(batch.augment) if compile is not None else batch.augment
+        core: Batched = batch.augment_with_hue if entry.hue > 0.0 else batch.augment
+        self.on_device: Batched = compile(core) if compile is not None else core
+        self.before, self.after = _before(entry), _after(entry)
+        self.draws_on_host = bool(self.before or self.after)
+        self.ends = np.cumsum([stage.num_draws for stage in (*self.before, *self.after)])
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
         """The parameters float32 (N, D) of one epoch on the CPU; row i belongs to image i of the split."""
-        return torch.from_numpy(draws.table(self.entry, seed, epoch, num_images))
+        table = draws.table(self.entry, seed, epoch, num_images)
+        parts = [each.draw(seed, epoch, num_images) for each in (*self.before, *self.after)]
+        return torch.from_numpy(np.concatenate([table, *parts], axis=1) if parts else table)
 
     def __call__(self, images: Tensor, rows: Tensor) -> Tensor:
         """Augment images uint8 (N, H, W, 3) by their rows (N, D) of the epoch's table, on the device of the images.
 
         Gives float32 (N, 3, H, W) in [0, 1], channels last in memory.
         """
+        if not self.draws_on_host:
+            return self._flips_and_colours(images, rows)
+        core = rows.shape[1] - self.ends[-1]
+        parts = np.split(rows[:, core:].numpy(), self.ends[:-1], axis=1)
+        pixels = images.permute(0, 3, 1, 2)
+        for stage, part in zip(self.before, parts, strict=False):
+            pixels = stage(pixels, part)
+        result = self._flips_and_colours(pixels.permute(0, 2, 3, 1).contiguous(), rows[:, :core])
+        for stage, part in zip(self.after, parts[len(self.before) :], strict=True):
+            result = stage(result, part)
+        return result
+
+    def _flips_and_colours(self, images: Tensor, rows: Tensor) -> Tensor:
         if images.device.type == "cpu":
             from ablation_suite.core.augment import fused  # imports numba, which other devices need not wait for
 
             return fused.augment(images, rows)
         return self.on_device(images, rows.to(images.device, non_blocking=True))
+
+
+def alone(entry: Operation, *, compile: Compile | None = None) -> Photo:
+    """One operation and nothing else."""
+    return Photo(PhotoEntry.model_validate({entry.name: entry}), compile=compile)
+
+
+def _before(entry: PhotoEntry) -> list[Stage]:
+    crop, policies = entry.crop, [getattr(entry, name) for name in POLICIES]
+    cut: list[Stage] = [ResizedCrop(crop) if isinstance(crop, RandomResizedCrop) else Crop(crop)] if crop else []
+    return [*cut, *(build_policy(policy) for policy in policies if policy is not None)]
+
+
+def _after(entry: PhotoEntry) -> list[Stage]:
+    made = {"random_grayscale": Grayscale, "gaussian_blur": Blur, "random_erasing": Erasing}
+    return [make(getattr(entry, name)) for name, make in made.items() if getattr(entry, name) is not None]

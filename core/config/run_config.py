@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
 from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.schema import Document
 from ablation_suite.core.data import Data, Digits
 from ablation_suite.core.losses import CrossEntropy, Loss
@@ -71,17 +72,29 @@ class RunConfig(Frozen):
             raise ValueError("early_stopping waits for a better epoch, which selection=last does not keep; take best")
         return self
 
+    @property
+    def train_size(self) -> int:
+        """Height and width of the images that the network is trained on."""
+        crop = getattr(self.augment, "crop", None)  # not every augmentation cuts
+        return (crop and crop.size) or self.data.size
+
     @model_validator(mode="after")
-    def _images_fit_the_backbone(self) -> RunConfig:
+    def _images_fit_what_is_done_to_them(self) -> RunConfig:
+        misfit = getattr(self.augment, "misfit", None)
+        if misfit is not None and (fault := misfit(self.data.size)):
+            raise ValueError(f"augment: {fault}")
         size = self.model.backbone.image_size
-        if size is not None and self.data.size != size:
-            raise ValueError(f"{self.model.backbone.name} takes images of {size} pixels only; set data.size={size}")
+        evaluated = getattr(self.data, "evaluated_size", self.data.size)
+        if size is not None and {self.train_size, evaluated} != {size}:
+            where = "data.size" if self.train_size == self.data.size else "the augmentation's crop to size"
+            where = "data.eval_crop" if self.train_size == size else where
+            raise ValueError(f"{self.model.backbone.name} takes images of {size} pixels only; set {where}={size}")
         return self
 
     @model_validator(mode="after")
     def _the_warm_up_ends(self) -> RunConfig:
-        warmup = getattr(self.schedule, "warmup_epochs", 0.0)  # not every schedule has one
-        if warmup > self.epochs:
+        warmup = getattr(self.schedule, "warmup_epochs", 0.0)  # not every schedule has one, and an own one anything
+        if not isinstance(self.schedule, Own) and warmup > self.epochs:
             raise ValueError(f"schedule.warmup_epochs {warmup:g} is longer than the run of epochs {self.epochs}")
         return self
 

@@ -51,8 +51,12 @@ class Runtime(Frozen):
     """CPU threads of one worker."""
     jobs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Runs side by side."""
-    executor: Literal["inline", "process"] = "process"
-    """`process` trains in a pool of warm worker processes, `inline` in this one."""
+    executor: Literal["inline", "process", "slurm"] = "process"
+    """`process` trains in a pool of warm worker processes, `inline` in this one, `slurm` in a cluster's queue."""
+    slurm: str = ""
+    """Options of sbatch, as in '-p gpu --gres=gpu:1 -t 8:00:00'."""
+    pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Runs of one Slurm task; `auto` packs those that are known to be short."""
     tracker: str = "auto"
     """Where runs are shown: `auto`, `online`, `offline` (W&B), `tensorboard`, `mlflow` or `off`."""
     checkpoint_minutes: float = Field(5.0, gt=0.0)
@@ -61,6 +65,8 @@ class Runtime(Frozen):
     """The one folder that everything is written to (ABLATE_RESULTS)."""
     data_root: Place = Field(default_factory=_data_root, validate_default=True)
     """Where named data sets lie (ABLATE_DATA)."""
+    teachers: Place = ""
+    """A further results folder in which runs that teach others are looked for."""
     cache: Place = Field(default_factory=_cache, validate_default=True)
     """Where decoded data and fingerprints are kept (ABLATE_CACHE)."""
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.own import placed
 from ablation_suite.core.config.wording import explain, models_in, nearest, shown
 
 __all__ = ["Document", "Fault", "SchemaError", "dotted", "dump", "load", "nearest", "parse", "validate"]
@@ -158,7 +159,7 @@ def validate(cls: type[Model], document: Document) -> Model:
         message = f"should be a mapping of settings, not {shown(document.data)}"
         raise SchemaError([Fault(document.where(()), "", message)])
     try:
-        return cls.model_validate(_tuples(document.data))
+        return cls.model_validate(_tuples(placed(cls, document.data, document.where)))
     except ValidationError as error:
         told = explain(cls, document.data, error)
         faults = [Fault(document.where(path), dotted(path), message) for path, message in told]

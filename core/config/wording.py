@@ -10,6 +10,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from ablation_suite.core.config.menu import OURS, OWN
+
 Path = tuple[str | int, ...]
 
 _WORDS = {
@@ -94,6 +96,11 @@ def _locate(cls: type[BaseModel], data: Any, location: Path) -> tuple[Path, type
     holder: type[BaseModel] | None = None
     for step in location:
         members = _members(annotation)
+        if step == OURS:
+            continue
+        if step == OWN:
+            annotation = entry = next(each for each in members if not _tags(each))
+            continue
         tags = {tag: each for each in members for tag in _tags(each)}
         if step in tags and annotation is not entry:
             annotation = entry = tags[step]

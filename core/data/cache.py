@@ -46,14 +46,15 @@ def decoded(
 ) -> dict[str, Decoded]:
     """Open the decoded splits of a data set, building them if need be: np.memmap, or decoded on the fly past the limit.
 
-    One folder per (fingerprint, size, RECIPE) below cache/decoded. It appears whole, by a rename, or not at all, and
+    One folder per (fingerprint, form, RECIPE) below cache/decoded. It appears whole, by a rename, or not at all, and
     what is not byte for byte what was decoded is never given out: a damaged one is decoded anew, and stderr says so.
     A sound one is only read, so that a cache that others prepared need not be writable.
     `progress(done, total)` is called while images are decoded; without one, a terminal shows a bar.
     """
-    sizes = {decoder.size for decoder in decoders.values()}
-    assert len(sizes) == 1
-    key = f"{fingerprint[:16]}-{sizes.pop()}px-r{RECIPE}"
+    form, *others = {decoder.form for decoder in decoders.values()}
+    assert not others
+    part = "" if "train" in decoders else "".join(f"-{split}" for split in decoders)
+    key = f"{fingerprint[:16]}-{form.size}px-r{RECIPE}{form.suffix}{part}"
     place = cache / "decoded" / key
     found = None if _fits_by_now(cache, place, decoders) else _open(place, decoders)
     if found is None:
@@ -168,7 +169,7 @@ def _build(
         manifest = {
             "title": title,
             "num_images": counts,
-            "size": next(iter(decoders.values())).size,
+            "size": next(iter(decoders.values())).form.size,
             "num_bytes": num_bytes if stored else 0,
             "stored": stored,
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -198,7 +199,7 @@ def _fill(
     unreadable: dict[int, str] = {}
     with contextlib.ExitStack() as stack:
         if stored:
-            shape = (len(decoder), decoder.size, decoder.size, 3)
+            shape = OnTheFly(decoder).shape
             path = folder / f"{split}.npy"
             start = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).offset
             file = stack.enter_context(path.open("r+b", buffering=0))
@@ -220,7 +221,7 @@ def _fill(
 
 
 def _num_bytes(decoders: Mapping[str, Decoder]) -> int:
-    return sum(len(decoder) * decoder.size**2 * 3 for decoder in decoders.values())
+    return sum(len(decoder) * decoder.form.size**2 * 3 for decoder in decoders.values())
 
 
 def _part(progress: parallel.Progress | None, before: int, total: int) -> parallel.Progress | None:

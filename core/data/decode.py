@@ -11,9 +11,11 @@ from os import PathLike
 from typing import IO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.data import Clahe, Equalize, Form, NoPreprocess
 from ablation_suite.core.runs.files import open_regular
 
 RECIPE = 1
@@ -75,10 +77,10 @@ def _give_back() -> None:
 _IN_HAND = _Budget(MAX_PIXELS)
 
 
-def read(file: str | PathLike[str] | IO[bytes], size: int) -> np.ndarray:
-    """Decode and resize one file, (size, size, 3) uint8; raises Unreadable."""
+def read(file: str | PathLike[str] | IO[bytes], form: Form) -> np.ndarray:
+    """Decode one file into its form, (size, size, 3) uint8; raises Unreadable."""
     with whole(file) as image:
-        return resized(image, size)
+        return in_form(image, form)
 
 
 @contextmanager
@@ -120,11 +122,42 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resized(image: Image.Image, size: int) -> np.ndarray:
-    """Resize RGB to (size, size, 3) uint8, bilinear with antialiasing, the aspect not kept."""
-    if image.size != (size, size):
+def in_form(image: Image.Image, form: Form) -> np.ndarray:
+    """RGB of any size as (size, size, 3) uint8: resized bilinearly with antialiasing, then preprocessed."""
+    size = form.size
+    if form.resize == "crop":
+        image = _middle(image, size)
+    elif image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return np.asarray(build(form.preprocess, image))
+
+
+def untouched(entry: NoPreprocess, image: Image.Image) -> Image.Image:
+    """The image."""
+    return image
+
+
+def equalize(entry: Equalize, image: Image.Image) -> Image.Image:
+    """The image with the histogram of each colour made flat."""
+    return ImageOps.equalize(image)
+
+
+def clahe(entry: Clahe, image: Image.Image) -> Image.Image:
+    """The image with its brightness (Y of YCbCr) equalised tile by tile."""
+    from ablation_suite.core.data.clahe import equalized
+
+    brightness, *colours = image.convert("YCbCr").split()
+    equal = Image.fromarray(equalized(np.asarray(brightness), entry.clip_limit, entry.tiles))
+    return Image.merge("YCbCr", (equal, *colours)).convert("RGB")
+
+
+def _middle(image: Image.Image, size: int) -> Image.Image:
+    """The shorter side resized to `size`, and a square cut from the middle: torchvision's Resize and CenterCrop."""
+    short = min(image.size)
+    width, height = (size if side == short else int(size * side / short) for side in image.size)
+    image = image if short == size else image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
 
 
 def _upright(image: Image.Image) -> Image.Image:

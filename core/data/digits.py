@@ -40,13 +40,14 @@ class DigitsSource:
         table = table.reshape(-1, SIDE * SIDE + 1)
         labels = table[:, -1]
         grey = ((table[:, :-1] * 255 + MAXIMUM // 2) // MAXIMUM).astype(np.uint8).reshape(-1, SIDE, SIDE, 1)
-        images = self._resized(np.repeat(grey, 3, axis=3))  # N H W 3
+        whole = np.repeat(grey, 3, axis=3)  # N H W 3
+        images = {name: self._in_form(whole, name != "train") for name in ("train", "val", "test")}
         parts = zip(("train", "val", "test"), stratified(labels, (0.2, 0.2), self.entry.split_seed), strict=True)
         return Dataset(
             classes=tuple(map(str, range(10))),
             fingerprint=self.fingerprint(),
             splits={
-                name: Split(images=images[rows], labels=labels[rows], names=tuple(f"{row:04d}" for row in rows))
+                name: Split(images=images[name][rows], labels=labels[rows], names=tuple(f"{row:04d}" for row in rows))
                 for name, rows in parts
             },
         )
@@ -58,12 +59,14 @@ class DigitsSource:
             raise DataError("digits: scikit-learn, which ships them, is not installed; pip install scikit-learn")
         return gzip.decompress(Path(found.origin).with_name("datasets").joinpath("data", "digits.csv.gz").read_bytes())
 
-    def _resized(self, images: np.ndarray) -> np.ndarray:
+    def _in_form(self, images: np.ndarray, evaluated: bool) -> np.ndarray:
         import numpy as np
         from PIL import Image
 
-        from ablation_suite.core.data.decode import resized
+        from ablation_suite.core.data.decode import in_form
+        from ablation_suite.core.data.views import middle
 
-        if self.entry.size == SIDE:
-            return images
-        return np.stack([resized(Image.fromarray(image), self.entry.size) for image in images])
+        form = self.entry.form(evaluated=evaluated)
+        if form.size != SIDE or form.preprocess.name != "none":
+            images = np.stack([in_form(Image.fromarray(image), form) for image in images])
+        return middle(images, self.entry.eval_crop) if evaluated else images  # type: ignore[return-value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_sp
 if TYPE_CHECKING:
     import numpy as np
 
-    from ablation_suite.core.data import Folder
+    from ablation_suite.core.data import Folder, Form
     from ablation_suite.core.data.cache import Decoded
     from ablation_suite.core.data.parallel import Progress
 
@@ -36,7 +37,7 @@ class FolderSource:
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """The splits, decoded once into the cache; DataError lists every unreadable and every leaked image."""
-        from ablation_suite.core.data.splits import chosen, readable_rows
+        from ablation_suite.core.data.splits import as_splits, readable_rows
 
         fingerprint = self.fingerprint()
         found = self.decoded(progress)
@@ -51,18 +52,29 @@ class FolderSource:
             classes=self._layout.classes,
             display=self._layout.display,
             fingerprint=fingerprint,
-            splits={
-                name: chosen(found[origin], kept, [files[origin][row].name for row in kept])
-                for name, (origin, kept) in rows.items()
-            },
+            splits=as_splits(
+                self.entry,
+                rows,
+                found,
+                lambda form, splits: self.decoded(progress, form, splits),
+                lambda origin, kept: [files[origin][row].name for row in kept],
+            ),
         )
 
-    def decoded(self, progress: Progress | None = None) -> dict[str, Decoded]:
-        """The splits as they lie in the folder, from the cache, which is built if need be."""
+    def decoded(
+        self, progress: Progress | None = None, form: Form | None = None, splits: Collection[str] | None = None
+    ) -> dict[str, Decoded]:
+        """The splits as they lie in the folder, from the cache, which is built if need be.
+
+        In the form of training images, and all of them, unless another form or some splits are asked for.
+        """
         from ablation_suite.core.data.cache import decoded
 
+        form = form or self.entry.form(evaluated=False)
         decoders = {
-            split: FileDecoder(self.folder, files, self.entry.size) for split, files in self._layout.splits.items()
+            split: FileDecoder(self.folder, files, form)
+            for split, files in self._layout.splits.items()
+            if splits is None or split in splits
         }
         return decoded(self.cache, self._content, decoders, title=str(self.folder), progress=progress)
 
@@ -125,18 +137,18 @@ def located(path: str, data_root: Path) -> Path:
 class FileDecoder:
     """The image files of one split."""
 
-    def __init__(self, folder: Path, files: tuple[layout.File, ...], size: int):
-        self.folder, self.files, self.size = folder, files, size
+    def __init__(self, folder: Path, files: tuple[layout.File, ...], form: Form):
+        self.folder, self.files, self.form = folder, files, form
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
-        """Pixels (size, size, 3) uint8 and label (-1: none); raises Unreadable."""
+        """Pixels (H, W, 3) uint8 and label (-1: none); raises Unreadable."""
         from ablation_suite.core.data.decode import read
 
         label = self.files[index].label
-        return read(self.folder / self.files[index].path, self.size), -1 if label is None else label
+        return read(self.folder / self.files[index].path, self.form), -1 if label is None else label
 
 
 def leaked(images: list[tuple[str, str, str]]) -> list[tuple[list[str], list[str]]]:

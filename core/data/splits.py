@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ablation_suite.core.data.dataset import Split
-from ablation_suite.core.data.views import Rows
+from ablation_suite.core.data.views import Rows, middle
 from ablation_suite.core.training import streams
 
 if TYPE_CHECKING:
+    from ablation_suite.core.data import Form, Pictures
     from ablation_suite.core.data.cache import Decoded
 
 
@@ -63,11 +64,35 @@ def readable_rows(found: Mapping[str, Decoded], split: float | None, seed: int) 
     return {name: rows[name] for name in ("train", "val", "test") if name in rows}
 
 
-def chosen(every: Decoded, rows: np.ndarray, names: Sequence[str]) -> Split:
+def as_splits(
+    entry: Pictures,
+    rows: Mapping[str, tuple[str, np.ndarray]],
+    found: Mapping[str, Decoded],
+    decode: Callable[[Form, set[str]], Mapping[str, Decoded]],
+    names: Callable[[str, np.ndarray], Sequence[str]],
+) -> dict[str, Split]:
+    """The splits of a data set: train from what was `found` for it, the others in the form that is evaluated.
+
+    `rows` say for each split where its images come from and which they are, `names` what they are called.
+    """
+    form = entry.form(evaluated=True)
+    evaluated = found
+    if form != entry.form(evaluated=False):
+        evaluated = decode(form, {origin for name, (origin, _) in rows.items() if name != "train"})
+    return {
+        name: _chosen(found[origin], kept, names(origin, kept))
+        if name == "train"
+        else _chosen(evaluated[origin], kept, names(origin, kept), entry.eval_crop)
+        for name, (origin, kept) in rows.items()
+    }
+
+
+def _chosen(every: Decoded, rows: np.ndarray, names: Sequence[str], crop: int | None = None) -> Split:
     """The chosen rows of what was decoded; unlabelled where any label is missing."""
     labels = every.labels[rows]
+    images = middle(every.images, crop)
     return Split(
-        images=every.images if len(rows) == len(every.images) else Rows(every.images, rows),
+        images=images if len(rows) == len(every.images) else Rows(images, rows),
         labels=labels if np.all(labels >= 0) else None,
         names=tuple(names),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,8 @@ from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_sp
 if TYPE_CHECKING:
     import numpy as np
 
-    from ablation_suite.core.data import Torchvision
+    from ablation_suite.core.data import Form, Torchvision
+    from ablation_suite.core.data.cache import Decoded
 
 
 class Published(NamedTuple):
@@ -93,12 +94,16 @@ class PublishedSource:
     def load(self, progress: parallel.Progress | None = None) -> Dataset:
         """The splits, decoded once into the cache; DataError lists every unreadable image."""
         from ablation_suite.core.data.cache import decoded
-        from ablation_suite.core.data.splits import chosen, readable_rows
+        from ablation_suite.core.data.splits import as_splits, readable_rows
 
         fingerprint = self.fingerprint()
         sets = self._open(download=False)
-        decoders = {split: ItemDecoder(items, self.entry.size) for split, items in sets.items()}
-        found = decoded(self.cache, fingerprint, decoders, title=self.entry.dataset, progress=progress)
+
+        def decode(form: Form, splits: Collection[str]) -> dict[str, Decoded]:
+            decoders = {split: ItemDecoder(items, form) for split, items in sets.items() if split in splits}
+            return decoded(self.cache, fingerprint, decoders, title=self.entry.dataset, progress=progress)
+
+        found = decode(self.entry.form(evaluated=False), sets)
         faults = [
             f"{self.data_root}: {self.entry.dataset}: {split} image {row} is unreadable: {reason}; remove "
             f"{self._places()} and run again to download it anew"
@@ -111,10 +116,9 @@ class PublishedSource:
         return Dataset(
             classes=_classes(sets["train"], int(found["train"].labels.max()) + 1),
             fingerprint=fingerprint,
-            splits={
-                name: chosen(found[origin], kept, [f"{origin}/{row:06d}" for row in kept])
-                for name, (origin, kept) in rows.items()
-            },
+            splits=as_splits(
+                self.entry, rows, found, decode, lambda origin, kept: [f"{origin}/{row:06d}" for row in kept]
+            ),
         )
 
     @cached_property
@@ -154,19 +158,19 @@ class PublishedSource:
 class ItemDecoder:
     """The images of one of torchvision's data sets."""
 
-    def __init__(self, items: Any, size: int):
-        self.items, self.size = items, size
+    def __init__(self, items: Any, form: Form):
+        self.items, self.form = items, form
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __call__(self, index: int) -> tuple[np.ndarray, int]:
-        """Pixels (size, size, 3) uint8 and label (-1: none); raises Unreadable."""
-        from ablation_suite.core.data.decode import Unreadable, resized, to_rgb
+        """Pixels (H, W, 3) uint8 and label (-1: none); raises Unreadable."""
+        from ablation_suite.core.data.decode import Unreadable, in_form, to_rgb
 
         try:
             image, label = self.items[index]
-            return resized(to_rgb(image), self.size), -1 if label is None else int(label)
+            return in_form(to_rgb(image), self.form), -1 if label is None else int(label)
         except MemoryError:
             raise
         except Exception as error:  # whatever a data set's own reader meets

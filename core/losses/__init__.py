@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, later, tagged
+from ablation_suite.core.config.own import Own
+from ablation_suite.core.models import Model, TorchvisionBackbone, TorchvisionClassifier
 
 
 class LossEntry(Entry):
@@ -18,6 +20,11 @@ class LossEntry(Entry):
     """Whether it can be minimised for images that are blends of several classes."""
     weighs_classes: ClassVar[bool] = False
     """Whether it is built with the number of training images of each class."""
+
+    @property
+    def trains_beside(self) -> bool:
+        """Whether it has weights of its own, which are trained with the network's and thrown away."""
+        return False
 
 
 class CrossEntropy(LossEntry):
@@ -92,6 +99,122 @@ class SupervisedContrastive(LossEntry):
     """Divides the cosine similarities; the lower, the more the nearest images of other classes count."""
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
+    projection: Literal["none", "linear", "mlp"] = later("none")
+    """What the features go through before they are compared, in training alone; `mlp` has a hidden layer of D units."""
+    projection_dim: int = later(128, ge=1)
+    """Outputs of the projection."""
+
+    @property
+    def trains_beside(self) -> bool:
+        return self.projection != "none"
 
 
-Loss = tagged(CrossEntropy, Contrastive, ClassWeighted, Focal, SupervisedContrastive)
+class OwnLoss(LossEntry, Own):
+    """A loss of your own: called in every step, it gives one number to minimise.
+
+    Called as loss(logits, targets), or as loss(logits, features, targets) where it takes three arguments: logits (N, K)
+    and pooled features (N, D) of float32, and targets, which are classes (N,), or shares of classes (N, K) where images
+    were mixed. It returns a scalar, the mean over the N images, through which gradients flow. It draws nothing at
+    random. A module may hold buffers, but no parameters.
+    Given, where its arguments have these names: num_classes (K), and class_sizes, the training images of each class as
+    an array (K,).
+    """
+
+    builds = "ablation_suite.core.losses.own:own_loss"
+    weighs_classes: ClassVar[bool] = True
+    given = ("num_classes", "class_sizes")
+    called = ("logits", "features", "targets")
+
+
+class LogitAdjustment(LossEntry):
+    """Cross-entropy of logits to which the logarithm of each class's share is added (Menon et al. 2021, eq. 10).
+
+    What is evaluated are the logits without it, which are then right for classes that are all as frequent.
+    """
+
+    builds = "ablation_suite.core.losses.cross_entropy:LogitAdjustment"
+    weighs_classes: ClassVar[bool] = True
+    name: Literal["logit_adjustment"] = "logit_adjustment"
+    tau: float = Field(1.0, ge=0.0)
+    """Factor of the logarithms; 0 is cross-entropy."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the target that is spread evenly over all classes."""
+
+
+class BinaryCrossEntropy(LossEntry):
+    """Each class by itself, yes or no, on smoothed targets (Wightman et al. 2021, "ResNet strikes back")."""
+
+    builds = "ablation_suite.core.losses.cross_entropy:BinaryCrossEntropy"
+    name: Literal["binary_cross_entropy"] = "binary_cross_entropy"
+    label_smoothing: float = Field(0.1, ge=0.0, lt=1.0)
+    """Share of the target that is spread evenly over all classes."""
+    target_threshold: float | None = Field(None, ge=0.0, lt=1.0)
+    """Targets above it count as 1 and all others as 0, as for mixed images; null leaves them."""
+    sum_classes: bool = False
+    """Whether the classes are summed; else the mean over them is taken."""
+
+
+class Triplet(LossEntry):
+    """Cross-entropy plus the triplet loss of the features of a batch, by its hardest triplets (Hermans et al. 2017).
+
+    Of each image, the farthest of its class should be nearer than the nearest of another class, by a margin.
+    """
+
+    builds = "ablation_suite.core.losses.contrastive:Triplet"
+    takes_mixed_labels: ClassVar[bool] = False
+    name: Literal["triplet"] = "triplet"
+    weight: float = Field(1.0, ge=0.0)
+    """Factor of the triplet loss."""
+    margin: float = Field(0.3, ge=0.0)
+    """How much nearer, as a Euclidean distance of features."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the target that is spread evenly over all classes."""
+
+
+class Distillation(LossEntry):
+    """Cross-entropy, and the divergence from what a teacher says of the same images (Hinton et al. 2015).
+
+    The teacher sees the images as the network does, changed and mixed, and learns nothing.
+    """
+
+    builds = "ablation_suite.core.losses.distillation:Distillation"
+    name: Literal["distillation"] = "distillation"
+    teacher: str = Field(min_length=1)
+    """The id or the folder of a finished run with these classes, or the name of a network of torchvision."""
+    teacher_weights: str = "DEFAULT"
+    """Of a network of torchvision: a name of published weights, or the path of a state dict with these classes."""
+    teacher_sha256: str = ""
+    """Of the teacher's weights: set by the suite when a run is planned."""
+    temperature: float = Field(4.0, gt=0.0)
+    """Divides the logits of both before they are compared."""
+    weight: float = Field(0.9, ge=0.0, le=1.0)
+    """Share of the loss that is the teacher's; the rest is the cross-entropy with the labels."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the target of the cross-entropy that is spread evenly over all classes."""
+
+    @property
+    def network(self) -> TorchvisionBackbone | TorchvisionClassifier | None:
+        """The network of torchvision that teaches, or None where a run does."""
+        for entry in (TorchvisionBackbone, TorchvisionClassifier):
+            if self.teacher in get_args(entry.model_fields["name"].annotation):
+                return entry(name=self.teacher)  # type: ignore[arg-type]
+        return None
+
+    @property
+    def teacher_model(self) -> Model | None:
+        """The network of torchvision with its weights, or None where a run teaches."""
+        return None if self.network is None else Model(backbone=self.network, weights=self.teacher_weights)
+
+
+Loss = tagged(
+    CrossEntropy,
+    Contrastive,
+    ClassWeighted,
+    Focal,
+    SupervisedContrastive,
+    LogitAdjustment,
+    BinaryCrossEntropy,
+    Triplet,
+    Distillation,
+    own=OwnLoss,
+)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ablation_suite.core.losses import Contrastive as ContrastiveEntry
 from ablation_suite.core.losses import SupervisedContrastive as SupervisedContrastiveEntry
+from ablation_suite.core.losses import Triplet as TripletEntry
 from ablation_suite.core.losses.cross_entropy import SingleImages, wide
 from ablation_suite.core.training import streams
 
@@ -57,23 +58,54 @@ class SupervisedContrastive(SingleImages):
 
     def __init__(self, entry: SupervisedContrastiveEntry):
         self.entry = entry
+        self.projection: nn.Module = nn.Identity()
+
+    def make_beside(self, num_features: int) -> nn.Module:
+        """The projection of features (N, D), without initial values; it is used from then on."""
+        hidden = [nn.Linear(num_features, num_features), nn.ReLU()] if self.entry.projection == "mlp" else []
+        self.projection = nn.Sequential(*hidden, nn.Linear(num_features, self.entry.projection_dim))
+        return self.projection
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
         """CE + weight x the mean over N images of -1/|P| sum over positives p of log softmax(z z' / temperature)[p].
 
-        Features (N, D) are scaled to length 1; the softmax runs over all other images of the batch. An image without
-        positives adds nothing, as in the authors' code.
+        Features (N, D), or their projections z, are scaled to length 1; the softmax runs over all other images
+        of the batch. An image without positives adds nothing, as in the authors' code.
         """
         classification = functional.cross_entropy(wide(logits), targets, label_smoothing=self.entry.label_smoothing)
         if self.entry.weight == 0.0:
             return classification
-        directions = functional.normalize(wide(features))
+        directions = functional.normalize(wide(self.projection(features)))
         itself = torch.eye(num_images, dtype=torch.bool, device=targets.device)
         similarities = (directions @ directions.T / self.entry.temperature).masked_fill(itself, -torch.inf)
         positives = (targets[:, None] == targets) & ~itself  # (N, N)
         log_p = similarities.log_softmax(1).masked_fill(~positives, 0.0)
         pull = -(log_p.sum(1) / positives.sum(1).clamp_min(1)).mean()
         return classification + self.entry.weight * pull
+
+
+class Triplet(SingleImages):
+    """The farthest image of its class in the batch, and the nearest of the others, are the triplet of an image."""
+
+    def __init__(self, entry: TripletEntry):
+        self.entry = entry
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """CE + weight x the mean over N images of max(0, margin + farthest positive - nearest negative).
+
+        An image that is alone in its class, or whose class is alone, adds nothing.
+        """
+        classification = functional.cross_entropy(wide(logits), targets, label_smoothing=self.entry.label_smoothing)
+        if self.entry.weight == 0.0:
+            return classification
+        points = wide(features)
+        squares = (points[:, None] - points).square().sum(2)  # (N, N)
+        distances = squares.clamp_min(1e-12).sqrt()  # a root has no slope at 0
+        same = targets[:, None] == targets
+        itself = torch.eye(num_images, dtype=torch.bool, device=targets.device)
+        farthest = distances.masked_fill(~same | itself, -torch.inf).amax(1)
+        nearest = distances.masked_fill(same, torch.inf).amin(1)
+        return classification + self.entry.weight * (self.entry.margin + farthest - nearest).clamp_min(0.0).mean()
 
 
 class Tables:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ablation_suite.core.losses import BinaryCrossEntropy as BinaryCrossEntropyEntry
 from ablation_suite.core.losses import ClassWeighted as ClassWeightedEntry
 from ablation_suite.core.losses import CrossEntropy as CrossEntropyEntry
 from ablation_suite.core.losses import Focal as FocalEntry
+from ablation_suite.core.losses import LogitAdjustment as LogitAdjustmentEntry
 
 
 class SingleImages:
@@ -60,9 +62,48 @@ class Focal(SingleImages):
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
         """The mean over N images of -sum over classes of q (1 - p)^gamma log p, with the target's share q (N, K)."""
         log_p = wide(logits).log_softmax(1)
-        shares = targets if targets.is_floating_point() else functional.one_hot(targets, log_p.shape[1])
+        shares = shares_of(targets, log_p.shape[1])
         missing = (-torch.expm1(log_p)).clamp_min(1e-12)  # powers below 1 have no slope at 0
         return -(shares * missing**self.gamma * log_p).sum(1).mean()
+
+
+class LogitAdjustment(SingleImages):
+    """Cross-entropy that expects classes as often as they are in training."""
+
+    def __init__(self, entry: LogitAdjustmentEntry, class_sizes: np.ndarray):
+        self.label_smoothing = entry.label_smoothing
+        shares = np.maximum(class_sizes, 1) / class_sizes.sum()  # a class without images counts as one of one image
+        self.shift = torch.from_numpy(entry.tau * np.log(shares))  # (K,)
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """The mean over N images of the cross-entropy of logits + tau log(share of the class)."""
+        values = wide(logits)
+        if self.shift.device != values.device or self.shift.dtype != values.dtype:
+            self.shift = self.shift.to(values)  # once
+        return functional.cross_entropy(values + self.shift, targets, label_smoothing=self.label_smoothing)
+
+
+class BinaryCrossEntropy(SingleImages):
+    """Each class by itself."""
+
+    def __init__(self, entry: BinaryCrossEntropyEntry):
+        self.entry = entry
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """The mean over N images, and over or of the sum of K classes, of the binary cross-entropy of each logit."""
+        values, entry = wide(logits), self.entry
+        num_classes = values.shape[1]
+        shares = shares_of(targets, num_classes).to(values.dtype)
+        shares = shares * (1.0 - entry.label_smoothing) + entry.label_smoothing / num_classes
+        if entry.target_threshold is not None:
+            shares = (shares > entry.target_threshold).to(values.dtype)
+        loss = functional.binary_cross_entropy_with_logits(values, shares)
+        return loss * num_classes if entry.sum_classes else loss
+
+
+def shares_of(targets: Tensor, num_classes: int) -> Tensor:
+    """The share (N, K) of each class in each image, from classes (N,) or from shares."""
+    return targets if targets.is_floating_point() else functional.one_hot(targets, num_classes)
 
 
 def class_weights(entry: ClassWeightedEntry, class_sizes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ablation_suite.core.config.menu import Entry, Frozen, tagged
+from ablation_suite.core.config.own import Own
 
 
 class Backbone(Entry):
@@ -152,6 +153,41 @@ class BottleneckBackbone(Backbone):
         return self
 
 
+class OwnBackbone(Backbone, Own):
+    """A backbone of your own: a module whose forward(images) gives features, or a map of them that is pooled.
+
+    Images are float32 (N, 3, H, W), as `model.normalize` leaves them; features are (N, D), or (N, D, h, w), which
+    `model.pooling` reduces to (N, D); D is found by one pass in evaluation mode. Initial values have the distributions
+    that the module gives them, each tensor drawn anew by (seed, its name). What is drawn in training from torch's
+    generators, as by dropout, is seeded by (seed, epoch, step).
+    """
+
+    builds = "ablation_suite.core.models.own:own_module"
+
+
+class OwnEncoding(Own):
+    """An encoding of your own: a module whose forward(features) turns pooled features into the head's inputs.
+
+    Features are (N, D) and its outputs (N, D'), found by one pass in evaluation mode. Initial values and what is drawn
+    in training are seeded as for a backbone.
+    Given, where its arguments have these names: num_features (D).
+    """
+
+    builds = "ablation_suite.core.models.own:own_module"
+    given = ("num_features",)
+
+
+class OwnHead(Own):
+    """A head of your own: a module whose forward(features) turns encoded features into logits.
+
+    Features are (N, D) and logits (N, K). Initial values and what is drawn in training are seeded as for a backbone.
+    Given, where its arguments have these names: num_inputs (D) and num_classes (K).
+    """
+
+    builds = "ablation_suite.core.models.own:own_module"
+    given = ("num_inputs", "num_classes")
+
+
 class NoEncoding(Entry):
     """The pooled features go to the head as they are."""
 
@@ -179,10 +215,13 @@ class LinearHead(Entry):
     """Probability that an input of the linear layer is zeroed in training."""
 
 
+BACKBONES = (TorchvisionBackbone, TorchvisionClassifier, BottleneckBackbone)
+
+
 class Model(Frozen):
     """A network: normalised images -> backbone -> pooled features -> encoding -> head -> logits."""
 
-    backbone: tagged(TorchvisionBackbone, TorchvisionClassifier, BottleneckBackbone) = BottleneckBackbone()  # type: ignore[valid-type]
+    backbone: tagged(*BACKBONES, own=OwnBackbone) = BottleneckBackbone()  # type: ignore[valid-type]
     """The network up to its pooled features."""
     pooling: Literal["average", "max", "gem"] = "average"
     """What makes one feature of each channel's map; `gem` is the generalised mean with a power that is learned, from 3
@@ -193,9 +232,9 @@ class Model(Frozen):
     """`none`, a torchvision weights name such as `IMAGENET1K_V1`, or the path of a state dict (.pth, .safetensors)."""
     normalize: Literal["none", "imagenet"] = "none"
     """`imagenet` subtracts ImageNet's channel means and divides by its standard deviations."""
-    encoding: tagged(NoEncoding, SinusoidalEncoding) = NoEncoding()  # type: ignore[valid-type]
+    encoding: tagged(NoEncoding, SinusoidalEncoding, own=OwnEncoding) = NoEncoding()  # type: ignore[valid-type]
     """What is done to the pooled features before the head."""
-    head: tagged(LinearHead) = LinearHead()  # type: ignore[valid-type]
+    head: tagged(LinearHead, own=OwnHead) = LinearHead()  # type: ignore[valid-type]
     """What turns features into logits."""
 
     @model_validator(mode="after")

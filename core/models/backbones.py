@@ -28,18 +28,23 @@ def torchvision_backbone(entry: TorchvisionBackbone) -> ResNet:
     return network
 
 
+def classifier(name: str, num_classes: int = 1000) -> nn.Module:
+    """A whole network of torchvision without weights, as it is made for the published ones, without helpers."""
+    settings: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        # As torchvision makes them for their published weights, which rescale normalised images.
+        settings = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    device = torch.get_default_device()
+    with torch.device("cpu" if name.startswith("regnet") else device):  # it computes its widths with tensors
+        return get_model(name, weights=None, num_classes=num_classes, **settings).to(device)
+
+
 def torchvision_classifier(entry: TorchvisionClassifier) -> nn.Module:
     """A torchvision network whose last layer is the identity, with `num_features` and `left_out` as a ResNet here.
 
     What it draws at random in training is drawn by `Drop`, from the generator that the step gives.
     """
-    settings: dict[str, Any] = {}
-    if entry.name in ("googlenet", "inception_v3"):
-        # As torchvision makes them for their published weights, which rescale normalised images.
-        settings = {"aux_logits": False, "init_weights": True, "transform_input": True}
-    device = torch.get_default_device()
-    with torch.device("cpu" if entry.name.startswith("regnet") else device):  # it computes its widths with tensors
-        network = get_model(entry.name, weights=None, **settings).to(device)
+    network: Any = classifier(entry.name)
     name, network.num_features = _cut_last_layer(network)
     network.left_out = (f"{name}.", "aux1.", "aux2.", "AuxLogits.")
     for parent in list(network.modules()):

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ablation_suite.core.config.menu import build
-from ablation_suite.core.models import Model, TorchvisionClassifier
+from ablation_suite.core.config.own import Own
+from ablation_suite.core.models import Model, OwnBackbone, OwnEncoding, OwnHead, TorchvisionClassifier
 from ablation_suite.core.models.backbones import Drop, GeM, set_pooling
-from ablation_suite.core.models.initial import Construction
+from ablation_suite.core.models.initial import Construction, unrecorded
+from ablation_suite.core.models.own import Pool, own_module, tried
+from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.protocols import Head
 
@@ -24,19 +27,37 @@ class Network(nn.Module):
     memory_format: torch.memory_format | None = None
     """How images lie in memory when they enter the backbone, whoever brings them; None leaves them as they come."""
 
-    def __init__(self, model: Model, num_classes: int):
+    def __init__(self, model: Model, num_classes: int, image_size: int = 224):
+        """`image_size` matters to an own backbone alone, which is tried on images of that height and width."""
         super().__init__()
         self.normalize = model.normalize == "imagenet"
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.backbone = build(model.backbone)
-        set_pooling(self.backbone, model.pooling)
+        self.pool: nn.Module | None = None
+        if isinstance(model.backbone, OwnBackbone):
+            num_features = self._try_own_backbone(model, image_size)
+        else:
+            set_pooling(self.backbone, model.pooling)
+            num_features = self.backbone.num_features
         self.drops = [each for each in self.backbone.modules() if isinstance(each, Drop)]
         self.is_frozen = model.freeze == "backbone"
         if self.is_frozen:
             self.backbone.requires_grad_(False)
-        self.encoding = build(model.encoding)
-        self.head: Head = build(model.head, self.encoding.num_outputs(self.backbone.num_features), num_classes)
+        if isinstance(model.encoding, OwnEncoding):
+            self.encoding: nn.Module = own_module(model.encoding, num_features=num_features)
+            num_inputs = _width(model.encoding, self.encoding, num_features, "features (N, D)")
+        else:
+            encoding = self.encoding = build(model.encoding)
+            num_inputs = encoding.num_outputs(num_features)
+        self.has_own_head = isinstance(model.head, OwnHead)
+        if isinstance(model.head, OwnHead):
+            self.head: Head = own_module(model.head, num_inputs=num_inputs, num_classes=num_classes)
+            num_logits = _width(model.head, self.get_submodule("head"), num_inputs, "logits (N, K)")
+            if num_logits != num_classes:
+                raise OwnPartError(f"{model.head.name}: gives {num_logits} logits for {num_classes} classes")
+        else:
+            self.head = build(model.head, num_inputs, num_classes)
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Images (N, 3, H, W) in [0, 1] to logits (N, K) and pooled features (N, D); `generator` draws the dropout."""
@@ -47,7 +68,24 @@ class Network(nn.Module):
         if self.memory_format is not None:
             images = images.contiguous(memory_format=self.memory_format)
         features = self.backbone(images)
-        return self.head(self.encoding(features), generator), features
+        if self.pool is not None:
+            features = self.pool(features)
+        encoded = self.encoding(features)
+        logits = self.get_submodule("head")(encoded) if self.has_own_head else self.head(encoded, generator)
+        return logits, features
+
+    def _try_own_backbone(self, model: Model, image_size: int) -> int:
+        """The features D of an own backbone; its map is pooled where it gives one."""
+        assert isinstance(model.backbone, OwnBackbone)
+        images = torch.zeros(2, 3, image_size, image_size)
+        wanted = "features (N, D), or a map of them (N, D, h, w)"
+        with unrecorded():
+            shape = tried(model.backbone, self.backbone, images, wanted=wanted, num_dims=(2, 4))
+        if len(shape) == 4:
+            self.pool = Pool(model.pooling)
+        elif model.pooling != "average":
+            raise OwnPartError(f"{model.backbone.name}: gives features, not a map that {model.pooling} could pool")
+        return shape[1]
 
     def train(self, mode: bool = True) -> Network:
         """A frozen backbone stays in evaluation, so that batch norm keeps its statistics."""
@@ -57,16 +95,22 @@ class Network(nn.Module):
         return self
 
 
-def build_network(model: Model, num_classes: int, seed: int) -> Network:
+def build_network(model: Model, num_classes: int, seed: int, image_size: int = 224) -> Network:
     """The network with its initial values; pretrained weights are loaded by `core.models.weights`."""
     with Construction(seed) as construction:
-        network = Network(model, num_classes)
-    if isinstance(model.backbone, TorchvisionClassifier):
-        construction.replay(network.backbone, "backbone.")
-        initialise(network.get_submodule("head"), seed, "head.")
-    else:
-        initialise(network, seed)
+        network = Network(model, num_classes, image_size)
+    for name, entry in (("backbone", model.backbone), ("encoding", model.encoding), ("head", model.head)):
+        if isinstance(entry, TorchvisionClassifier | Own):
+            construction.replay(network.get_submodule(name), f"{name}.")
+        else:
+            initialise(network.get_submodule(name), seed, f"{name}.")
     return network
+
+
+def _width(entry: Own, module: nn.Module, num_inputs: int, wanted: str) -> int:
+    """How many values an own module gives for so many."""
+    with unrecorded():
+        return tried(entry, module, torch.zeros(2, num_inputs), wanted=wanted, num_dims=(2,))[1]
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.models import Model
 from ablation_suite.core.runs.files import file_sha256
 
@@ -24,7 +25,7 @@ class WeightsError(UserError):
     """The weights are not there or do not fit; the text says which file, which folder and which setting."""
 
 
-def check_weights(model: Model) -> None:
+def check_weights(model: Model, image_size: int = 224) -> None:
     """Make sure, before anything is trained, that the weights are on this machine, undamaged, and fit the backbone.
 
     A torchvision name that is not there is downloaded, once. Raises WeightsError. Without weights, nothing is imported.
@@ -35,8 +36,8 @@ def check_weights(model: Model) -> None:
 
     from ablation_suite.core.models.network import Network
 
-    with torch.device("meta"):
-        backbone = Network(model, num_classes=1).backbone
+    with torch.device("cpu" if any(own_parts(model)) else "meta"), torch.random.fork_rng(devices=[]):
+        backbone = Network(model, num_classes=1, image_size=image_size).backbone
     _require_fit(_without_head(read_weights(model), backbone), backbone.state_dict(), model)
 
 
@@ -152,9 +153,21 @@ def _require_fit(values: Values, own: Values, model: Model) -> None:
         )
 
 
+def read_classifier(model: Model, network: nn.Module) -> Values:
+    """The state dict of a whole network of torchvision, its classifier included, that `model.weights` names.
+
+    Values that the network has no name for, such as those of auxiliary classifiers, are left out.
+    """
+    own = network.state_dict()
+    return {name: value for name, value in _renamed(read_weights(model)).items() if name in own}
+
+
 def _without_head(values: Values, backbone: nn.Module) -> Values:
     """The values that a backbone has a use for; DenseNet's published names have a dot more, as torchvision tells."""
-    left_out = cast("tuple[str, ...]", backbone.left_out)
+    left_out = cast("tuple[str, ...]", getattr(backbone, "left_out", ()))
+    return {name: value for name, value in _renamed(values).items() if not name.startswith(left_out)}
+
+
+def _renamed(values: Values) -> Values:
     dotted = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
-    named = {dotted.sub(r"\1\2", name): value for name, value in values.items()}
-    return {name: value for name, value in named.items() if not name.startswith(left_out)}
+    return {dotted.sub(r"\1\2", name): value for name, value in values.items()}

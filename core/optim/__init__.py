@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.own import Own
 
 
 class Adam(Entry):
@@ -135,5 +136,30 @@ class OneCycle(Entry):
     """The first learning rate is this many times the last."""
 
 
-Optimizer = tagged(Adam, AdamW, SGD)
-Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle)
+class OwnOptimizer(Own):
+    """An optimizer of your own: a torch.optim.Optimizer, such as `torch.optim:Adagrad`; its state is saved and resumed.
+
+    It needs the argument `lr`, its learning rate before the schedule, which is set anew before every step; step() is
+    called without a closure.
+    Given, where its arguments have this name: params, the parameters that are trained.
+    """
+
+    builds = "ablation_suite.core.optim.own:own_optimizer"
+    given = ("params",)
+    needs = ("lr",)
+
+
+class OwnSchedule(Own):
+    """A schedule of your own: called as schedule(step), it gives the factor of the learning rate in that step.
+
+    Steps count from 0 over all epochs. It is a pure function of the step, so that a resumed run needs no state.
+    Given, where its arguments have these names: num_steps, of the whole run, and steps_per_epoch.
+    """
+
+    builds = "ablation_suite.core.optim.own:own_schedule"
+    given = ("num_steps", "steps_per_epoch")
+    called = ("step",)
+
+
+Optimizer = tagged(Adam, AdamW, SGD, own=OwnOptimizer)
+Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle, own=OwnSchedule)

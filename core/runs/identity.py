@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.runs.files import file_sha256
 
@@ -28,9 +29,10 @@ def digest(value: Any, length: int = 12, *, allow_nan: bool = False) -> str:
 def run_id(config: RunConfig, data_fingerprint: str) -> str:
     """12 hexadecimal digits from the whole config, defaults included, the data's content and RECIPE.
 
+    A setting that came later than others is left out at its neutral default, so that older runs are found again.
     Weights that come from a file count with its content too: another file under the same name makes another run.
     """
-    content = {"config": config.model_dump(mode="json"), "data": data_fingerprint, "recipe": RECIPE}
+    content = {"config": identity_data(config), "data": data_fingerprint, "recipe": RECIPE}
     weights = config.model.weights_file
     if weights is not None and weights.exists():
         content["weights"] = _file_digest(weights, weights.stat().st_mtime_ns)

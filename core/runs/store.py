@@ -9,14 +9,17 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.own.kept import keep
+from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Ledger
@@ -60,8 +63,12 @@ class RunFolder:
         return self.path / "record.json"
 
     def create(self, job: dict[str, Any]) -> None:
-        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed)."""
+        """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
+
+        The code of own parts is put into `code/` before.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        keep(self.path, job.get("config"))
         write_json(self.path / "run.json", job)
 
     def job(self) -> dict[str, Any]:
@@ -119,8 +126,15 @@ class RunFolder:
             return "missing"
         return "failed" if (self._attempt(last) / "failure.json").exists() else "interrupted"
 
+    @property
+    def lease_path(self) -> Path:
+        """The file whose time says when the process that trains the run last gave a sign of life."""
+        return self.path / "lease.json"
+
     def is_locked(self) -> bool:
-        """Whether an attempt holds the run now."""
+        """Whether an attempt holds the run now, here or on a machine whose locks are not seen here."""
+        if lease.is_held_elsewhere(self.lease_path):
+            return True
         try:
             with open(self.path / "lock", opener=_at_once) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -137,6 +151,11 @@ class RunFolder:
         """The numbers of the attempts made so far; what else lies beside them (.DS_Store, say) is none."""
         folder = self.path / "attempts"
         return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal()) if folder.is_dir() else []
+
+    def progress(self) -> tuple[int, str]:
+        """How far it is: the number of epochs in the ledger, and the newest checkpoint."""
+        num_epochs = sum(row["kind"] == "epoch" for row in self.ledger.rows())
+        return num_epochs, max((path.name for path in (self.path / "checkpoints").glob("*.pt")), default="")
 
     def failure(self) -> dict[str, Any] | None:
         """What the last attempt said when it failed, or None."""
@@ -164,6 +183,18 @@ class RunFolder:
         except (KeyError, TypeError):
             return "being trained by another process"
 
+    def cancel(self) -> None:
+        """Ask whoever trains the run, or would, to leave it; `uncancel` takes that back."""
+        (self.path / "cancelled").touch()
+
+    def uncancel(self) -> None:
+        """Let the run be trained again."""
+        (self.path / "cancelled").unlink(missing_ok=True)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for its end."""
+        return (self.path / "cancelled").exists()
+
     @contextmanager
     def claim(self) -> Iterator[Path]:
         """Hold the run for one attempt and give the attempt's folder; Busy where another process holds it.
@@ -171,7 +202,7 @@ class RunFolder:
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
         with open(self.path / "lock", "a", opener=_at_once) as lock:
-            if not take_lock(lock):
+            if lease.is_held_elsewhere(self.lease_path) or not take_lock(lock):
                 raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
             attempt.mkdir(parents=True)
@@ -179,6 +210,12 @@ class RunFolder:
             self.ledger.close_torn_tail()
             self._set_aside_damage()
             yield attempt
+
+    @contextmanager
+    def beating(self, is_alive: Callable[[], bool]) -> Iterator[threading.Event]:
+        """Show other machines that a claimed run is trained; the event says that it shall be no more."""
+        with lease.held(self.lease_path, is_alive, self.is_cancelled) as unwanted:
+            yield unwanted
 
     def commit(self, record: dict[str, Any]) -> bool:
         """Make the run finished; False where an earlier attempt already did, whose record stays."""
@@ -200,7 +237,7 @@ class RunFolder:
         The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
         """
         paths = list(self.path.iterdir())
-        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz."))]
+        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz.", ".lease."))]
         weights = [path for path in paths if path.match("best-*")]
         if len(weights) > 2:  # the kept ones and their sum
             kept = (self.record() or {}).get("weights")

@@ -13,18 +13,33 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.own.kept import admit
+from ablation_suite.core.own.loading import told
+from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
+from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import Busy, RunFolder
+from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
 
-DONE, FAILED, BAD_DATA, PREEMPTED, BAD_CONFIG = 0, 1, 65, 75, 78
-"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times."""
+DONE, FAILED, BAD_DATA, LOST_DEVICE, PREEMPTED, BAD_CONFIG = 0, 1, 65, 70, 75, 78
+"""Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times.
+
+After 70 the process is of no use any more, and ends.
+"""
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
+
+
+def retry_after(exit_status: int) -> Retry:
+    """What becomes of a run whose worker ended with this status and left no record."""
+    if exit_status in (DONE, BAD_DATA, BAD_CONFIG):  # one that claims to be done would do so again
+        return "never"
+    return "free" if exit_status == PREEMPTED else "counted"
 
 
 class Datasets:
@@ -56,10 +71,16 @@ def work(
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from ablation_suite.core.training.loop import Preempted
 
+    stillness = Stillness()
+
+    def stepped(step: Step) -> None:
+        stillness.begun = True
+        on_step(step)
+
     try:
-        with folder.claim() as attempt:
+        with folder.claim() as attempt, folder.beating(lambda: not stillness.is_too_long()) as unwanted:
             try:
-                _train(folder, runtime, datasets, int(attempt.name), stop, on_step)
+                _train(folder, runtime, datasets, int(attempt.name), lambda: unwanted.is_set() or stop(), stepped)
                 return DONE
             except Preempted as error:
                 folder.ledger.append("event", event="preempted", message=str(error))
@@ -90,6 +111,7 @@ def _train(
         folder.clean()
         return
     job = folder.job()
+    admit(folder.path, job["config"])
     config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
     dataset = datasets.get(config, job["data_fingerprint"], runtime)
     facts = provenance(runtime, str(pick_device(runtime)))
@@ -107,19 +129,24 @@ def _train(
 def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
     from ablation_suite.core.models.weights import WeightsError
-    from ablation_suite.core.training.device import DeviceError
+    from ablation_suite.core.training.device import DeviceError, is_lost
     from ablation_suite.core.training.loop import NonFiniteLoss
 
+    if is_lost(runtime):  # asked first, since whatever was done afterwards may have failed of it
+        return LOST_DEVICE, "lost device", f"{runtime.device} answers nothing but errors any more: {_line(error)}"
     if isinstance(error, DataError):
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
         return BAD_CONFIG, DIVERGED, str(error)
-    if isinstance(error, WeightsError | SchemaError | DeviceError):
+    if isinstance(error, WeightsError | SchemaError | DeviceError | OwnPartError):
         return BAD_CONFIG, "bad configuration", str(error)
-    if isinstance(error, OSError):
+    own = told(error)
+    if isinstance(error, OSError) and own is None:
         return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
         return BAD_CONFIG, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+    if own is not None:
+        return BAD_CONFIG, "own part failed", str(own)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 
@@ -129,12 +156,15 @@ def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -
 
     device = pick_device(runtime)
     size, pieces = config["batch_size"], config["accumulate"]
-    asked = str(error).partition("\n")[0] or type(error).__name__
     return (
         f"out of memory at batch_size {size}, accumulate {pieces}, on {device} with "
-        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({asked}); "
+        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({_line(error)}); "
         f"set accumulate={2 * pieces}, or batch_size={max(1, size // 2)}"
     )
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _is_out_of_memory(error: Exception) -> bool:

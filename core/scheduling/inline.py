@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import Datasets, work
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
 from ablation_suite.core.scheduling.executors import Event
 
 
@@ -18,8 +19,17 @@ class Inline:
         self.datasets = Datasets()
         self.waiting: list[Path] = []
 
+    def check(self) -> None:
+        """This process is here."""
+
     def capacity(self) -> int:
         return 1
+
+    def room(self) -> int:
+        return 1
+
+    def adopt(self) -> set[str]:
+        return set()
 
     def submit(self, folder: Path) -> None:
         self.waiting.append(folder)
@@ -27,10 +37,12 @@ class Inline:
     def poll(self, seconds: float) -> list[Event]:
         folder = RunFolder(self.waiting.pop(0))
         status = work(folder, self.runtime, self.datasets)
-        return [Event(run_id=folder.run_id, exit_status=status)]
+        if status == LOST_DEVICE:
+            raise UserError(f"{(folder.failure() or {})['message']}; run the same command again, in a new process")
+        return [Event(run_id=folder.run_id, retry=retry_after(status))]
 
     def cancel(self, run_id: str) -> None:
         """Too late: a run that was polled for has ended."""
 
-    def close(self) -> None:
+    def close(self, detach: bool) -> None:
         self.waiting.clear()

@@ -18,6 +18,7 @@ from typing import IO
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling import isolation
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE
 from ablation_suite.core.scheduling.executors import Event
 
 GRACE_SECONDS = 10.0
@@ -42,8 +43,17 @@ class ProcessPool:
         self.selector = selectors.DefaultSelector()
         self.looked_at = time.monotonic()
 
+    def check(self) -> None:
+        """This machine is here."""
+
     def capacity(self) -> int:
         return self.size
+
+    def room(self) -> int:
+        return self.size
+
+    def adopt(self) -> set[str]:
+        return set()  # workers end with their driver
 
     def submit(self, folder: Path) -> None:
         idle = (each for each in self.workers if each.folder is None and not each.is_hung)
@@ -59,15 +69,14 @@ class ProcessPool:
                 events += self._bury(worker)
             else:
                 events += filter(None, map(worker.event, lines))
-        self._end_the_hung()
-        return events
+        return events + self._end_the_hung()
 
     def cancel(self, run_id: str) -> None:
         for worker in self.workers:
             if worker.folder is not None and worker.folder.name == run_id:
                 worker.send({"cancel": run_id})
 
-    def close(self) -> None:
+    def close(self, detach: bool) -> None:
         for worker in self.workers:
             worker.stop()
         deadline = time.monotonic() + GRACE_SECONDS
@@ -82,18 +91,19 @@ class ProcessPool:
         self.selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
 
-    def _end_the_hung(self) -> None:
+    def _end_the_hung(self) -> list[Event]:
         """Kill workers that have been silent for too long; their end is then found like that of any other."""
-        now = time.monotonic()
+        now, told = time.monotonic(), []
         for worker in self.workers:
             if worker.folder is None or worker.is_hung:
                 continue
             worker.silence.last(min(now - self.looked_at, LONGEST_LOOK_SECONDS))
             if worker.silence.is_too_long():
                 worker.is_hung = True
-                print(f"run {worker.folder.name}: {worker.hung_words()}", file=sys.stderr)
+                told.append(Event(run_id=worker.folder.name, message=worker.hung_words()))
                 worker.process.kill()
         self.looked_at = now
+        return told
 
     def _bury(self, worker: _Worker) -> list[Event]:
         self.selector.unregister(worker.output)
@@ -101,13 +111,15 @@ class ProcessPool:
         status = worker.end(GRACE_SECONDS)
         if worker.folder is None:
             return []
+        if status == LOST_DEVICE:
+            return [Event(run_id=worker.folder.name, retry="counted")]  # the run's failure says why
         if worker.is_hung:
             message = worker.hung_words()
         else:
             cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             message = f"the worker ended without a result ({cause})"
         message = f"{message}; {worker.last_words()}"
-        return [Event(run_id=worker.folder.name, exit_status=status or 1, message=message)]
+        return [Event(run_id=worker.folder.name, retry="counted", message=message)]
 
 
 class _Worker:
@@ -164,9 +176,9 @@ class _Worker:
         """The news in a line; None where it says only that the worker lives."""
         event = Event(**json.loads(line))
         self.silence.end()
-        if event.exit_status is not None:
+        if event.retry is not None:
             self.folder = None
-        return event if event.exit_status is not None or event.num_steps else None
+        return event if event.retry is not None or event.num_steps else None
 
     def stop(self) -> None:
         """Ask for a checkpoint and an end."""

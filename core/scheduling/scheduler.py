@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any, Protocol
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
-from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED
-from ablation_suite.core.scheduling.executors import Event, Executor
+from ablation_suite.core.scheduling.executors import Event, Executor, Retry
 
 MAX_TRIES = 3
 BACK_OFF_SECONDS = 1.0
 POLL_SECONDS = 0.25
+CANCELLED = "cancelled; it goes on where it stopped when it is asked for again"
 Job = dict[str, Any]
 """The contents of a `run.json`."""
 Jobs = dict[str, Job]
@@ -48,6 +47,10 @@ class Strategy(Protocol):
         """A run failed, and trying again would not help."""
         ...
 
+    def told(self, line: str) -> None:
+        """Something that people should know."""
+        ...
+
 
 class Scheduler:
     """Brings the runs that a strategy wants to their records, through an executor."""
@@ -58,9 +61,12 @@ class Scheduler:
         self.cancelled: set[str] = set()
         """Those under way that were asked to stop."""
         self.tries: dict[str, _Tries] = {}
+        self.adopted: set[str] = set()
+        """Those that an earlier driver left under way in the executor."""
 
     def run(self) -> None:
         """Work until nothing is wanted any more and the last run under way has ended."""
+        self.adopted = self.executor.adopt()
         while (wanted := self.strategy.wanted(self.executor.capacity())) is not None or self.running:
             jobs = {job["run_id"]: job for job in wanted or ()}
             self._cancel_all_but(jobs)
@@ -79,30 +85,51 @@ class Scheduler:
             del self.tries[name]  # wanted again, it begins anew
 
     def _submit(self, jobs: Jobs) -> bool:
-        """Begin runs while there is room for them, and say whether some turned out to be finished."""
-        found_finished = False
+        """Begin runs while there is room for them, and say whether some turned out to be finished or cancelled."""
+        has_news, room = False, self.executor.room()
         for name, job in jobs.items():
-            if len(self.running) >= self.executor.capacity():
+            if len(self.running) >= room:
                 break
             if name in self.running or (name in self.tries and time.monotonic() < self.tries[name].not_before):
                 continue
             folder = RunFolder(self.runtime.store / name)
             if name not in self.tries:
-                _mend(folder, job)
+                _mend(folder, job, self.strategy.told)
             if folder.is_finished():
                 self.strategy.finished(folder, here=False)
-                found_finished = True
+                has_news = True
+                continue
+            if folder.is_cancelled():
+                self.strategy.failed(folder, CANCELLED)
+                has_news = True
                 continue
             folder.create(job)
             if name not in self.tries:
                 self.tries[name] = _Tries(folder)
+            if name not in self.adopted and self._is_held(folder):
+                continue
+            self.adopted.discard(name)
             self.running.add(name)
             self.executor.submit(folder.path)
-        return found_finished
+        return has_news
+
+    def _is_held(self, folder: RunFolder) -> bool:
+        """Whether a process that is not ours has the run, which is told once; it is looked at again in a while."""
+        if not folder.is_locked():
+            return False
+        tries = self.tries[folder.run_id]
+        tries.not_before = time.monotonic() + BACK_OFF_SECONDS
+        if not tries.told_busy:
+            tries.told_busy = True
+            self.strategy.told(f"run {folder.run_id} waits: it is {folder.held_by()}")
+        return True
 
     def _hear(self, event: Event) -> None:
-        if event.exit_status is None:
-            self.strategy.progress(event)
+        if event.retry is None:
+            if event.message:
+                self.strategy.told(f"run {event.run_id}: {event.message}" if event.run_id else event.message)
+            else:
+                self.strategy.progress(event)
             return
         self.running.discard(event.run_id)
         tries = self.tries.pop(event.run_id)
@@ -110,16 +137,15 @@ class Scheduler:
         if event.run_id in self.cancelled:
             self.cancelled.discard(event.run_id)  # it ended because we asked, which is no try
         elif folder.is_finished():
-            self.strategy.finished(folder, here=event.exit_status != PREEMPTED and _has_trained(folder))
-        elif tries.has_another(event.exit_status):
+            self.strategy.finished(folder, here=event.retry != "free" and _has_trained(folder))
+        elif folder.is_cancelled():
+            self.strategy.failed(folder, CANCELLED)
+        elif tries.has_another(event.retry):
             self.tries[event.run_id] = tries
-            if event.exit_status == PREEMPTED and not tries.told_busy and folder.is_locked():
-                tries.told_busy = True
-                print(f"run {folder.run_id} waits: it is {folder.held_by()}", file=sys.stderr)
         else:
             failure = folder.failure() or {}
             idle = f"preempted {MAX_TRIES} times in a row, without an epoch or a checkpoint between"
-            unexplained = idle if event.exit_status == PREEMPTED else "the worker ended without a result"
+            unexplained = idle if event.retry == "free" else "the worker ended without a result"
             self.strategy.failed(folder, event.message or failure.get("message") or unexplained)
 
 
@@ -128,29 +154,29 @@ class _Tries:
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
-        self.progress = _progress(folder)
+        self.progress = folder.progress()
         self.num_failed = self.num_idle = 0
         self.told_busy = False
         self.not_before = 0.0
 
-    def has_another(self, exit_status: int) -> bool:
+    def has_another(self, retry: Retry) -> bool:
         """Whether a run that ended so, without a record, is tried again, which is not before `not_before`."""
-        if exit_status in (DONE, BAD_DATA, BAD_CONFIG):
+        if retry == "never":
             return False
         now = time.monotonic()
-        if exit_status != PREEMPTED:
+        if retry == "counted":
             self.num_failed += 1
             self.not_before = now + BACK_OFF_SECONDS * 4 ** (self.num_failed - 1)
             return self.num_failed < MAX_TRIES
         # Free of charge, but not for ever: a run that only ever stops is stuck. One that others train is not ours.
-        before, self.progress = self.progress, _progress(self.folder)
+        before, self.progress = self.progress, self.folder.progress()
         is_idle = self.progress == before and not self.folder.is_locked()
         self.num_idle = self.num_idle + 1 if is_idle else 0
         self.not_before = now + BACK_OFF_SECONDS
         return self.num_idle < MAX_TRIES
 
 
-def _mend(folder: RunFolder, job: Job) -> None:
+def _mend(folder: RunFolder, job: Job, tell: Callable[[str], None]) -> None:
     """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone."""
     if folder.is_finished():
         with suppress(OSError):  # somebody else's results
@@ -162,13 +188,7 @@ def _mend(folder: RunFolder, job: Job) -> None:
     try:
         folder.record()
     except Damaged as error:
-        print(f"run {folder.run_id}: {error}; it is set aside and the run is trained again", file=sys.stderr)
-
-
-def _progress(folder: RunFolder) -> tuple[int, str]:
-    """How far a run is: its epochs in the ledger and its newest checkpoint."""
-    num_epochs = sum(row["kind"] == "epoch" for row in folder.ledger.rows())
-    return num_epochs, max((path.name for path in (folder.path / "checkpoints").glob("*.pt")), default="")
+        tell(f"run {folder.run_id}: {error}; it is set aside and the run is trained again")
 
 
 def _has_trained(folder: RunFolder) -> bool:
@@ -185,6 +205,8 @@ class Reporter(Protocol):
     def news(self, event: Event) -> None: ...
 
     def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None: ...
+
+    def line(self, text: str) -> None: ...
 
 
 class DriverBusy(UserError):
@@ -216,7 +238,9 @@ def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, 
     """
     todo = {name: job for name, job in jobs.items() if not RunFolder(runtime.store / name).is_finished()}
     for name in jobs.keys() - todo.keys():
-        _mend(RunFolder(runtime.store / name), jobs[name])
+        _mend(RunFolder(runtime.store / name), jobs[name], reporter.line)
+    for name in todo:
+        RunFolder(runtime.store / name).uncancel()  # it is asked for again
     outcome = Outcome(reused=len(jobs) - len(todo))
     if not todo:
         return outcome
@@ -247,6 +271,9 @@ class _Grid:
         del self.todo[folder.run_id]
         self.outcome.failed[folder.run_id] = reason
         self.reporter.ended(folder, reason)
+
+    def told(self, line: str) -> None:
+        self.reporter.line(line)
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import Datasets, work
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
 
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import Step
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 0.5
 BEAT_SECONDS = 2.0
 """Between two signs of life while a step, an evaluation or the end of a run takes long."""
-STILL_SECONDS = 600.0
-"""A run that has begun its steps and does nothing at all for so long is stuck, in a file system or on a device."""
-LEAST_CPU_SHARE = 0.001
-"""Of one core: a process that uses less does nothing."""
 
 
 def main() -> int:
@@ -58,11 +55,13 @@ def serve(news: int) -> int:
     while (line := folders.get()) is not None:
         folder = RunFolder(Path(line))
         teller = _Teller(answers, folder.run_id)
-        with _printing_to(folder.path / "log.txt"):
+        with printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             with teller.alive():
                 status = work(folder, runtime, datasets, stop=stop, on_step=teller.on_step)
-        teller.tell(exit_status=status)
+        if status == LOST_DEVICE:
+            return status  # not told, so that no other run is given to this process before it ends
+        teller.tell(retry=retry_after(status))
         if stopping.is_set():
             break
     return 0
@@ -98,29 +97,25 @@ class _Teller:
             thread.join()
 
     def _beat(self) -> None:
-        before, worked_at = _cpu_seconds_of_others(), time.monotonic()
+        stillness = Stillness()
         self.tell()
         while not self.over.wait(BEAT_SECONDS):
-            now = _cpu_seconds_of_others()
-            if now - before > LEAST_CPU_SHARE * BEAT_SECONDS:
-                worked_at = time.monotonic()
-            before = now
-            # Before the first step a run may wait long for another process that decodes its images.
-            if not self.last or time.monotonic() - worked_at < STILL_SECONDS:
+            stillness.begun = self.last > 0.0
+            if not stillness.is_too_long():
                 self.tell()
-
-
-def _cpu_seconds_of_others() -> float:
-    """What the threads of this process have used but for the one that asks."""
-    return time.process_time() - time.thread_time()
 
 
 def _begin() -> tuple[Runtime, threading.Event, Datasets]:
     """The runtime of the environment, a flag that signals set, and no data sets yet."""
+    return Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}")), stop_flag(), Datasets()
+
+
+def stop_flag() -> threading.Event:
+    """What the signals set that ask a process to stop."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: stopping.set())
-    return Runtime.model_validate_json(os.environ.get("ABLATE_RUNTIME", "{}")), stopping, Datasets()
+    return stopping
 
 
 def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) -> bool:
@@ -156,7 +151,7 @@ def _warm_up() -> None:
 
 
 @contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
+def printing_to(path: Path) -> Iterator[None]:
     """What libraries print during a run belongs to its folder."""
     sys.stderr.flush()
     saved = os.dup(2)

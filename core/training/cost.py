@@ -1,4 +1,4 @@
-"""What does a run cost? Parameters and FLOPs of its network, counted without computing anything."""
+"""What does a run cost? Parameters and FLOPs of its network, counted without computing anything where it is ours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.models import Model
 from ablation_suite.core.models.network import Network
@@ -17,14 +18,14 @@ def network_cost(config: RunConfig, num_classes: int) -> dict[str, int]:
 
     FLOPs are torch's own count of products (convolutions and matrices); torchvision publishes half of it, as "GFLOPS".
     """
-    return dict(_count(config.model, config.data.size, num_classes))
+    return dict(_count(config.model, config.train_size, num_classes))
 
 
 @functools.cache
 def _count(model: Model, size: int, num_classes: int) -> dict[str, int]:
-    """Counted once per network of a warm worker."""
-    with torch.device("meta"):
-        network = Network(model, num_classes).eval()
+    """Counted once per network of a warm worker; own code may compute with values, which `meta` has none of."""
+    with torch.device("cpu" if any(own_parts(model)) else "meta"), torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = Network(model, num_classes, size).eval()
         with FlopCounterMode(display=False) as counter:
             network(torch.zeros(1, 3, size, size))
     return {

@@ -33,6 +33,18 @@ def pick_device(runtime: Runtime) -> torch.device:
     return device
 
 
+def is_lost(runtime: Runtime) -> bool:
+    """Whether the runtime's CUDA device answers only errors to this process, as it does for ever after a bad access."""
+    name = "cuda" if runtime.device == "auto" else runtime.device
+    if not name.startswith("cuda") or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize(name)
+    except RuntimeError:
+        return True
+    return False
+
+
 def prepare(runtime: Runtime, precision: str) -> None:
     """Set torch's process-wide switches: threads, deterministic kernels, and the arithmetic of 32-bit products."""
     _keep_freed_memory()

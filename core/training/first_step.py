@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.own.randomness import undisturbed
 from ablation_suite.core.training.session import set_up
 
 NUM_IMAGES = 4
@@ -47,8 +50,15 @@ class FirstStep:
 def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstStep:
     """Build the run as training would and take one step on a few of its first images; nothing is written.
 
-    Raises WeightsError where pretrained weights are not there or do not fit.
+    Raises WeightsError where pretrained weights are not there or do not fit, and OwnPartError where own code changes a
+    global random state.
     """
+    names = ", ".join(each.name for each in own_parts(config))
+    with undisturbed(names) if names else nullcontext():
+        return _first_step(config, dataset, runtime)
+
+
+def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstStep:
     session = set_up(config, dataset, runtime)
     network, num_views = session.parts.network, session.parts.loss.num_views
     initial = _digests(network)
@@ -56,7 +66,7 @@ def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstSt
     few = epoch.views[0].reshape(num_views, -1)[:, :NUM_IMAGES].reshape(-1)
     tally = torch.zeros(3, dtype=torch.float64, device=session.device)
     for images, rows in session.feed.batches([few]):
-        session.step(epoch, 0, images, rows, tally)
+        session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
     return FirstStep(
         order=_digest(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views])),
         draws=_digest(epoch.draws.cpu().numpy()),

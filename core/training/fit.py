@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.metrics import data_fault
+from ablation_suite.core.runs import teachers
 
 
-def misfits(config: RunConfig, dataset: Dataset, metric: str | None = None) -> Iterator[str]:
-    """What is wrong with a RunConfig for a data set, with the numbers; `metric` is one that the runs must have."""
-    test = dataset.splits.get("test")
-    if metric == "test/accuracy" and (test is None or test.labels is None):
-        have = "no test split" if test is None else "a test split without labels"
-        yield f"metric: test/accuracy cannot be had, the data has {have}; label its images, or ask for val/accuracy"
+def misfits(
+    config: RunConfig, dataset: Dataset, metrics: Sequence[str] = (), runtime: Runtime | None = None
+) -> Iterator[str]:
+    """What is wrong with a RunConfig for a data set, with the numbers; `metrics` are those that the runs must have.
+
+    A teacher is looked for where `runtime` says.
+    """
+    for name in metrics:
+        split, _, measure = name.partition("/")
+        images = dataset.splits.get(split)
+        if images is None or images.labels is None:
+            have = f"no {split} split" if images is None else f"a {split} split without labels"
+            yield f"metric: {name} cannot be had, the data has {have}; label its images, or ask for val/{measure}"
+        elif fault := data_fault(name, dataset.classes, images.labels):
+            yield f"metric: {fault}"
+    labels = dataset.splits["train"].labels
     if len(dataset.classes) < 2:
         yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
+    elif getattr(config.data, "sampler", "") == "balanced" and labels is not None and len(set(labels)) < 2:
+        yield "data.sampler: balanced has one class only among the training images, and nothing to balance"
+    yield from teachers.misfits(config, dataset, runtime or Runtime())
     yield from _single_images(config, len(dataset.splits["train"]))
     yield from _idle_average(config, len(dataset.splits["train"]))
 

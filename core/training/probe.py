@@ -24,6 +24,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.own.kept import unpack
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.device import AUTOCAST, peak_memory_bytes
@@ -78,7 +79,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
 
     def load_one() -> None:
         for images, rows in session.feed.batches(epoch.views[:1]):
-            parts.augment(images, epoch.draws[rows])
+            parts.augment(images, epoch.draws_of(0, rows))
 
     for _ in range(2):
         _timed(one_step, device)
@@ -143,6 +144,7 @@ def main(answers: int) -> None:
     datasets: dict[str, Dataset] = {}
     timings: list[dict[str, Any]] = []
     ready = 0.0
+    unpack(order["code"])
     configs = [validate(RunConfig, Document(data=data, source="probe")) for data in order["configs"]]
     for config in configs[:1] + configs:
         key = config.data.model_dump_json()

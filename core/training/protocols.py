@@ -51,6 +51,7 @@ class Augment(Protocol):
     def __call__(self, images: Tensor, rows: Tensor) -> Tensor:
         """Images uint8 (N, H, W, 3) with their rows (N, P) of the draws, as float32 (N, 3, H, W) in [0, 1].
 
+        The rows lie beside the images, or on the CPU where an attribute `draws_on_host` is true.
         Each image is a function of its own row alone, so that the order of the batch does not matter.
         """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
 from ablation_suite.core.data.splits import part_of
-from ablation_suite.core.models.network import Network, build_network
+from ablation_suite.core.losses import Distillation
+from ablation_suite.core.models.network import Network, build_network, initialise
+from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.training import streams
@@ -40,10 +44,16 @@ class Parts:
     augment: Augment
     mix: Mix
     parameters: list[nn.Parameter]
+    beside: nn.Module | None
+    """What the loss trains beside the network, and no evaluation sees."""
+    teacher: Callable[[Tensor], Tensor] | None
+    """What the loss is told by another network: logits (N, K) of images (N, C, H, W)."""
     generator: torch.Generator
     """Draws the dropout; seeded anew for every step."""
     compiling: Choice
     """Whether anything is compiled, and why."""
+    has_own: bool
+    """Whether any of them is the user's own."""
     compiled: tuple[str, ...]
     """What is compiled for whole batches: `backbone`, `augmentation`, both or nothing."""
 
@@ -77,6 +87,7 @@ class Parts:
             "averaged": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            **({"beside": self.beside.state_dict()} if self.beside is not None else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -86,6 +97,8 @@ class Parts:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.beside is not None:
+            self.beside.load_state_dict(state["beside"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +113,19 @@ class Epoch:
     """The images N of each batch, on the CPU."""
     rates: list[float]
     """The learning rate of each step."""
+    draw_rows: list[np.ndarray]
+    """The rows (V N,) of the draws for each batch: its indices, unless an image may stand twice in an epoch."""
     draws: Tensor
-    """The augmentation (images of the split, P), on the device."""
+    """The augmentation (images of the split, P), on the device, or on the host where that is what it needs."""
     labels: Tensor
     """The class (images of the split,) of each image, on the device."""
+
+    def draws_of(self, at: int, rows: Tensor) -> Tensor:
+        """The draws (V N, P) of batch number `at`, whose indices on the device are rows (V N,), without a wait."""
+        if self.draw_rows[at] is self.views[at] and self.draws.device == rows.device:
+            return self.draws[rows]
+        on_host = torch.from_numpy(self.draw_rows[at])
+        return self.draws[on_host.to(self.draws.device, non_blocking=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,15 +161,27 @@ class Session:
         """The order, pairs, augmentation and learning rates of an epoch: functions of (seed, epoch), not of a state."""
         seed, labels = self.config.seed, self.split.labels
         assert labels is not None
-        batches = _batches(streams.order(seed, epoch, len(self.split)), self.config.batch_size)
         partners = self.parts.loss.partners(labels, seed, epoch)
-        first = (epoch - 1) * len(batches)
+
+        def batches_of(order: np.ndarray) -> list[np.ndarray]:
+            batches = _batches(order, self.config.batch_size)
+            return [np.concatenate([each, partners[each]]) for each in batches] if partners is not None else batches
+
+        if getattr(self.config.data, "sampler", "shuffled") == "balanced":  # own data sets have no such setting
+            # Draws belong to places in the order here: an image that is drawn twice is changed in two ways.
+            order = streams.balanced_order(labels, seed, epoch)
+            views, draw_rows = batches_of(order), batches_of(np.arange(len(order)))
+        else:
+            views = draw_rows = batches_of(streams.order(seed, epoch, len(self.split)))
+        draws = self.parts.augment.draw(seed, epoch, len(self.split))
+        first = (epoch - 1) * len(views)
         return Epoch(
             number=epoch,
-            views=[np.concatenate([each, partners[each]]) for each in batches] if partners is not None else batches,
-            sizes=torch.tensor([len(each) for each in batches], dtype=torch.float64),
-            rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(batches))],
-            draws=self.parts.augment.draw(seed, epoch, len(self.split)).to(self.device),
+            views=views,
+            draw_rows=draw_rows,
+            sizes=torch.tensor([len(each) / self.parts.loss.num_views for each in views], dtype=torch.float64),
+            rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(views))],
+            draws=draws if getattr(self.parts.augment, "draws_on_host", False) else draws.to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
 
@@ -161,8 +195,12 @@ class Session:
         for group in self.parts.optimizer.param_groups:
             group["lr"] = epoch.rates[at]
         mixing = streams.torch_generator(self.config.seed, "mix", *names)
-        draws, labels = epoch.draws[rows], epoch.labels[rows]
-        step(self.config, self.parts, images, draws, labels, mixing, tally)
+        labels = epoch.labels[rows]
+        draws = epoch.draws_of(at, rows)
+        # Own parts draw from torch's generators, as dropout in a module of torch does.
+        own_draws = streams.as_torchs_own(self.config.seed, "dropout", *names, device=self.device)
+        with own_draws if self.parts.has_own else nullcontext():
+            step(self.config, self.parts, images, draws, labels, mixing, tally)
         return Step(
             epoch=epoch.number,
             number=at + 1,
@@ -209,7 +247,7 @@ def assemble(
 
     `class_sizes` (K,) are the training images of each class, for a loss that weighs classes.
     """
-    network = build_network(config.model, num_classes, config.seed)
+    network = build_network(config.model, num_classes, config.seed, config.data.size)
     load_weights(network, config.model)
     network.to(device)
     network.memory_format = memory_format(runtime)
@@ -221,7 +259,15 @@ def assemble(
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
     parameters = [each for each in network.parameters() if each.requires_grad]
-    loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
+    with streams.as_torchs_own(config.seed, "init", "loss"):
+        loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
+    teaches = isinstance(config.loss, Distillation)
+    beside = None
+    if config.loss.trains_beside:
+        made: nn.Module = cast(Any, loss).make_beside(network.backbone.num_features)
+        beside = made.to(device)
+        initialise(beside, config.seed, "loss.")
+        parameters += beside.parameters()
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
@@ -236,7 +282,8 @@ def assemble(
         compiled.append("augmentation")
         return for_whole_batches(function, num_images // config.accumulate, runtime)
 
-    augment = build(config.augment, compile=compile_augmentation)
+    with streams.as_torchs_own(config.seed, "init", "augment"):
+        augment = build(config.augment, compile=compile_augmentation)
     return Parts(
         network=network,
         num_classes=num_classes,
@@ -248,8 +295,11 @@ def assemble(
         augment=augment,
         mix=build(config.mix),
         parameters=parameters,
+        beside=beside,
+        teacher=load_teacher(config.loss, num_classes, runtime, device) if teaches else None,
         generator=torch.Generator(device),
         compiling=compiling,
+        has_own=any(own_parts(config)),
         compiled=tuple(compiled),
     )
 
@@ -274,6 +324,8 @@ def step(
         inputs = parts.augment(piece_images, piece_draws)
         inputs, targets = parts.mix(inputs, piece_labels, parts.num_classes, mixing)
         with autocast(images.device, config.precision):
+            if parts.teacher is not None:
+                cast(Any, parts.loss).teach(parts.teacher(inputs))
             logits, features = _forward(parts, inputs)
             loss = parts.loss(logits, features, targets, size) * (size / num_images)
         parts.scaler.scale(loss).backward()

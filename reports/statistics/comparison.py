@@ -6,9 +6,9 @@ into percentage points and images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,12 @@ __all__ = [
 
 Verdict = Literal["higher", "lower", "equivalent", "undecided", "one seed"]
 SeedScores = Mapping[int, NDArray]  # seed -> N
+
+
+class IntervalOf(Protocol):
+    """What makes an interval of two arms' scores (S, N); `others` are those of other arms of the same seeds."""
+
+    def __call__(self, treated: Array, baseline: Array, *, others: Sequence[Array]) -> Interval: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +69,13 @@ def compare(
     baseline: str,
     *,
     margin: float | None = None,
-    interval: Callable[[Array, Array], Interval] = difference_interval,
+    interval: IntervalOf = difference_interval,
 ) -> tuple[Comparison, ...]:
     """Compare every arm with the baseline, in the order of `scores`, Holm-adjusted over the arms compared.
 
     scores: arm -> seed -> per-image scores (N,), N the same for all; arms may lack seeds or have none yet.
     interval: what to make of two (S, N) arrays paired by seed and image, e.g. `difference_interval` with another method
-    or `sequential.repeated_interval`.
+    or `sequential.repeated_interval`. It is given the `others` too: (S, N) arrays of those arms that have these seeds.
     Errors: ValueError for a baseline that is no arm, and for score arrays of several lengths.
     """
     if baseline not in scores:
@@ -78,7 +84,7 @@ def compare(
     intervals: dict[str, Interval] = {}
     for arm, of_arm in scores.items():
         if arm != baseline and len(of_arm.keys() & scores[baseline].keys()) > 1:
-            intervals[arm] = interval(*pair(of_arm, scores[baseline]))
+            intervals[arm] = interval(*pair(of_arm, scores[baseline]), others=_others(scores, arm, baseline))
     adjusted = dict(zip(intervals, holm([found.p for found in intervals.values()]), strict=True))
     return tuple(
         _baseline_row(arm, of_arm, num_images)
@@ -95,6 +101,16 @@ def pair(treated: SeedScores, baseline: SeedScores) -> tuple[Array, Array]:
         np.stack([np.asarray(treated[seed], dtype=np.float64) for seed in seeds]),
         np.stack([np.asarray(baseline[seed], dtype=np.float64) for seed in seeds]),
     )
+
+
+def _others(scores: Mapping[str, SeedScores], arm: str, baseline: str) -> list[Array]:
+    """The scores (S, N) of the arms beside these two that finished all seeds that these two share."""
+    seeds = sorted(scores[arm].keys() & scores[baseline].keys())
+    return [
+        np.stack([np.asarray(rows[seed], dtype=np.float64) for seed in seeds])
+        for other, rows in scores.items()
+        if other not in (arm, baseline) and rows.keys() >= set(seeds)
+    ]
 
 
 def _common_length(scores: Mapping[str, SeedScores]) -> int:

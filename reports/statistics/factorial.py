@@ -54,7 +54,13 @@ def factorial_effects(
     grid = np.array([[scores[cell][seed] for seed in seeds] for cell in cells], dtype=np.float64)  # cells S N
     grid = grid.reshape(*(len(levels) for levels in factors.values()), *grid.shape[1:])  # levels... S N
     contrasts = _contrasts(factors)
-    intervals = [difference_interval(*_sides(grid, factors, contrast), level=level) for contrast in contrasts]
+    binary = bool(np.isin(grid, (0, 1)).all())  # then one image can show a main effect of 1, an interaction of 2
+    intervals = [
+        difference_interval(
+            *_sides(grid, factors, contrast), level=level, largest=float(len(contrast)) if binary else None
+        )
+        for contrast in contrasts
+    ]
     adjusted = holm([interval.p for interval in intervals])
     return tuple(
         Effect(

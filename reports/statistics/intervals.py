@@ -7,23 +7,26 @@ crossed interval counts both; with one seed only the images can speak, and the i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from ablation_suite.reports.statistics.moderation import Array, Spread, spread_of_seeds
 
 Method = Literal["crossed", "seeds", "bootstrap"]
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """A difference between two arms with its confidence interval, in units of the score.
 
-    `method` says which variation was counted: "crossed" (seeds and images), "bootstrap" (the same, resampled), "seeds",
-    or "images only" (one seed; the training noise is unknown). `critical` is the half-width in standard errors;
-    `degrees_of_freedom` is None where no t distribution was used.
+    The estimate is the plain mean; the middle of the interval may lie a little nearer to zero. `method` says which
+    variation was counted: "crossed" (seeds and images), "bootstrap" (the same, resampled), "seeds", or "images only"
+    (one seed; the training noise is unknown). `critical` is the half-width in standard errors; `degrees_of_freedom` is
+    None where no t distribution was used. `num_others`: with how many other arms the variance between seeds was shared.
     """
 
     estimate: float
@@ -34,6 +37,7 @@ class Interval:
     method: str
     level: float
     critical: float
+    num_others: int = 0
 
     @property
     def half_width(self) -> float:
@@ -55,6 +59,8 @@ def difference_interval(
     level: float = 0.95,
     method: Method = "crossed",
     rng: np.random.Generator | None = None,
+    largest: float | None = None,
+    others: Sequence[ArrayLike] = (),
 ) -> Interval:
     """Estimate the mean of treated - baseline, both (S, N) and paired by seed and image, with a two-sided interval.
 
@@ -62,13 +68,17 @@ def difference_interval(
       (MS_seeds + MS_images - MS_residual) / (S N), its degrees of freedom are Satterthwaite's (1946, Biometrics
       Bulletin 2), and the interval is never narrower than the two one-way intervals inside it. That bound matters with
       two or three seeds, where Satterthwaite's interval alone covers as little as 0.89 instead of 0.95.
-      Fewer than four differing images are too few for a t interval: see `_fewest_images_error`.
+      Its middle and the variation of images are those of two images more: see `_and_one_gained_and_one_lost`.
     - "seeds": paired t over the seeds' means; ignores the sampling of images.
     - "bootstrap": seeds and images resampled independently, percentiles (Owen 2007, Annals of Applied Statistics 1(2));
       needs `rng`, and too narrow for fewer than about five seeds.
 
     With one seed "crossed" and "bootstrap" become "images only": exact McNemar p and Tango's score interval for scores
     that are 0 or 1, paired t over images for others. With one image "crossed" becomes "seeds".
+    largest: the largest difference that one image can show, for contrasts of several runs. By default 1 for scores
+    that are 0 or 1, and the largest that was seen for others.
+    others: the scores (S, N) of other arms of the same seeds and images; "crossed" asks them how much seeds vary, with
+    two to four seeds: see `moderation.spread_of_seeds`.
     Errors: ValueError for shapes that differ, are not (S, N) or are empty, for values that are not finite, for an
     impossible level or method, for "seeds" with one seed, for "bootstrap" without rng.
     """
@@ -86,8 +96,11 @@ def difference_interval(
         return _one_run_binary(difference, level) if binary else _one_run(difference, level)
     if method == "bootstrap":
         return _bootstrap(difference, level, rng)
-    value_range = 1.0 if binary else float(max(treated.max(), baseline.max()) - min(treated.min(), baseline.min()))
-    return _crossed(difference, level, value_range)
+    if largest is None:
+        largest = 1.0 if binary else float(np.abs(difference.mean(axis=0)).max())
+    of_others = [np.asarray(each, dtype=np.float64).mean(axis=1) for each in others]  # S each
+    spread = spread_of_seeds(treated.mean(axis=1), baseline.mean(axis=1), of_others)
+    return replace(_crossed(difference, level, largest, spread), num_others=spread.num_others)
 
 
 def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
@@ -99,41 +112,36 @@ def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
     return first, second
 
 
-def _crossed(difference: Array, level: float, value_range: float) -> Interval:
+def _crossed(difference: Array, level: float, largest: float, spread: Spread) -> Interval:
     num_seeds, num_images = difference.shape
-    estimate = difference.mean()
+    estimate = float(difference.mean())
     of_seeds, of_images = difference.mean(axis=1), difference.mean(axis=0)  # S, N
     residual = difference - of_seeds[:, None] - of_images + estimate  # S N
-    ms_seeds = num_images * of_seeds.var(ddof=1)
-    ms_images = num_seeds * of_images.var(ddof=1)
     df_residual = (num_seeds - 1) * (num_images - 1)
-    ms_residual = (residual**2).sum() / df_residual
+    of_images = _and_one_gained_and_one_lost(of_images, largest)  # N + 2
 
-    both = max(ms_seeds + ms_images - ms_residual, ms_seeds, ms_images)
-    spread = ms_seeds**2 / (num_seeds - 1) + ms_images**2 / (num_images - 1) + ms_residual**2 / df_residual
-    df_both = max(both**2 / spread if spread > 0 else 0.0, min(num_seeds, num_images) - 1)
-    largest = float(np.abs(of_images).max()) or value_range
-    parts = [
-        (math.sqrt(both / difference.size), df_both),
-        (math.sqrt(ms_seeds / difference.size), num_seeds - 1),
-        (math.sqrt(ms_images / difference.size), num_images - 1),
-        (_fewest_images_error(num_images, largest, level), num_images - 1),
-    ]
-    return _widest(float(estimate), parts, level, "crossed")
+    seeds, df_seeds = spread.variance / num_seeds, spread.degrees_of_freedom  # variances of the mean
+    images, df_images = of_images.var(ddof=1) / len(of_images), len(of_images) - 1
+    rest = (residual**2).sum() / df_residual / difference.size
+    both = max(seeds + images - rest, seeds, images)
+    uncertainty = seeds**2 / df_seeds + images**2 / df_images + rest**2 / df_residual
+    df_both = max(both**2 / uncertainty if uncertainty > 0 else 0.0, min(df_seeds, df_images))
+    parts = [(math.sqrt(both), df_both), (math.sqrt(seeds), df_seeds), (math.sqrt(images), df_images)]
+    return _widest(estimate, float(of_images.mean()), parts, level, "crossed")
 
 
-def _fewest_images_error(num_images: int, largest: float, level: float) -> float:
-    """The standard error below which so few images differed that their spread says nothing: a rule of three.
+def _and_one_gained_and_one_lost(of_images: Array, largest: float) -> Array:
+    """The images' differences (N,) and those of two more (N + 2,): one on which each arm alone is right.
 
-    Tango's score interval of N images none of which differ is +- z^2 / (N + z^2); here in units of the largest
-    difference that was seen on one image (or could have been, where none was).
+    An arm may be always wrong on a few images of its own. Where none or one of them is in the split, the spread of the
+    images that were seen says nothing about them, and a t interval covers 0.87 instead of 0.95. So do Bonett and Price
+    for one pair of runs (2012, Journal of Educational and Behavioral Statistics 37, 479-488).
     """
-    z = _normal_quantile(level)
-    return largest * z / (num_images + z**2)
+    return np.append(of_images, [largest, -largest])
 
 
-def _widest(estimate: float, parts: list[tuple[float, float]], level: float, method: str) -> Interval:
-    """The widest of several t intervals around one estimate, each part a (standard error, degrees of freedom).
+def _widest(estimate: float, centre: float, parts: list[tuple[float, float]], level: float, method: str) -> Interval:
+    """The widest of several t intervals around one centre, each part a (standard error, degrees of freedom).
 
     The widest interval excludes zero exactly if all do, so the p value that belongs to it is the largest. A part
     without any spread gives way to the others.
@@ -146,9 +154,9 @@ def _widest(estimate: float, parts: list[tuple[float, float]], level: float, met
     df = parts[widths.index(half)][1]
     return Interval(
         estimate=estimate,
-        low=estimate - half,
-        high=estimate + half,
-        p=max(_t_test(estimate, *part) for part in parts),
+        low=centre - half,
+        high=centre + half,
+        p=max(_t_test(centre, *part) for part in parts),
         degrees_of_freedom=float(df),
         method=method,
         level=level,
@@ -170,7 +178,8 @@ def _seeds_only(difference: Array, level: float) -> Interval:
         raise ValueError("one seed says nothing about the variation between seeds: use method='crossed'")
     of_seeds = difference.mean(axis=1)  # S
     error = math.sqrt(of_seeds.var(ddof=1) / num_seeds)
-    return _widest(float(of_seeds.mean()), [(error, num_seeds - 1)], level, "seeds")
+    centre = float(of_seeds.mean())
+    return _widest(centre, centre, [(error, num_seeds - 1)], level, "seeds")
 
 
 def _one_run(difference: Array, level: float) -> Interval:
@@ -178,7 +187,8 @@ def _one_run(difference: Array, level: float) -> Interval:
     if num_images < 2:
         raise ValueError("one seed and one image leave nothing to estimate a variance from")
     error = math.sqrt(difference.var(ddof=1) / num_images)
-    return _widest(float(difference.mean()), [(error, num_images - 1)], level, "images only")
+    centre = float(difference.mean())
+    return _widest(centre, centre, [(error, num_images - 1)], level, "images only")
 
 
 def _one_run_binary(difference: Array, level: float) -> Interval:

@@ -8,7 +8,6 @@ import numpy as np
 
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.compared import correctness
 from ablation_suite.reports.quantities import MISSING
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import pair
@@ -57,10 +56,10 @@ _ROUNDING = 1e-15
 def pairing_table(results: Results) -> Table | None:
     """The gain of each arm that shares two seeds or more with the baseline; None where none does."""
     design = results.design
-    baseline = correctness(results, design.baseline)
+    baseline = results.scores(design.baseline)
     rows = []
     for arm in design.arms:
-        scores = correctness(results, arm.name)
+        scores = results.scores(arm.name)
         shared = scores.keys() & baseline.keys()
         if arm.name != design.baseline and len(shared) > 1 and results.comparable(arm.name):
             rows.append(_row(arm.name, *pairing_gain(*pair(scores, baseline))))

@@ -206,12 +206,12 @@ document.documentElement.classList.add("scripted");
   }
   function drawCost(place, key) {
     const points = data.answer.map((row, index) => ({ ...row, cost: data.cost[index][key] }))
-      .filter((row) => !hidden.has(row.arm) && row.accuracy_percent !== null && row.cost);
+      .filter((row) => !hidden.has(row.arm) && row.score_percent !== null && row.cost);
     const width = Math.max(place.clientWidth, 230), height = Math.round(Math.min(260, width * 0.72));
     const svg = canvas(width, height);
     if (points.length) {
       const spread = (row) => row.sd_percent || 0;
-      let low = Math.min(...points.map((row) => row.accuracy_percent - spread(row))), high = Math.max(...points.map((row) => row.accuracy_percent + spread(row)));
+      let low = Math.min(...points.map((row) => row.score_percent - spread(row))), high = Math.max(...points.map((row) => row.score_percent + spread(row)));
       const pad = (high - low) * 0.08 || 0.5;
       const least = Math.min(...points.map((row) => row.cost)), most = Math.max(...points.map((row) => row.cost));
       const log = most > 8 * least, room = log ? 1.25 : (most - least) * 0.1 || most * 0.1;
@@ -224,9 +224,9 @@ document.documentElement.classList.add("scripted");
       for (const tick of x.ticks(4)) svg.append(shape("text", { x: x(tick), y: height - 5, "text-anchor": "middle" }, brief(tick)));
       for (const row of points) {
         const group = shape("g", { style: `stroke:${colour(row.arm)};fill:${colour(row.arm)}` });
-        group.append(shape("title", {}, `${row.arm}: ${row.accuracy_percent.toFixed(1)} % at ${brief(row.cost)}`));
-        group.append(shape("line", { x1: x(row.cost), x2: x(row.cost), y1: y(row.accuracy_percent - spread(row)), y2: y(row.accuracy_percent + spread(row)), "stroke-width": 1.4 }));
-        group.append(shape("circle", { cx: x(row.cost), cy: y(row.accuracy_percent), r: 4.6, stroke: "none" }));
+        group.append(shape("title", {}, `${row.arm}: ${row.score_percent.toFixed(1)} % at ${brief(row.cost)}`));
+        group.append(shape("line", { x1: x(row.cost), x2: x(row.cost), y1: y(row.score_percent - spread(row)), y2: y(row.score_percent + spread(row)), "stroke-width": 1.4 }));
+        group.append(shape("circle", { cx: x(row.cost), cy: y(row.score_percent), r: 4.6, stroke: "none" }));
         svg.append(group);
       }
     }
@@ -235,7 +235,7 @@ document.documentElement.classList.add("scripted");
   function addCost([key, title]) {
     const place = element("div");
     costs.push({ place, key });
-    return element("figure", { class: "panel" }, element("figcaption", {}, `${data.accuracy} against ${title}`), place);
+    return element("figure", { class: "panel" }, element("figcaption", {}, `${data.score} against ${title}`), place);
   }
 
   // Confusions: one matrix, an arm at a time.

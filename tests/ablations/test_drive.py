@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +18,9 @@ import pytest
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling import executors
 from ablation_suite.core.scheduling import scheduler as module
-from ablation_suite.core.scheduling.attempt import PREEMPTED
+from ablation_suite.core.scheduling.attempt import PREEMPTED, retry_after
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.scheduler import DriverBusy, Scheduler, drive
 
@@ -25,11 +31,20 @@ class Script:
     def __init__(self, statuses: dict[str, list[int]], before_poll: Callable[[RunFolder], None] = lambda folder: None):
         self.statuses = {name: list(each) for name, each in statuses.items()}
         self.before_poll = before_poll
+        self.left_under_way: set[str] = set()
         self.submitted: list[str] = []
         self.waiting: list[Path] = []
 
+    def check(self) -> None: ...
+
     def capacity(self) -> int:
         return 2
+
+    def room(self) -> int:
+        return 2
+
+    def adopt(self) -> set[str]:
+        return self.left_under_way
 
     def submit(self, folder: Path) -> None:
         self.submitted.append(folder.name)
@@ -41,18 +56,19 @@ class Script:
         status = self.statuses.get(folder.name, []).pop(0) if self.statuses.get(folder.name) else 0
         if status == 0:
             (folder / "record.json").write_text(json.dumps({"run_id": folder.name}))
-        return [Event(run_id=folder.name, exit_status=status)]
+        return [Event(run_id=folder.name, retry=retry_after(status))]
 
     def cancel(self, run_id: str) -> None:
         self.statuses.setdefault(run_id, []).insert(0, PREEMPTED)
 
-    def close(self) -> None:
-        self.closed = True
+    def close(self, detach: bool) -> None:
+        self.closed = "detached" if detach else "ended"
 
 
 class Quiet:
     def __init__(self):
         self.failures: dict[str, str | None] = {}
+        self.lines: list[str] = []
 
     def begin(self, jobs, num_finished, num_workers):
         self.begun = (len(jobs), num_finished)
@@ -62,6 +78,9 @@ class Quiet:
 
     def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None:
         self.failures[folder.run_id] = failure
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 @pytest.fixture
@@ -152,14 +171,99 @@ def test_a_run_that_is_preempted_without_getting_on_fails_in_the_end(grid):
     assert outcome.failed == {"b": "preempted 3 times in a row, without an epoch or a checkpoint between"}
 
 
-def test_a_run_that_another_process_trains_is_waited_for(grid):
-    """Its worker ends with 75 at once, time and again, while the other holds the lock: no failure."""
+def test_a_run_that_another_process_holds_is_named_at_once_and_no_worker_waits_for_it(grid):
+    """The others go on meanwhile; when the holder has left, the run is begun."""
     folder = RunFolder(grid.runtime.store / "b")
     folder.create({"run_id": "b"})
-    with folder.claim():
-        outcome, executor, _ = grid({"b": [75] * 6}, "b")
-    assert executor.submitted.count("b") == 7
+    with ExitStack() as held:
+        held.enter_context(folder.claim())
+        begun: list[str] = []
+
+        def leave_after_the_others(other: RunFolder) -> None:
+            begun.append(other.run_id)
+            if len(begun) == 2:
+                held.close()
+
+        outcome, executor, reporter = grid({}, before_poll=leave_after_the_others)
+    assert executor.submitted == ["a", "c", "b"]
     assert not outcome.failed
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(folder.claimant()["time"]))
+    assert len(reporter.lines) == 1
+    assert (
+        f"run b waits: it is being trained by process {os.getpid()} on {socket.gethostname()} since {since}"
+        in (reporter.lines[0])
+    )
+
+
+def test_a_run_that_finds_itself_busy_time_and_again_has_not_failed(grid):
+    """Another driver's worker took it first: status 75 without an epoch, while the lock is held."""
+    with ExitStack() as held:
+
+        def take(folder: RunFolder) -> None:
+            held.close()
+            held.enter_context(folder.claim())
+
+        def room(plain: Callable[[], int]) -> int:
+            held.close()
+            return plain()
+
+        executor = Script({"b": [75] * 6}, before_poll=take)
+        executor.room = partial(room, executor.room)
+        assert drive({"b": {"run_id": "b"}}, grid.runtime, executor, Quiet()).failed == {}
+    assert executor.submitted.count("b") == 7
+
+
+def test_a_run_that_an_earlier_driver_left_in_the_queue_is_gone_on_with(grid):
+    """Its lock is held by our own job, which is nobody to wait for; another's would be."""
+    folder = RunFolder(grid.runtime.store / "b")
+    folder.create({"run_id": "b"})
+    executor = Script({})
+    executor.left_under_way = {"b"}
+    reporter = Quiet()
+    with folder.claim():
+        assert drive({"b": {"run_id": "b"}}, grid.runtime, executor, reporter).elsewhere == ["b"]
+    assert executor.submitted == ["b"]
+    assert reporter.lines == []
+
+
+def test_a_cancelled_run_ends_and_is_begun_again_only_by_the_next_call(grid):
+    """Whether it was under way (a), or had not been begun (c)."""
+
+    def cancel(folder: RunFolder) -> None:
+        for name in "ac":
+            if not (grid.runtime.store / name / "cancelled").exists():
+                RunFolder(grid.runtime.store / name).create({"run_id": name})
+                RunFolder(grid.runtime.store / name).cancel()
+
+    outcome, executor, _ = grid({"a": [75]}, before_poll=cancel)
+    assert executor.submitted == ["a", "b"]
+    assert outcome.failed == dict.fromkeys("ac", module.CANCELLED)
+    outcome, executor, _ = grid({})
+    assert executor.submitted == ["a", "c"]
+    assert not outcome.failed
+
+
+def test_a_line_of_an_executor_is_told_with_its_run(grid):
+    """A worker that hangs, say; the run goes on."""
+    executor, reporter = Script({}), Quiet()
+    plain = executor.poll
+    news = [[Event(run_id="b", message="its worker is killed")]]
+    executor.poll = lambda seconds: news.pop() if news else plain(seconds)
+    assert drive({"b": {"run_id": "b"}}, grid.runtime, executor, reporter).failed == {}
+    assert reporter.lines == ["run b: its worker is killed"]
+
+
+@pytest.mark.parametrize(
+    ("end", "closed"), [(None, "ended"), (KeyboardInterrupt(), "detached"), (SystemExit(143), "detached")]
+)
+def test_a_command_that_is_broken_off_leaves_the_queue_its_runs(grid, monkeypatch, end, closed):
+    """Ctrl-C and SIGTERM detach; a command that comes to its end has nothing left to leave."""
+    executor = Script({})
+    monkeypatch.setattr(executors, "make_executor", lambda runtime: executor)
+    with suppress(KeyboardInterrupt, SystemExit), executors.open_executor(grid.runtime):
+        if end:
+            raise end
+    assert executor.closed == closed
 
 
 @pytest.mark.parametrize(("statuses", "gaps"), [([75, 75], [1.0, 1.0]), ([1, 1], [1.0, 4.0])])
@@ -184,7 +288,7 @@ def test_each_try_waits_for_the_machine_to_recover(grid, monkeypatch, statuses, 
 def test_a_worker_that_says_done_without_a_record_has_failed(grid):
     """The store is the truth; an exit status is advice, and one that is not true will not be at the next try."""
     executor = Script({})
-    executor.poll = lambda seconds: [Event(run_id=executor.waiting.pop(0).name, exit_status=0)]
+    executor.poll = lambda seconds: [Event(run_id=executor.waiting.pop(0).name, retry=retry_after(0))]
     outcome = drive({"a": {"run_id": "a"}}, grid.runtime, executor, Quiet())
     assert outcome.failed == {"a": "the worker ended without a result"}
     assert executor.submitted == ["a"]
@@ -231,6 +335,9 @@ class Fickle:
 
     def failed(self, folder: RunFolder, reason: str) -> None:
         raise AssertionError(reason)
+
+    def told(self, line: str) -> None:
+        raise AssertionError(line)
 
 
 def test_a_run_that_is_no_longer_wanted_is_stopped_and_wanted_again_it_goes_on(grid):

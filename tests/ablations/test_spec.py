@@ -139,7 +139,7 @@ def test_a_compound_arm_says_so(tmp_path):
         ("ablation: dropout", "ablation: a/b", "spec.yaml:1", "holds a slash"),
         ("base: base.yaml", "base: other.yaml", "other.yaml", "no such file"),
         ("question: Does dropout help?\n", "", "spec.yaml:1", "question: is missing"),
-        ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'val/accuracy'?"),
+        ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'accuracy'?"),
     ],
 )
 def test_each_fault_of_a_spec_is_one_line_with_its_place(tmp_path, old, new, where, words):

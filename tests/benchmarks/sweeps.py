@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.executors import Event, make_executor
+from ablation_suite.core.scheduling.executors import Event, open_executor
 from ablation_suite.core.tracking.wandb import open_tracker
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import find_sweep, read_sweep
@@ -79,7 +79,7 @@ class Shown(Fake):
     def poll(self, seconds: float) -> list[Event]:
         events = super().poll(seconds)
         self.tracker.publish()
-        if any(event.exit_status is not None for event in events):
+        if any(event.retry is not None for event in events):
             self.shown.close()
         return events
 
@@ -143,7 +143,7 @@ def _search(seed: int, num_seeds: int) -> Found:
     """One random search to its end, and one with TPE until it has found as much or cost as much."""
     with tempfile.TemporaryDirectory() as folder:
         runtime = Runtime(results=folder, tracker="off", device="cpu", jobs=1)
-        with closing(make_executor(runtime)) as pool:
+        with open_executor(runtime) as pool:
 
             def trials_of(name: str, num_trials: int, *overrides: str) -> list[Trial]:
                 words = [f"sweep={name}", *overrides, f"sampler.seed={seed}", f"trials={num_trials}"]

@@ -152,8 +152,6 @@ def make_folder(tmp_path, digits):
 def first_steps(digits, runtime, make_folder):
     """The (loss, gradient norm, number correct) of the first steps of `train`; the hooks are called after each."""
 
-    import numpy as np
-
     from ablation_suite.core.training.loop import Preempted, train
 
     def run(config, num_steps=20, also=lambda parts: None, on_step=lambda step: None, store="runs", **changes):
@@ -188,7 +186,6 @@ def finished(tmp_path_factory, digits):
 @pytest.fixture
 def weights_digest():
     """The SHA-256 of every tensor of a finished run's kept weights, and of its outputs."""
-    import numpy as np
     import torch
 
     def digest(folder: RunFolder) -> str:

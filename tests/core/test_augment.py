@@ -28,7 +28,7 @@ REPORT = Photo(
 )
 Path = Callable[[Tensor, Tensor], Tensor]
 pytestmark = pytest.mark.usefixtures("one_thread")
-both_paths = pytest.mark.parametrize("path", [batch.augment, fused.augment], ids=["torch", "fused"])
+both_paths = pytest.mark.parametrize("path", [batch.augment_with_hue, fused.augment], ids=["torch", "fused"])
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
@@ -70,6 +70,7 @@ ALONE = [
     Photo(brightness=1.0),
     Photo(contrast=1.0),
     Photo(saturation=1.0),
+    Photo(hue=0.5),
     Photo(sharpness=0.0),
     Photo(sharpness=5.0),
 ]

@@ -23,6 +23,7 @@ FULL = Photo(
     brightness=0.2,
     contrast=0.3,
     saturation=0.4,
+    hue=0.1,
     sharpness=2.0,
 )
 
@@ -63,14 +64,14 @@ def test_removing_an_operation_shifts_no_other_draw(setting: dict[str, float], c
 def test_removing_a_jitter_keeps_the_others_in_their_order(removed: str) -> None:
     """Each row without the jitter is the row with it, less its pair (kind, factor)."""
     with_it, without = table(FULL, 0, 0, 200), table(FULL.model_copy(update={removed: 0.0}), 0, 0, 200)
-    pairs = with_it[:, JITTERS:].reshape(200, 3, 2)
-    kept = pairs[pairs[:, :, 0] != KINDS[removed]].reshape(200, 4)
+    pairs = with_it[:, JITTERS:].reshape(200, 4, 2)
+    kept = pairs[pairs[:, :, 0] != KINDS[removed]].reshape(200, 6)
     np.testing.assert_array_equal(without[:, JITTERS:], kept)
     np.testing.assert_array_equal(without[:, :JITTERS], with_it[:, :JITTERS])
 
 
 def test_draws_are_distributed_as_the_settings_say() -> None:
-    """Rates of flips and sharpness, even spread of angles, shifts and factors, even choice of the six orders."""
+    """Rates of flips and sharpness, even spread of angles, shifts and factors, even choice of the 24 orders."""
     num_images = 20_000
     draws = table(FULL, 1, 0, num_images)
     for happened, probability in [
@@ -80,14 +81,15 @@ def test_draws_are_distributed_as_the_settings_say() -> None:
     ]:
         assert stats.binomtest(int(happened.sum()), num_images, probability).pvalue > 1e-4
     assert set(np.unique(draws[:, SHARPNESS])) == {1.0, 2.0}
-    pairs = draws[:, JITTERS:].reshape(num_images, 3, 2)
+    pairs = draws[:, JITTERS:].reshape(num_images, 4, 2)
     spreads = {"rotation": (draws[:, ANGLE], 0.0, 50.0), "across": (draws[:, SHIFT_X], 0.0, 0.1)}
     spreads["down"] = (draws[:, SHIFT_Y], 0.0, 0.1)
     for name, radius in {"brightness": 0.2, "contrast": 0.3, "saturation": 0.4}.items():
         spreads[name] = (pairs[pairs[:, :, 0] == KINDS[name]][:, 1], 1.0, radius)
+    spreads["hue"] = (pairs[pairs[:, :, 0] == KINDS["hue"]][:, 1], 0.0, 0.1)
     for name, (values, middle, radius) in spreads.items():
         assert stats.kstest(values, stats.uniform(middle - radius, 2 * radius).cdf).pvalue > 1e-4, name
-    counts = [(pairs[:, :, 0] == order).all(axis=1).sum() for order in itertools.permutations(range(3))]
+    counts = [(pairs[:, :, 0] == order).all(axis=1).sum() for order in itertools.permutations(range(4))]
     assert sum(counts) == num_images
     assert stats.chisquare(counts).pvalue > 1e-4
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from ablation_suite.core.augment import CutMix, MixUp, NoMix
+from ablation_suite.core.augment import CutMix, Either, MixUp, NoMix
 from ablation_suite.core.config import menu
 
 SEED = 11
@@ -51,3 +51,25 @@ def test_without_mixing_images_and_labels_stay() -> None:
     images, labels = menu.build(NoMix())(IMAGES, LABELS, 4, torch.Generator())
     assert images is IMAGES
     assert labels is LABELS
+
+
+def test_either_mixes_each_batch_by_the_one_or_the_other() -> None:
+    """Of 400 batches 0.4 stay, a quarter of the others are cut; each equals its own transform from there on."""
+    built = menu.build(Either(mixup_alpha=0.4, cutmix_alpha=2.0, probability=0.6, switch_probability=0.25))
+    counts = {"stays": 0, "mixup": 0, "cutmix": 0}
+    for seed in range(400):
+        generator = torch.Generator().manual_seed(seed)
+        images, targets = built(IMAGES, LABELS, 4, generator)
+        if targets is LABELS:
+            assert images is IMAGES
+            counts["stays"] += 1
+            continue
+        after = torch.Generator().manual_seed(seed)
+        torch.rand(2, generator=after)
+        for name, entry in {"mixup": MixUp(alpha=0.4), "cutmix": CutMix(alpha=2.0)}.items():
+            state = after.get_state()
+            counts[name] += torch.equal(menu.build(entry)(IMAGES, LABELS, 4, after)[0], images)
+            after.set_state(state)
+    assert sum(counts.values()) == 400
+    assert abs(counts["stays"] / 400 - 0.4) < 0.08
+    assert abs(counts["cutmix"] / 240 - 0.25) < 0.08

@@ -338,6 +338,5 @@ def test_a_user_without_a_home_is_told_what_to_set_and_then_trains(open_folder, 
     assert not (open_folder / "results").exists()
     done = ask("run", "tiny.yaml", "--tracker", "off", folder=open_folder, prefix=another_user, without=away)
     assert done.returncode == 0, done.stderr
-    assert (
-        ask("sync", folder=open_folder, prefix=another_user, without=away).returncode == 2
-    )  # no login, which is a line
+    synced = ask("sync", folder=open_folder, prefix=another_user, without=away)
+    assert synced.returncode == 2  # no login, which is a line

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablation_suite.core.data import cache, cache_folder, file_hashes, parallel
+from ablation_suite.core.data import Form, cache, cache_folder, file_hashes, parallel
 from ablation_suite.core.data.cache import Decoded, decoded
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.decode import Unreadable
@@ -29,7 +29,7 @@ class Painted:
     """Image i is filled with the value i; those in `broken` are unreadable. It counts how often it decodes."""
 
     def __init__(self, count: int, size: int = 4, broken: frozenset[int] = frozenset()):
-        self.count, self.size, self.broken = count, size, broken
+        self.count, self.form, self.broken = count, Form(size), broken
         self.decoded: list[int] = []
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Painted:
         self.decoded.append(index)
         if index in self.broken:
             raise Unreadable("painted over")
-        return np.full((self.size, self.size, 3), index % 256, np.uint8), index % 7
+        return np.full((self.form.size, self.form.size, 3), index % 256, np.uint8), index % 7
 
 
 def build(place: Path, train: Painted | None = None, **settings: object) -> dict[str, Decoded]:

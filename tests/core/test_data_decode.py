@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ablation_suite.core.data import decode
+from ablation_suite.core.data import Form, decode
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -56,7 +56,7 @@ def test_every_mode_and_format_equals_what_pil_converts_and_resizes(tmp_path: Pa
     with Image.open(tmp_path / f"x.{extension}") as image:
         assert image.mode == mode
         expected = reference(image.convert("RGB"), 24)
-    found = decode.read(tmp_path / f"x.{extension}", 24)
+    found = decode.read(tmp_path / f"x.{extension}", Form(24))
     assert found.dtype == np.uint8
     assert found.shape == (24, 24, 3)
     np.testing.assert_array_equal(found, expected)
@@ -70,7 +70,7 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path, kind: str) -> None:
     with Image.open(tmp_path / "x.jpg") as image:
         assert image.format == kind
         expected = reference(image.convert("RGB"), 24)
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), expected)
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -82,7 +82,7 @@ def test_each_exif_orientation_is_turned_upright(tmp_path: Path, orientation: in
     with Image.open(tmp_path / "x.jpg") as image:
         upright = ImageOps.exif_transpose(image)
     assert whole(tmp_path / "x.jpg").shape[1::-1] == upright.size
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", 24), reference(upright, 24))
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), reference(upright, 24))
 
 
 def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
-    found = decode.read(tmp_path / "x.png", 8)
+    found = decode.read(tmp_path / "x.png", Form(8))
     assert (found[0] == (0, 0, 255)).all()
     assert (found[1:] == 0).all()
 
@@ -101,7 +101,7 @@ def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
 def test_broken_exif_leaves_a_sound_image_as_it_is(tmp_path: Path) -> None:
     """An EXIF block of garbage neither raises nor turns the image."""
     photo(30, 20).save(tmp_path / "x.png", exif=b"Exif\0\0nonsense that is no TIFF header")
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", 16), reference(photo(30, 20), 16))
+    np.testing.assert_array_equal(decode.read(tmp_path / "x.png", Form(16)), reference(photo(30, 20), 16))
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
@@ -150,15 +150,15 @@ def test_a_header_bomb_is_refused_before_it_is_decoded() -> None:
     """A small file that claims 400 or 200 megapixels is unreadable, and so is one just above our own limit."""
     for side in (20_000, 14_143, 10_001):
         with pytest.raises(decode.Unreadable, match=r"more than 100,000,000( pixels)?; make it smaller"):
-            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), 8)
+            decode.read(io.BytesIO(png(side, side, 8, 2, b"")), Form(8))
 
 
 SIDE_BY_SIDE = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
-from ablation_suite.core.data import decode
+from ablation_suite.core.data import Form, decode
 with ThreadPoolExecutor(4) as pool:
-    found = list(pool.map(lambda _: int(decode.read(sys.argv[1], 8)[0, 0, 0]), range(4)))
+    found = list(pool.map(lambda _: int(decode.read(sys.argv[1], Form(8))[0, 0, 0]), range(4)))
 print(*found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -189,7 +189,7 @@ def test_what_is_no_regular_file_is_unreadable_at_once(tmp_path: Path, kind: str
     path = tmp_path / "x.jpg"
     {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](path)
     with pytest.raises(decode.Unreadable, match="no regular file"):
-        decode.read(path, 8)
+        decode.read(path, Form(8))
 
 
 @pytest.mark.fault("a truncated image", injected="half of the bytes", promised="unreadable, with the reason")
@@ -200,7 +200,7 @@ def test_a_truncated_file_is_unreadable(tmp_path: Path, extension: str) -> None:
     photo(60, 60).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(decode.Unreadable) as caught:
-        decode.read(path, 8)
+        decode.read(path, Form(8))
     assert str(caught.value)
 
 
@@ -215,7 +215,7 @@ def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(decode.Unreadable):
-        decode.read(path, 8)
+        decode.read(path, Form(8))
 
 
 @pytest.mark.fault(
@@ -235,7 +235,7 @@ def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Pat
         for place in rng.integers(0, len(data), 3):
             data[place] = rng.integers(0, 256)
         with contextlib.suppress(decode.Unreadable):
-            assert decode.read(io.BytesIO(data), 8).shape == (8, 8, 3)
+            assert decode.read(io.BytesIO(data), Form(8)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(("content", "reason"), [
@@ -245,11 +245,11 @@ def test_what_is_no_image_is_unreadable(tmp_path: Path, content: bytes, reason: 
     """Empty files, saved error pages and formats outside the list have a plain reason."""
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(decode.Unreadable, match=reason):
-        decode.read(tmp_path / "x.jpg", 8)
+        decode.read(tmp_path / "x.jpg", Form(8))
 
 
 def test_a_missing_file_is_unreadable_with_the_system_s_reason(tmp_path: Path) -> None:
     """A link that leads nowhere is reported like any other broken image."""
     (tmp_path / "x.jpg").symlink_to(tmp_path / "gone")
     with pytest.raises(decode.Unreadable, match="No such file"):
-        decode.read(tmp_path / "x.jpg", 8)
+        decode.read(tmp_path / "x.jpg", Form(8))

@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from ablation_suite.core.config import menu
-from ablation_suite.core.data import Torchvision, decode
+from ablation_suite.core.data import Form, Torchvision, decode
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.torchvision_sets import PUBLISHED, PublishedSource
 
@@ -114,7 +114,7 @@ def test_colour_images_and_class_names_are_torchvision_s(
     found = source(dataset="CIFAR10", size=16, split=0.2).load()
     assert found.classes[0] == "airplane"
     image, label = torchvision.datasets.CIFAR10(tmp_path / "data", train=False)[3]
-    np.testing.assert_array_equal(found.splits["test"].images[3], decode.resized(image, 16))
+    np.testing.assert_array_equal(found.splits["test"].images[3], decode.in_form(image, Form(16)))
     assert found.splits["test"].labels[3] == label
     assert np.bincount(found.splits["val"].labels).tolist() == [1] * 10
 
@@ -127,7 +127,7 @@ def test_a_set_with_its_own_validation_split_keeps_it(source: Callable[..., Publ
     for name, split in found.splits.items():
         expected = torchvision.datasets.DTD(tmp_path / "data", split=name)
         for row in range(2):
-            np.testing.assert_array_equal(split.images[row], decode.resized(expected[row][0], 12))
+            np.testing.assert_array_equal(split.images[row], decode.in_form(expected[row][0], Form(12)))
             assert split.labels[row] == expected[row][1]
     with pytest.raises(DataError, match=r"DTD: has a validation split of its own, so `split: 0\.1`"):
         source(dataset="DTD", split=0.1).fingerprint()
@@ -202,4 +202,4 @@ def test_resizing_is_torchvision_s(tmp_path: Path) -> None:
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
         image.save(tmp_path / "x.png")
         expected = functional.resize(image, [24, 24], interpolation=InterpolationMode.BILINEAR, antialias=True)
-        np.testing.assert_array_equal(decode.read(tmp_path / "x.png", 24), np.asarray(expected))
+        np.testing.assert_array_equal(decode.read(tmp_path / "x.png", Form(24)), np.asarray(expected))

@@ -11,7 +11,16 @@ from torch.nn import functional
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.schema import SchemaError
-from ablation_suite.core.losses import ClassWeighted, Contrastive, CrossEntropy, Focal, SupervisedContrastive
+from ablation_suite.core.losses import (
+    BinaryCrossEntropy,
+    ClassWeighted,
+    Contrastive,
+    CrossEntropy,
+    Focal,
+    LogitAdjustment,
+    SupervisedContrastive,
+    Triplet,
+)
 from ablation_suite.core.losses.cross_entropy import class_weights
 
 LABELS = np.repeat(np.arange(4), (30, 50, 20, 20))[np.random.default_rng(0).permutation(120)]
@@ -223,3 +232,75 @@ def test_pairs_are_a_function_of_seed_and_epoch():
     assert np.array_equal(first, build(Contrastive(weight=0.0)).partners(LABELS, 3, 4))
     for other in (loss.partners(LABELS, 3, 5), loss.partners(LABELS, 4, 4)):
         assert (first != other).mean() > 0.5
+
+
+def test_logit_adjustment_is_the_papers_loss():
+    """Menon et al. 2021, eq. 10: log(1 + sum over other classes of (share / own share)^tau exp(their - own logit))."""
+    logits, features, targets = rows()
+    sizes = np.array([5, 10, 20, 40])
+    loss = build(LogitAdjustment(tau=1.5), sizes)(logits, features, targets, 12)
+    values = []
+    for row, label in zip(logits.numpy(), targets.tolist(), strict=True):
+        others = [k for k in range(4) if k != label]
+        values.append(np.log1p(sum((sizes[k] / sizes[label]) ** 1.5 * np.exp(row[k] - row[label]) for k in others)))
+    assert loss.item() == pytest.approx(np.mean(values), rel=1e-9)
+    plain = build(LogitAdjustment(tau=0.0, label_smoothing=0.1), sizes)(logits, features, targets, 12)
+    assert plain.item() == pytest.approx(build(CrossEntropy(label_smoothing=0.1))(logits, features, targets, 12).item())
+
+
+def test_a_class_without_images_can_be_adjusted_for():
+    """It counts as one of a single image, so that nothing is infinite where targets are smoothed."""
+    loss = build(LogitAdjustment(label_smoothing=0.1), np.array([5, 0, 20, 40]))
+    assert loss(*rows(), 12).isfinite()
+
+
+def test_binary_cross_entropy_is_the_formula_on_smoothed_targets():
+    """By NumPy: -(q log s(x) + (1 - q) log s(-x)), over classes meaned or summed, for hard, mixed, cut-off targets."""
+    logits, features, targets = rows()
+    x = logits.numpy()
+    hard = np.eye(4)[targets]
+    mixed = 0.7 * hard + 0.3 * hard[::-1]
+    for given, shares in ((targets, hard), (torch.tensor(mixed), mixed)):
+        for smoothing, threshold in ((0.0, None), (0.1, None), (0.1, 0.2)):
+            q = shares * (1 - smoothing) + smoothing / 4
+            q = q if threshold is None else (q > threshold).astype(float)
+            values = q * np.log1p(np.exp(-x)) + (1 - q) * np.log1p(np.exp(x))
+            for sums in (False, True):
+                entry = BinaryCrossEntropy(label_smoothing=smoothing, target_threshold=threshold, sum_classes=sums)
+                expected = values.sum(1).mean() if sums else values.mean()
+                assert build(entry)(logits, features, given, 12).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_triplet_loss_is_torchs_of_the_hardest_triplets():
+    """The triplets are found by loops, their loss is torch.nn.functional.triplet_margin_loss."""
+    logits, features, targets = rows(num_images=14)
+    distance = torch.cdist(features, features)
+    triplets = []
+    for at in range(14):
+        same = [k for k in range(14) if targets[k] == targets[at] and k != at]
+        other = [k for k in range(14) if targets[k] != targets[at]]
+        if same:
+            triplets.append([at, max(same, key=lambda k: distance[at, k]), min(other, key=lambda k: distance[at, k])])
+    anchor, positive, negative = (features[list(each)] for each in zip(*triplets, strict=True))
+    theirs = functional.triplet_margin_loss(anchor, positive, negative, margin=0.4, eps=0.0, reduction="sum") / 14
+    ours = build(Triplet(weight=2.0, margin=0.4))(logits, features, targets, 14)
+    torch.testing.assert_close(ours, functional.cross_entropy(logits, targets) + 2.0 * theirs)
+    assert 10 < len(triplets) <= 14
+
+
+def test_a_triplet_loss_of_equal_features_has_finite_gradients():
+    """Two images with the same features are at the root's end, where its slope is infinite."""
+    features = torch.ones(4, 3, requires_grad=True)
+    build(Triplet())(torch.zeros(4, 2), features, torch.tensor([0, 0, 1, 1]), 4).backward()
+    assert features.grad.isfinite().all()
+
+
+def test_a_projection_stands_between_the_features_and_the_contrast_alone():
+    """The loss with a projection is the loss without one, of projected features; the cross-entropy stays as it is."""
+    logits, features, targets = rows()
+    for kind in ("linear", "mlp"):
+        loss = build(SupervisedContrastive(weight=0.5, projection=kind, projection_dim=3))
+        projection = loss.make_beside(5).double()
+        assert [tuple(p.shape) for p in projection.parameters() if p.dim() == 2][-1] == (3, 5)
+        expected = build(SupervisedContrastive(weight=0.5))(logits, projection(features), targets, 12)
+        torch.testing.assert_close(loss(logits, features, targets, 12), expected)

@@ -31,6 +31,19 @@ EVERYTHING = {
     "epochs": 3,
 }
 """Every stream, the schedule, the moving average: whatever a resume could lose."""
+PARTS = {
+    "data": {"name": "digits", "sampler": "balanced"},
+    "augment": {
+        "name": "photo",
+        "random_crop": {"padding": 1},
+        "trivial_augment_wide": True,
+        "gaussian_blur": {"kernel_size": 3},
+        "random_erasing": True,
+    },
+    "loss": {"name": "supervised_contrastive", "projection": "mlp", "projection_dim": 8},
+    "epochs": 3,
+}
+"""Images drawn twice, draws on the host, weights beside the network."""
 SCALED = {"mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 2}
 
 
@@ -100,7 +113,7 @@ def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_
     same(folder, expected)
 
 
-@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
 def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
     changes, make_config, make_folder, runtime, whole, same
 ):
@@ -120,7 +133,7 @@ def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
     promised="the run ends to the bit as one that was never killed",
 )
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
 def test_a_run_killed_at_random_moments_ends_to_the_bit_as_a_whole_one(
     changes, make_config, make_folder, runtime, whole, same, worker, kill_when
 ):
@@ -380,7 +393,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("changes", [EVERYTHING, SCALED], ids=["everything", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
 def test_a_cuda_device_gives_the_same_bits_again_and_after_a_resume(
     changes, make_config, make_folder, runtime, whole, same
 ):

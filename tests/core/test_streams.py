@@ -64,3 +64,17 @@ def test_a_torch_stream_is_reproducible_and_leaves_the_global_one_alone():
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_balanced_order_takes_all_classes_alike_and_images_of_a_class_alike():
+    """Of 30,000 images in classes of 29,000, 900 and 100, a third each; chi-square over images of the small ones."""
+    labels = np.repeat([0, 2, 3], (29_000, 900, 100))
+    order = streams.balanced_order(labels, 5, 2)
+    counts = np.bincount(labels[order], minlength=4)
+    assert counts[1] == 0
+    assert stats.chisquare(counts[[0, 2, 3]]).pvalue > 1e-4
+    for label in (2, 3):
+        rows = np.flatnonzero(labels == label)
+        assert stats.chisquare(np.bincount(order, minlength=len(labels))[rows]).pvalue > 1e-4
+    assert np.array_equal(order, streams.balanced_order(labels, 5, 2))
+    assert not np.array_equal(order, streams.balanced_order(labels, 5, 3))

@@ -471,3 +471,25 @@ def test_a_share_of_the_training_images_is_stratified_and_nested(digits, runtime
         assert folder.ledger.history()[0]["images_seen"] == len(labels)
         seen[share] = set(pictures)
     assert seen[0.001] < seen[0.1] < seen[0.5] < seen[1.0] == {image.tobytes() for image in split.images}
+
+
+def test_a_balanced_sampler_draws_images_twice_and_changes_them_in_two_ways(digits, runtime, make_config, make_folder):
+    """An epoch has as many images as before; those that stand in it twice are two different pictures after erasing."""
+    seen = []
+
+    def on_step(step):
+        inputs = step.parts.augment(step.images, step.draws)
+        seen.extend(
+            (image.numpy().tobytes(), made.numpy().tobytes()) for image, made in zip(step.images, inputs, strict=True)
+        )
+
+    data, augment = {"name": "digits", "sampler": "balanced"}, {"name": "random_crop", "padding": 3}
+    config = make_config({"data": data, "augment": augment, "epochs": 1})
+    folder = make_folder(config)
+    train(config, digits, runtime, folder, on_step=on_step)
+    images = [image for image, _ in seen]
+    assert folder.ledger.history()[0]["images_seen"] == len(images) == len(digits.splits["train"])
+    assert len({*images}) < 0.7 * len(images)  # 1 - 1/e of them, in expectation
+    twice = [image for image in {*images} if images.count(image) == 2]
+    ways = [len({made for image, made in seen if image == each}) for each in twice]
+    assert np.mean(np.array(ways) == 2) > 0.9  # of 49 crops, two are the same now and then

@@ -14,10 +14,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling import process, worker
-from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, DONE, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.scheduling.scheduler import drive
@@ -111,12 +113,23 @@ def test_the_grid_goes_on_after_a_run_without_memory_and_holds_none_of_its(
         patch.setattr(Session, "step", remembering)
         first = make_folder(make_config())
         executor.submit(first.path)
-        assert [event.exit_status for event in executor.poll(0)] == [BAD_CONFIG]
+        assert [event.retry for event in executor.poll(0)] == ["never"]
     gc.collect()
     assert networks[0]() is None
     second = make_folder(make_config(seed=1))
     executor.submit(second.path)
-    assert [event.exit_status for event in executor.poll(0)] == [DONE]
+    assert [event.retry for event in executor.poll(0)] == ["never"]
+    assert second.is_finished()
+
+
+def test_an_inline_executor_whose_device_is_lost_asks_for_a_new_process(make_config, make_folder, runtime, monkeypatch):
+    """This one can train nothing any more, and what raised first stands in the message."""
+    monkeypatch.setattr(device, "is_lost", lambda runtime: True)
+    monkeypatch.setattr(Session, "step", lambda *args: torch.empty(3) @ torch.empty(4))
+    executor = Inline(runtime)
+    executor.submit(make_folder(make_config()).path)
+    with pytest.raises(UserError, match=r"errors any more: .*; run the same command again, in a new process"):
+        executor.poll(0)
 
 
 @pytest.mark.fault(
@@ -192,15 +205,15 @@ def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
     process = worker.start(folder, runtime)
     kill_when(process, lambda: folder.ledger.rows(), signal.SIGSTOP)
     executor = Inline(runtime)
-    calls = iter(range(9))
+    looks = iter(range(99))
 
-    def poll(seconds, plain=executor.poll):
-        if next(calls) == 2:
+    def room():
+        if next(looks) == 9:
             os.kill(process, signal.SIGKILL)
             worker.wait()
-        return plain(seconds)
+        return 1
 
-    executor.poll = poll
+    executor.room = room
     assert drive({folder.run_id: folder.job()}, runtime, executor, Progress()).finished == [folder.run_id]
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(read_json(folder.path / "attempts/1/claim.json")["time"]))
     told = [line for line in capsys.readouterr().err.splitlines() if "waits" in line]
@@ -219,14 +232,16 @@ def test_the_first_record_wins(make_config, make_folder):
     assert not list(folder.path.glob(".record*"))
 
 
-def trained_by(pool, folder, on_progress=lambda: None):
+def trained_by(pool, folder, on_progress=lambda: None, told=None):
     """Submit a run and give the event of its end; `on_progress` is called at the first news of a step."""
     pool.submit(folder.path)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for event in pool.poll(0.2):
-            if event.exit_status is not None:
+            if event.retry is not None:
                 return event
+            if event.message:
+                told.append(event.message)
             on_progress()
             on_progress = lambda: None  # noqa: E731
     raise AssertionError("the run did not end")
@@ -237,13 +252,13 @@ def pool(runtime):
     """A pool of one worker process."""
     pool = process.ProcessPool(runtime.model_copy(update={"jobs": 1}))
     yield pool
-    pool.close()
+    pool.close(detach=False)
 
 
 @pytest.mark.fault("a worker that hangs", injected="SIGSTOP", promised="told, killed, and its run finished by the next")
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_told_and_killed_and_the_next_one_finishes_its_run(
-    pool, make_config, make_folder, monkeypatch, capsys
+    pool, make_config, make_folder, monkeypatch
 ):
     """A stopped process gives no sign of life; its end counts as a failure, and the run goes on in another process."""
     monkeypatch.setattr(process, "SILENCE_SECONDS", 5.0)
@@ -255,11 +270,13 @@ def test_a_worker_that_hangs_is_told_and_killed_and_the_next_one_finishes_its_ru
         first.append(pool.workers[0].process.pid)
         os.kill(first[0], signal.SIGSTOP)
 
-    event = trained_by(pool, folder, on_progress=stop)
-    assert event.exit_status == -signal.SIGKILL
+    told = []
+    event = trained_by(pool, folder, on_progress=stop, told=told)
+    assert event.retry == "counted"
     assert "gave no sign of life for" in event.message
-    assert f"run {folder.run_id}: its worker (process {first[0]}) gave no sign of life" in capsys.readouterr().err
-    assert trained_by(pool, folder).exit_status == DONE
+    assert len(told) == 1
+    assert f"its worker (process {first[0]}) gave no sign of life" in told[0]
+    assert trained_by(pool, folder).retry == "never"
     assert pool.workers[0].process.pid != first[0]
 
 
@@ -302,7 +319,7 @@ def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeyp
         while told.getvalue().count("\n") < 3:
             sum(range(1000))
     assert {line for line in told.getvalue().splitlines()} == {'{"run_id": "a"}'}
-    monkeypatch.setattr(worker, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "STILL_SECONDS", 0.0)
     teller = worker._Teller(told, "b")
     teller.on_step(SimpleNamespace(epoch=1, number=1, num_steps=2))
     with teller.alive():

@@ -87,6 +87,16 @@ def test_the_interval_of_an_interaction_counts_seeds_and_images_of_its_contrast(
     assert interaction.interval.half_width >= (over_seeds.high - over_seeds.low) / 2 * (1 - 1e-9)
 
 
+def test_effects_of_which_no_image_shows_any_are_as_uncertain_as_an_image_could_make_them():
+    """All runs right on all of 40 images: a main effect is that of two identical arms, an interaction twice as wide."""
+    scores = a_grid({"a": ["0", "1"], "b": ["0", "1"]}, images=40)
+    scores = {cell: {seed: np.ones(40) for seed in runs} for cell, runs in scores.items()}
+    a, b, both = factorial_effects(scores, {"a": ["0", "1"], "b": ["0", "1"]})
+    identical = difference_interval(np.ones((4, 40)), np.ones((4, 40)))
+    assert a.interval.half_width == b.interval.half_width == pytest.approx(identical.half_width)
+    assert both.interval.half_width == pytest.approx(2 * identical.half_width)
+
+
 def test_factors_that_add_up_show_no_interaction_and_their_own_effects():
     """Scores built as base(seed, image) + 0.1 for a + 0.2 for b, plus a little noise."""
     rng = np.random.default_rng(1)

@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.weightstats import DescrStatsW
 
 from ablation_suite.reports.statistics.comparison import smallest_detectable
 from ablation_suite.reports.statistics.intervals import difference_interval, score_interval
@@ -40,25 +41,35 @@ def mean_squares(difference):
     ]
 
 
+def one_way_over_images(difference, largest):
+    """Mean, variance of the mean and degrees of freedom over the images and two more, +largest and -largest."""
+    seen = difference.mean(axis=0)
+    fitted = DescrStatsW(np.concatenate([seen, [largest, -largest]]))
+    return fitted.mean, fitted.std_mean**2, len(seen) + 1
+
+
 def test_the_crossed_interval_follows_from_the_mean_squares_of_a_two_way_anova():
     """Where seeds and images vary about equally, it is Satterthwaite's t interval on statsmodels' mean squares."""
     treated, baseline = noisy(8, 10, seed=3, seed_noise=0.5, image_noise=0.6, shift=0.3)
-    seeds, images, residual = mean_squares(treated - baseline)
+    difference = treated - baseline
+    seeds, _, residual = mean_squares(difference) / 80
+    centre, images, df_images = one_way_over_images(difference, np.abs(difference.mean(axis=0)).max())
     variance = seeds + images - residual
-    df = variance**2 / (seeds**2 / 7 + images**2 / 9 + residual**2 / 63)
-    error = math.sqrt(variance / 80)
-    expected = scipy.stats.t.interval(0.95, df, (treated - baseline).mean(), error)
+    df = variance**2 / (seeds**2 / 7 + images**2 / df_images + residual**2 / 63)
+    error = math.sqrt(variance)
+    expected = scipy.stats.t.interval(0.95, df, centre, error)
 
     found = difference_interval(treated, baseline)
 
+    assert found.estimate == pytest.approx(difference.mean())
     assert (found.low, found.high) == pytest.approx(expected)
     assert found.degrees_of_freedom == pytest.approx(df)
     assert found.standard_error == pytest.approx(error)
-    assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(found.estimate) / error, df))
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(centre) / error, df))
     assert found.method == "crossed"
 
 
-def test_the_crossed_interval_is_never_narrower_than_a_paired_t_over_seeds_or_over_images():
+def test_the_crossed_interval_is_never_narrower_than_a_t_over_seeds_or_over_images():
     """Over many tables with few seeds or few images both one-way intervals lie inside, and each is reached by some."""
     reached = np.zeros(2, dtype=int)
     for seed in range(60):
@@ -66,14 +77,43 @@ def test_the_crossed_interval_is_never_narrower_than_a_paired_t_over_seeds_or_ov
         treated, baseline = (
             noisy(few, 9, seed=seed, seed_noise=noise) if seed % 2 else noisy(9, few, seed=seed, image_noise=noise)
         )
+        difference = treated - baseline
+        over_seeds = scipy.stats.ttest_1samp(difference.mean(axis=1), 0).confidence_interval(0.95)
+        _, variance, df = one_way_over_images(difference, np.abs(difference.mean(axis=0)).max())
         found = difference_interval(treated, baseline)
-        for axis in (0, 1):
-            means = (treated - baseline).mean(axis=1 - axis)
-            one_way = scipy.stats.ttest_1samp(means, 0).confidence_interval(0.95)
-            half = (one_way.high - one_way.low) / 2
+        halves = ((over_seeds.high - over_seeds.low) / 2, scipy.stats.t.ppf(0.975, df) * math.sqrt(variance))
+        for axis, half in enumerate(halves):
             assert found.half_width >= half * (1 - 1e-9)
             reached[axis] += found.half_width == pytest.approx(half)
     assert reached.min() > 0
+
+
+def test_one_more_differing_image_never_makes_the_interval_of_few_narrower():
+    """From no differing image of 36 to six, each found by all seeds, the half-width rises and zero stays inside."""
+    halves = []
+    for num_differ in range(7):
+        baseline, treated = np.ones((5, 36)), np.ones((5, 36))
+        treated[:, :num_differ] = 0
+        found = difference_interval(treated, baseline)
+        halves.append(found.half_width)
+        assert found.low < 0
+        assert (found.high > 0) == (num_differ < 6)
+    assert halves == sorted(halves)
+
+
+def test_an_arm_that_is_always_wrong_on_a_few_images_is_covered_also_when_the_split_holds_none_of_them():
+    """An arm wrong on 2 % of all images: of 100, none is in the split in every seventh draw (binomial, by hand)."""
+    of_none = difference_interval(np.ones((10, 100)), np.ones((10, 100)))
+    assert scipy.stats.binom.pmf(0, 100, 0.02) > 0.13
+    assert of_none.low < -0.02
+    assert scipy.stats.binom.pmf(0, 100, -of_none.low) < 0.075
+
+
+def test_the_largest_difference_of_an_image_may_be_told():
+    """A contrast of two pairs of runs can differ by 2 on one image, though no such image was seen."""
+    nothing = np.zeros((3, 50))
+    one, two = (difference_interval(nothing + 2, nothing + 2, largest=each).half_width for each in (1.0, 2.0))
+    assert two == pytest.approx(2 * one)
 
 
 def test_an_interval_excludes_zero_exactly_where_p_is_below_one_minus_its_level():
@@ -163,18 +203,39 @@ def test_a_bootstrap_without_a_generator_is_refused():
         difference_interval(correctness(), correctness(seed=1), method="bootstrap")
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 5])
-def test_identical_arms_differ_by_zero_with_p_one_and_the_interval_of_no_differing_image(seeds):
-    """Tango's interval with no differing image is +- z^2 / (N + z^2), close to the rule of three's 3 / N, one-sided."""
-    arm = correctness(seeds, 100)
+def test_identical_arms_of_one_seed_get_tangos_interval_of_no_differing_image():
+    """It is +- z^2 / (N + z^2), close to the rule of three's 3 / N, one-sided."""
+    arm = correctness(1, 100)
     found = difference_interval(arm, arm)
     z = scipy.stats.norm.ppf(0.975)
     expected = z**2 / (100 + z**2)
-    if seeds > 1:  # in a t interval of N - 1 degrees of freedom
-        expected *= scipy.stats.t.ppf(0.975, 99) / z
     assert (found.estimate, found.p) == (0, 1)
     assert (found.low, found.high) == pytest.approx((-expected, expected))
     assert smallest_detectable(found) > expected
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_identical_arms_of_several_seeds_get_the_adjusted_wald_interval_of_no_differing_image(seeds):
+    """Bonett and Price's standard error with no differing image is sqrt(2) / (N + 2), but for the unbiased variance."""
+    arm = correctness(seeds, 100)
+    found = difference_interval(arm, arm)
+    expected = scipy.stats.t.ppf(0.975, 101) * math.sqrt(2) / 102 * math.sqrt(102 / 101)
+    assert (found.estimate, found.p) == (0, 1)
+    assert (found.low, found.high) == pytest.approx((-expected, expected))
+    assert smallest_detectable(found) > expected
+
+
+def test_images_on_which_all_seeds_agree_give_bonett_and_prices_interval():
+    """As written in their paper for one pair of runs, with t for z: p10 = (f10 + 1) / (N + 2), p01 likewise."""
+    treated, baseline = np.ones((4, 200)), np.ones((4, 200))
+    treated[:, :9], baseline[:, 9:13] = 0, 0
+    lost, gained = (9 + 1) / 202, (4 + 1) / 202
+    error = math.sqrt((gained + lost - (gained - lost) ** 2) / 201)  # their N + 2 is 202 - 1 with the unbiased variance
+    expected = scipy.stats.t.interval(0.95, 201, gained - lost, error)
+
+    found = difference_interval(treated, baseline)
+
+    assert (found.low, found.high) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("method", ["crossed", "seeds"])
@@ -199,10 +260,10 @@ def test_degenerate_tables_give_finite_intervals_around_the_mean_difference(trea
     assert found.degrees_of_freedom >= 1
 
 
-def test_two_equal_seeds_say_what_a_paired_t_over_images_says():
-    """Without any variation between seeds the images alone decide, with N - 1 degrees of freedom."""
+def test_two_equal_seeds_say_what_a_t_over_images_says():
+    """Without any variation between seeds the images alone decide, with N + 1 degrees of freedom."""
     treated, baseline = (np.repeat(correctness(1, 80, seed=s), 2, axis=0) for s in (1, 2))
-    reference = scipy.stats.ttest_rel(treated[0], baseline[0])
+    reference = scipy.stats.ttest_1samp(np.append(treated[0] - baseline[0], [1, -1]), 0)
     found = difference_interval(treated, baseline)
     assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval(0.95)))
     assert found.p == pytest.approx(reference.pvalue)

@@ -89,7 +89,7 @@ def test_a_report_that_moved_with_its_runs_passes_too(written, tmp_path):
     assert faults(tmp_path / "new") == []
 
 
-@pytest.mark.parametrize("place", ["tables.answer.1.accuracy_percent", "series.val/loss.0.mean", "answer"])
+@pytest.mark.parametrize("place", ["tables.answer.1.score_percent", "series.val/loss.0.mean", "answer"])
 def test_a_number_that_drifted_is_named(written, place):
     """Whatever was changed in the report, the check says where, and what the runs say."""
     _, root = written

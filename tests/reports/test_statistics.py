@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -83,8 +84,9 @@ def a_grid():
 def test_comparing_a_full_grid_pairs_all_seeds_and_adjusts_over_the_arms():
     scores = a_grid()
     base, a, b = compare(scores, "base")
+    stacked = {arm: np.stack(list(rows.values())) for arm, rows in scores.items()}
     expected = [
-        difference_interval(np.stack(list(scores[x].values())), np.stack(list(scores["base"].values()))) for x in "ab"
+        difference_interval(stacked[x], stacked["base"], others=[stacked[y]]) for x, y in (("a", "b"), ("b", "a"))
     ]
     assert [a.interval, b.interval] == expected
     assert (a.p_adjusted, b.p_adjusted) == pytest.approx(tuple(multipletests([a.p, b.p], method="holm")[1]))
@@ -105,6 +107,23 @@ def test_arms_with_missing_seeds_are_paired_on_the_seeds_that_both_finished():
     assert a.interval == difference_interval(
         np.stack([scores["a"][1], scores["a"][2]]), np.stack([scores["base"][1], scores["base"][2]])
     )
+
+
+def test_an_arm_is_asked_how_much_seeds_vary_only_if_it_has_the_seeds():
+    """The interval of a is given the other arms that finished all seeds of a and the baseline, in their order."""
+    scores = a_grid() | {"c": {0: np.ones(50), 1: np.zeros(50)}}
+    asked = []
+
+    def interval(treated, baseline, *, others):
+        asked.append(others)
+        return difference_interval(treated, baseline)
+
+    compare(scores, "base", interval=interval)
+    (b_of_a,), (a_of_b,), (a_of_c, b_of_c) = asked
+    assert np.array_equal(b_of_a, np.stack(list(scores["b"].values())))
+    assert np.array_equal(a_of_b, np.stack(list(scores["a"].values())))
+    assert np.array_equal(a_of_c, [scores["a"][0], scores["a"][1]])
+    assert np.array_equal(b_of_c, [scores["b"][0], scores["b"][1]])
 
 
 def test_arms_that_share_no_seed_or_have_no_run_stay_in_the_table_undecided():
@@ -132,7 +151,7 @@ def test_one_shared_seed_gives_a_difference_and_no_verdict():
 
 def test_comparison_accepts_another_interval_and_passes_the_margin_to_the_verdict():
     scores = a_grid()
-    rows = compare(scores, "base", margin=1.0, interval=lambda t, b: difference_interval(t, b, method="seeds"))
+    rows = compare(scores, "base", margin=1.0, interval=partial(difference_interval, method="seeds"))
     assert [row.interval.method for row in rows[1:]] == ["seeds", "seeds"]
     assert [row.verdict for row in rows[1:]] == ["equivalent", "equivalent"]
 

@@ -11,7 +11,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, log_loss
 
+from ablation_suite.core.metrics import metric_of
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import Design, DesignArm, design_of
@@ -44,6 +46,7 @@ def row(table, arm):
     return next(each for each in table.rows if each.values["arm"] == arm)
 
 
+ACCURACY = metric_of("test/accuracy", CLASSES)
 DESIGN = Design(
     ablation="a", question="q", metric="val/accuracy", baseline="base", margin=None, rule=None, factors={}, arms=(),
     cells=(), spec="a.yaml", overrides=(),
@@ -78,7 +81,7 @@ def test_means_and_differences_are_those_of_the_stored_probabilities(tmp_path):
     plan, analysis = analysis_of(tmp_path)
     treated, baseline = outputs(tmp_path, plan, "wide"), outputs(tmp_path, plan, "baseline")
     values = row(analysis.tables["answer"], "wide").values
-    assert values["accuracy_percent"] == pytest.approx(100 * treated.mean(), rel=1e-5)
+    assert values["score_percent"] == pytest.approx(100 * treated.mean(), rel=1e-5)
     assert values["sd_percent"] == pytest.approx(100 * treated.mean(axis=1).std(ddof=1), rel=1e-5)
     assert values["difference_pp"] == pytest.approx(100 * (treated.mean() - baseline.mean()), rel=1e-5, abs=1e-9)
     assert values["low_pp"] < values["difference_pp"] < values["high_pp"]
@@ -161,6 +164,20 @@ def test_one_seed_has_no_verdict(tmp_path, names, margin):
         assert "one seed a side says nothing about the change" in page
 
 
+def test_where_arms_share_the_spread_of_their_seeds_the_note_names_them(tmp_path):
+    """With three seeds those whose interval asked the others; with five seeds or one arm, nobody."""
+    _, of_three = analysis_of(tmp_path / "three")
+    pair = {arm: TRUTHS[arm] for arm in ("baseline", "wide")}
+    _, of_five = analysis_of(tmp_path / "five", seeds=5)
+    _, of_one_arm = analysis_of(tmp_path / "pair", pair)
+    told = re.search(r"about their own spread: for (.+) it is", of_three.tables["answer"].note)
+    assert told
+    assert 1 <= len(told[1].split(", ")) <= 5
+    assert set(told[1].split(", ")) <= set(TRUTHS) - {"baseline"}
+    for other in (of_five, of_one_arm):
+        assert "their own spread" not in other.tables["answer"].note
+
+
 def test_two_arms_with_one_seed_leave_the_family_alone(tmp_path):
     """An arm with one pair has no p, and does not count among the comparisons that the others' p allow for."""
     names = ("baseline", "wide", "grouped")
@@ -206,10 +223,8 @@ def test_one_seed_has_a_difference_and_no_verdict_on_every_surface(tmp_path):
     assert (found.values["low_pp"], found.values["p_adjusted"], found.values["detectable_pp"]) == (None, None, None)
     assert found.texts["difference"].startswith("+")
     assert "[" not in found.texts["difference"]
-    assert (
-        "“better” against “baseline”: these two runs differ by +98.3 pp; one seed a side says nothing"
-        in analysis.answer
-    )
+    told = "“better” against “baseline”: these two runs differ by +98.3 pp; one seed a side says nothing"
+    assert told in analysis.answer
     assert "more accurate" not in analysis.answer
     by_class = analysis.tables["classes"].rows[0]
     assert by_class.values["arm: better: difference_pp"] is not None
@@ -336,7 +351,7 @@ def test_what_could_have_shown_is_told_of_the_worst_arm():
     rows = {
         f"arm{index}": comparison(f"arm{index}", detectable) for index, detectable in enumerate((0.02, 0.31, 0.05, 0.1))
     }
-    told = " ".join(_summary([(arm_of(name), row) for name, row in rows.items()], DESIGN, 1))
+    told = " ".join(_summary([(arm_of(name), row) for name, row in rows.items()], DESIGN, ACCURACY, 1))
     assert (
         "a true one of about 31 pp (31 of 100 images), looked at alone, would have been found four times in five"
         in told
@@ -346,7 +361,7 @@ def test_what_could_have_shown_is_told_of_the_worst_arm():
 def test_no_difference_is_told_that_is_impossible():
     """408 pp, or 16 of 4 images, are none: then nothing could have shown, in the sentence, the table and its values."""
     few = comparison("few", 4.08, num_images=4)
-    (told,) = _each([(arm_of("few"), few)], DESIGN, 0)
+    (told,) = _each([(arm_of("few"), few)], DESIGN, ACCURACY, 0)
     assert told.endswith("and with so few seeds and images no difference could have shown.")
     assert (detectable(few), detectable_images(few)) == ("none", None)
 
@@ -460,3 +475,41 @@ def table_of(name):
     columns = (Column(key="arm", heading="Arm", sort="arm", number=False), Column(key="x", heading="x", sort="x"))
     row = Row(values={"arm": name, "x": -1.5}, texts={"arm": name, "x": "−1.5"})
     return Table(name="t", title="T", columns=columns, rows=(row,))
+
+
+def test_another_metric_decides_and_further_ones_stand_beside(tmp_path):
+    """Sentence, heading and mean are those of macro F1 by scikit-learn; NLL stands beside, in nats."""
+    names = ("test/macro_f1", "test/accuracy", "test/nll")
+    truths = {"baseline": Truth(delta={}, effect=-0.4), "better": Truth(delta={"a": 1}, effect=0.4)}
+    plan, analysis = analysis_of(tmp_path, truths, metric=names[0], metrics=names)
+    found, table = row(analysis.tables["answer"], "better"), analysis.tables["answer"]
+    runs = [np.load(tmp_path / cell.run_id / "outputs.npz") for cell in plan.of_arm("better")]
+    predicted = [(each["test_labels"], each["test_probabilities"].argmax(1)) for each in runs]
+    expected = np.mean([f1_score(labels, guesses, average="macro") for labels, guesses in predicted])
+    assert found.values["score_percent"] == pytest.approx(100 * expected, rel=1e-5)
+    assert "“better” is higher in macro F1 than “baseline” by " in analysis.answer
+    assert "Test macro F1 %" in [column.heading for column in table.columns]
+    assert "images" not in found.texts["detectable"]
+    beside = row(analysis.tables["further"], "better").values
+    assert beside["accuracy_percent"] == pytest.approx(100 * np.mean([np.mean(a == b) for a, b in predicted]), rel=1e-5)
+    losses = [log_loss(each["test_labels"], each["test_probabilities"], labels=range(10)) for each in runs]
+    assert beside["nll_nats"] == pytest.approx(np.mean(losses), rel=1e-3)
+    assert beside["nll_difference_nats"] < 0 < beside["accuracy_difference_pp"]
+
+
+def test_a_metric_whose_lower_values_are_better_says_so(tmp_path):
+    """A verdict is a direction; the sentence tells whether it is good."""
+    truths = {"baseline": Truth(delta={}, effect=-0.4), "better": Truth(delta={"a": 1}, effect=0.4)}
+    _, analysis = analysis_of(tmp_path, truths, metric="test/brier", metrics=("test/brier",))
+    assert "“better” is lower in Brier score (better) than “baseline” by " in analysis.answer
+    assert "A lower Brier score is better." in analysis.tables["answer"].note
+
+
+def test_a_metric_that_finished_runs_cannot_give_is_told_of_each(tmp_path):
+    """Nothing else is shown in its place."""
+    plan = make_store(
+        tmp_path, {"baseline": Truth(delta={})}, seeds=1, epochs=1, num_images=30, metric="test/recall/newt"
+    )
+    (run,) = Reader(tmp_path).results(design_of(plan)).runs
+    assert "there is no class 'newt'" in run.problem
+    assert run.status == "finished"

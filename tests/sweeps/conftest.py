@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import ablation_suite.sweeps.session
 from ablation_suite import cli
+from ablation_suite.core.scheduling import executors
 from tests.sweeps.fake import Fake
 
 Ablate = Callable[..., tuple[int, str, str]]
@@ -25,7 +25,7 @@ def ablate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
         def make(runtime: Any) -> Fake:
             return Fake(runtime.store, before_poll=before_poll, **fake)
 
-        monkeypatch.setattr(ablation_suite.sweeps.session, "make_executor", make)
+        monkeypatch.setattr(executors, "make_executor", make)
         options = ["--results", str(tmp_path / "results")]
         monkeypatch.setattr(sys, "argv", ["ablate", "sweep", *words, *options])
         with pytest.raises(SystemExit) as caught:

@@ -11,7 +11,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import dump
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import BAD_CONFIG, DONE, PREEMPTED
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, DONE, PREEMPTED, retry_after
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.sweeps.session import run_sweep
 from ablation_suite.sweeps.spec import Sweep, read_sweep
@@ -47,8 +47,16 @@ class Fake:
         self.cancelled: set[str] = set()
         self.trained: list[str] = []
 
+    def check(self) -> None: ...
+
     def capacity(self) -> int:
         return self.size
+
+    def room(self) -> int:
+        return self.size
+
+    def adopt(self) -> set[str]:
+        return set()
 
     def submit(self, folder: Path) -> None:
         assert len(self.waiting) < self.size
@@ -61,7 +69,7 @@ class Fake:
         self.before_poll()
         return [event for path in list(self.waiting) for event in self._advance(RunFolder(path))]
 
-    def close(self) -> None:
+    def close(self, detach: bool) -> None:
         self.waiting.clear()
 
     def _advance(self, folder: RunFolder) -> list[Event]:
@@ -92,7 +100,7 @@ class Fake:
 
     def _ended(self, folder: RunFolder, status: int) -> Event:
         self.waiting.remove(folder.path)
-        return Event(run_id=folder.run_id, exit_status=status)
+        return Event(run_id=folder.run_id, retry=retry_after(status))
 
 
 class Silent:
@@ -109,6 +117,8 @@ class Silent:
         self.trials.append(trial)
 
     def waits(self) -> None: ...
+
+    def line(self, text: str) -> None: ...
 
 
 def write_spec(folder: Path, **keys: Any) -> Path:

@@ -12,7 +12,6 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.identity import RECIPE, run_id
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.process import ProcessPool
 
@@ -31,7 +30,7 @@ def wait(pool: ProcessPool, *, until_end: bool) -> Event:
     """The first news of a run, or its end."""
     while True:
         for event in pool.poll(60.0):
-            if not until_end or event.exit_status is not None:
+            if not until_end or event.retry is not None:
                 return event
 
 
@@ -47,16 +46,16 @@ def test_a_cancelled_run_is_saved_and_its_worker_takes_the_next(tmp_path: Path) 
         pid = pool.workers[0].process.pid
         pool.cancel("another run")
         pool.cancel(long.run_id)
-        assert wait(pool, until_end=True).exit_status == PREEMPTED
+        assert wait(pool, until_end=True).retry == "free"
         assert list((long.path / "checkpoints").iterdir())
         assert long.status() == "interrupted"
         pool.submit(short.path)
-        assert wait(pool, until_end=True).exit_status == DONE
+        assert wait(pool, until_end=True).retry == "never"
         pool.submit(long.path)
-        assert wait(pool, until_end=True).exit_status == DONE
+        assert wait(pool, until_end=True).retry == "never"
         assert [worker.process.pid for worker in pool.workers] == [pid]
     finally:
-        pool.close()
+        pool.close(detach=False)
     record = long.record()
     assert record is not None
     assert [row["epoch"] for row in record["history"]] == [1, 2, 3]

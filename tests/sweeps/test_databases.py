@@ -48,7 +48,11 @@ def stored(url: str, name: str = "fake") -> list[FrozenTrial]:
     """The trials of a database as plain Optuna reads them."""
     # Connections are not kept: a server that was restarted does not know them.
     storage = optuna.storages.RDBStorage(url, {"poolclass": sqlalchemy.NullPool}, skip_table_creation=True)
-    return optuna.load_study(study_name=name, storage=storage).trials
+    try:
+        return optuna.load_study(study_name=name, storage=storage).trials
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def facts(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
@@ -308,10 +312,13 @@ def test_long_and_foreign_names_come_back_as_they_were(tmp_path: Path, server: S
     name, url = "Größe 寸法 😀" + "n" * 90, server.new_database()
     space = {"model.weights": {"choice": WEIGHTS}}
     sweep = make_fake_sweep(tmp_path, sweep=name, space=space, sampler="grid", trials=None)
-    study = Study(sweep, open_storage(url, tmp_path), Owner(tmp_path, alone=False), "fingerprint")
     reason = "Fehler 誤り 😀 " * 20_000
-    while (trial := study.next_trial(len(WEIGHTS))) is not None:
-        study.tell(trial.number, "diverged", reason=reason)
+    owner = Owner(tmp_path, alone=False)
+    with open_storage(url, tmp_path) as storage:
+        study = Study(sweep, storage, owner, "fingerprint")
+        while (trial := study.next_trial(len(WEIGHTS))) is not None:
+            study.tell(trial.number, "diverged", reason=reason)
+    owner.leave()
     trials = stored(url, name)
     assert [each.params["model.weights"] for each in trials] == WEIGHTS
     assert all(reason.startswith(each.user_attrs["reason"]) for each in trials)

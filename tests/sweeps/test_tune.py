@@ -8,12 +8,12 @@ from typing import Any
 import click.testing
 import pytest
 
-import ablation_suite.commands.tune
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.tuned import read_tuned, tuned_arms, tuned_path
 from ablation_suite.commands.tune import make_searches, tune
 from ablation_suite.core.config.schema import SchemaError, dump, load
+from ablation_suite.core.scheduling import executors
 from ablation_suite.sweeps.session import existing_study
 from tests.sweeps.fake import BASE, SPACE, Fake, make_runtime, search, write_spec
 
@@ -32,7 +32,7 @@ def write_ablation(folder: Path, arms: dict[str, Any] = ARMS, **keys: Any) -> Pa
 
 def run_tune(monkeypatch: pytest.MonkeyPatch, folder: Path, spec: Path, sweep: Path, **fake: Any) -> int:
     """`ablate tune SPEC --space SWEEP` on a fake executor, and its exit status."""
-    monkeypatch.setattr(ablation_suite.commands.tune, "make_executor", lambda runtime: Fake(runtime.store, **fake))
+    monkeypatch.setattr(executors, "make_executor", lambda runtime: Fake(runtime.store, **fake))
     words = [str(spec), "--space", str(sweep), "--results", str(folder), "--tracker", "off"]
     result = click.testing.CliRunner().invoke(tune, words, standalone_mode=False, catch_exceptions=False)
     return int(result.return_value)

@@ -1,0 +1,251 @@
+"""What does `import ablation_suite as abl` offer? The verbs as functions, and finished runs as objects and frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablation_suite.ablations.plan import Plan, make_plans
+from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.core.config import schema
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document
+from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ablation_suite.reports.analysis import Analysis
+    from ablation_suite.reports.compare import RunComparison
+
+Spec = str | Path | Mapping[str, Any]
+"""A spec as the verbs take it (a file, a folder, a shipped name), or the dictionary that a YAML would hold."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a store, read from its folder when it is asked."""
+
+    folder: RunFolder
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.run_id
+
+    @property
+    def status(self) -> str:
+        """Finished, running, failed, interrupted or damaged."""
+        return self.folder.status()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The RunConfig as plain data."""
+        return dict(self.folder.job()["config"])
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The ablation, arm and seed for which the run was made."""
+        return dict(self.folder.job().get("labels", {}))
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """Config, metrics, history, cost and provenance of a finished run; Damaged where it does not verify."""
+        return self.folder.record()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row per epoch, of an unfinished run too."""
+        return self.folder.ledger.history()
+
+    def outcomes(self, split: str = "val") -> dict[str, NDArray[Any]]:
+        """`names` (N,), `labels` (N,), `probabilities` (N, K) of the `val` or `test` images; UserError without them."""
+        try:
+            with (self.folder.path / "outputs.npz").open("rb") as file, np.load(file) as arrays:
+                return {key: arrays[f"{split}_{key}"] for key in ("names", "labels", "probabilities")}
+        except (FileNotFoundError, KeyError):
+            raise UserError(f"run {self.run_id}: has no labelled images of the split {split!r}") from None
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs of a results folder, one by one or as frames (which need pandas)."""
+
+    runtime: Runtime
+
+    def __iter__(self) -> Iterator[Run]:
+        return map(Run, run_folders(self.runtime.store))
+
+    def __getitem__(self, prefix: str) -> Run:
+        """The run whose id begins so; NoSuchRun where there is none or several."""
+        return Run(find_run(self.runtime.store, prefix))
+
+    def runs(self) -> pandas.DataFrame:
+        """One row per run: id, status, labels, each setting by its dotted path, metrics and cost."""
+        return _frame([_run_row(run) for run in self], "run_id")
+
+    def epochs(self) -> pandas.DataFrame:
+        """One row per run and epoch: what the ledger says of it."""
+        rows = [
+            {"run_id": run.run_id, **{key: value for key, value in row.items() if key not in ("kind", "time")}}
+            for run in self
+            for row in run.history
+        ]
+        return _frame(rows, "run_id", "epoch")
+
+    def images(self, split: str = "val") -> pandas.DataFrame:
+        """One row per finished run and image: its name, label, prediction and whether that is right."""
+        rows: list[dict[str, Any]] = []
+        for run in self:
+            record = run.record if run.status == "finished" else None
+            if record is None or f"{split}/accuracy" not in record["metrics"]:
+                continue
+            found, classes = run.outcomes(split), list(map(str, record["classes"]))
+            predicted = found["probabilities"].argmax(axis=1)  # N
+            for name, label, guess in zip(found["names"], found["labels"], predicted, strict=True):
+                row = {"run_id": run.run_id, "image": str(name), "label": classes[label], "predicted": classes[guess]}
+                rows.append({**row, "correct": bool(label == guess)})
+        return _frame(rows, "run_id", "image")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What finished runs say to a question: the report's sentence and tables; shows its table in a notebook."""
+
+    analysis: Analysis
+    path: Path | None = None
+    """The page, where one was written."""
+
+    def __str__(self) -> str:
+        return self.analysis.answer
+
+    def table(self, name: str = "answer") -> pandas.DataFrame:
+        """A table of the report by its name, with the values under names that say their unit."""
+        tables = self.analysis.tables
+        if name not in tables:
+            raise UserError(f"no table {name!r}{schema.nearest(name, tables)}; there are {', '.join(tables)}")
+        return _frame([row.values for row in tables[name].rows])
+
+    def _repr_html_(self) -> str:
+        from ablation_suite.reports.page import rendered
+
+        return rendered("notebook.html", analysis=self.analysis, table=self.analysis.tables["answer"])
+
+
+def open(results: str | Path | None = None, **settings: Any) -> Store:
+    """The runs of a results folder (by default the one that the verbs take); `settings` are those of Runtime."""
+    return Store(_runtime(results, settings))
+
+
+def plan(spec: Spec, *overrides: str, results: str | Path | None = None, **settings: Any) -> Plan:
+    """Every cell of one ablation, without training; SchemaError lists what is wrong with the spec."""
+    return _plan(spec, overrides, _runtime(results, settings))
+
+
+def run(spec: Spec, *overrides: str, results: str | Path | None = None, **settings: Any) -> Answer:
+    """Train what is missing of one ablation and give its answer; UserError names the runs that failed."""
+    from ablation_suite.commands.run import train
+    from ablation_suite.core.scheduling.executors import open_executor
+
+    runtime = _runtime(results, settings)
+    with open_executor(runtime) as executor:
+        outcome, (grown,) = train([_plan(spec, overrides, runtime)], runtime, executor)
+    if outcome.failed:
+        raise UserError("\n".join(f"run {name} failed: {why}" for name, why in outcome.failed.items()))
+    return Answer(_analysis(grown, runtime))
+
+
+def report(
+    spec: Spec, *overrides: str, out: str | Path | None = None, results: str | Path | None = None, **settings: Any
+) -> Answer:
+    """Write the report of one ablation from its finished runs, by default into RESULTS/report; nothing is trained."""
+    from ablation_suite.commands.report import write_reports
+
+    runtime = _runtime(results, settings)
+    planned = _plan(spec, overrides, runtime)
+    folder = Path(out) if out is not None else Path(runtime.results) / "report"
+    (path,) = write_reports([planned], runtime, folder)
+    return Answer(_analysis(planned, runtime), path)
+
+
+def compare(*runs: str, results: str | Path | None = None, **settings: Any) -> Sequence[RunComparison]:
+    """Finished runs, named by the beginnings of their ids, each against the first on the same images."""
+    from ablation_suite.reports.compare import compare_runs
+
+    if len(runs) < 2:
+        raise UserError("name two runs or more, by the beginnings of their ids")
+    store = _runtime(results, settings).store
+    return compare_runs([find_run(store, each) for each in runs])[1]
+
+
+def _runtime(results: str | Path | None, settings: Mapping[str, Any]) -> Runtime:
+    given = {**settings, **({} if results is None else {"results": str(results)})}
+    return schema.validate(Runtime, Document(data=given, source="arguments"))
+
+
+def _plan(spec: Spec, overrides: Sequence[str], runtime: Runtime) -> Plan:
+    name = str(_as_file(spec, Path(runtime.results)) if isinstance(spec, Mapping) else spec)
+    plans = make_plans([name], runtime, tuple(overrides))
+    if len(plans) > 1:
+        raise UserError(f"{name}: holds {len(plans)} ablations, and one is asked for at a time")
+    return plans[0]
+
+
+def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
+    """Keep a dictionary as a YAML below the results, so that every command that names the spec works later too.
+
+    Its `base` is a dictionary, a file seen from the current folder, or the name of a shipped base.
+    """
+    data = dict(spec)
+    folder = results.absolute() / "specs"
+    base = data.get("base")
+    if isinstance(base, Mapping):
+        data["base"] = str(_written(folder / f"base-{digest(dict(base), 8)}.yaml", base))
+    elif isinstance(base, str):
+        shipped = SHIPPED.parent / "bases" / f"{base}.yaml"
+        data["base"] = str(shipped if shipped.is_file() and not Path(base).is_file() else Path(base).absolute())
+    return _written(folder / f"{data.get('ablation', 'ablation')}-{digest(data, 8)}.yaml", data)
+
+
+def _written(path: Path, data: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, schema.dump(json.loads(json.dumps(data))).encode())  # a tuple is a list there
+    return path
+
+
+def _analysis(planned: Plan, runtime: Runtime) -> Analysis:
+    from ablation_suite.reports.analysis import analyse
+    from ablation_suite.reports.design import design_of
+    from ablation_suite.reports.results import Reader
+
+    return analyse(Reader(runtime.store).results(design_of(planned)))
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    """What is known of a run, a damaged one included."""
+    row: dict[str, Any] = {"run_id": run.run_id, "status": run.status}
+    if row["status"] == "damaged":
+        return row
+    labels, names = run.labels, {"ablation": "group", "arm": "arm", "seed": "seed"}
+    row |= {name: labels.get(key) for name, key in names.items()} | dict(leaves(run.config))
+    record = run.record or {}
+    return row | record.get("metrics", {}) | record.get("cost", {})
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], *index: str) -> pandas.DataFrame:
+    try:
+        import pandas
+    except ImportError:
+        raise UserError("frames need pandas; install it with: pip install 'ablation-suite[pandas]'") from None
+    frame = pandas.DataFrame(rows)
+    return frame.set_index(list(index)) if index and len(frame) else frame

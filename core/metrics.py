@@ -1,0 +1,233 @@
+"""What can be measured on the images of a split, and what does each image contribute to it?
+
+Every metric is written as contributions (N,), one per image, whose mean is the metric. For a mean over images they are
+its terms. For the others they are the metric plus its influence function at each image (Hampel 1974, JASA 69), so that
+their spread over images is the sampling spread of the metric, and one interval serves all metrics.
+
+Probabilities are (N, K), rows summing to one; labels are (N,) integers below K.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablation_suite.core.config.schema import nearest
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric, its name in a sentence, its direction and its contributions."""
+
+    name: str
+    text: str
+    contributions: Callable[[Array, Labels], Array]
+    """(probabilities, labels) -> (N,), whose mean is the metric."""
+    higher_is_better: bool = True
+    is_share: bool = True
+    """Whether it is shown in percent; a metric that is no share of anything is shown as it stands."""
+    counts_images: bool = False
+    """Whether one image more or less is 1 / N of it."""
+    needs: int | None = None
+    """The class that it is about, where it is about one."""
+
+
+def metric_fault(name: str) -> str:
+    """Why a `split/metric` is none, or nothing; a class that `recall/CLASS` names is not looked for here."""
+    split, _, measure = name.partition("/")
+    if split not in SPLITS or not measure:
+        return f"{name!r} is no metric; write it SPLIT/METRIC, such as test/accuracy, with val or test"
+    if measure in _PLAIN or re.fullmatch(r"top_[1-9]\d*", measure) or re.fullmatch(r"recall/.+", measure):
+        return ""
+    return f"no metric {measure!r}{nearest(measure, _PLAIN)}; there are {', '.join(_PLAIN)}, top_K and recall/CLASS"
+
+
+def split_of(name: str) -> str:
+    """The split of a `split/metric`."""
+    return name.partition("/")[0]
+
+
+def metric_of(name: str, classes: Sequence[str]) -> Metric:
+    """The metric of a `split/metric` for data of these classes; ValueError where they do not have it."""
+    measure = name.partition("/")[2]
+    if measure.startswith("recall/"):
+        of_class = measure.removeprefix("recall/")
+        if of_class not in classes:
+            raise ValueError(f"{name}: there is no class {of_class!r}{nearest(of_class, classes)}")
+        at = list(classes).index(of_class)
+        return Metric(name=measure, text=f"recall of “{of_class}”", contributions=_recall_of(at), needs=at)
+    if measure.startswith("top_"):
+        count = int(measure.removeprefix("top_"))
+        if count >= len(classes):
+            raise ValueError(f"{name}: of {len(classes)} classes the true one is always among the first {count}")
+        return Metric(name=measure, text=f"top-{count} accuracy", contributions=_top(count), counts_images=True)
+    return _PLAIN[measure]
+
+
+def data_fault(name: str, classes: Sequence[str], labels: Labels) -> str:
+    """Why the images of a split, with these labels, do not have a metric, or nothing."""
+    try:
+        metric = metric_of(name, classes)
+    except ValueError as error:
+        return str(error)
+    absent = [
+        str(each) for each, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True) if not count
+    ]
+    wanted = [classes[metric.needs]] if metric.needs is not None else classes if metric.name in _NEED_ALL else []
+    missing = [each for each in absent if each in wanted]
+    if missing:
+        split = split_of(name)
+        return (
+            f"{name}: needs images of every class, and {split} has none of {', '.join(missing[:3])}{_more(missing, 3)}"
+        )
+    if metric.name == "auroc" and len(set(labels.tolist())) < 2:
+        return f"{name}: needs two classes"
+    return ""
+
+
+def accuracy(probabilities: Array, labels: Labels) -> Array:
+    """Whether each image was recognised."""
+    return (probabilities.argmax(axis=1) == labels).astype(np.float64)
+
+
+def balanced_accuracy(probabilities: Array, labels: Labels) -> Array:
+    """The mean of the classes' recalls, over the classes that have images."""
+    correct, counts = accuracy(probabilities, labels), np.bincount(labels)
+    recalls = np.bincount(labels, weights=correct) / np.maximum(counts, 1)  # K
+    occurring = counts > 0
+    weight = len(labels) / counts[labels] / occurring.sum()  # N
+    return recalls[occurring].mean() + weight * (correct - recalls[labels])
+
+
+def macro_f1(probabilities: Array, labels: Labels) -> Array:
+    """The mean of the classes' F1 scores, over the classes that occur among the labels or the predictions.
+
+    F1 = 2 TP / (labelled + predicted); an image enters its own class's TP and two of the sums.
+    """
+    num_images, num_classes = probabilities.shape
+    predicted = probabilities.argmax(axis=1)  # N
+    hits = np.bincount(labels[predicted == labels], minlength=num_classes)
+    sums = np.bincount(labels, minlength=num_classes) + np.bincount(predicted, minlength=num_classes)
+    occurs = sums > 0
+    f1 = np.divide(2 * hits, sums, out=np.zeros(num_classes), where=occurs)  # K
+    slope = np.divide(
+        num_images, sums * occurs.sum(), out=np.zeros(num_classes), where=occurs
+    )  # of F1's mean, per image
+    influence = (
+        2 * slope[labels] * (predicted == labels) - slope[labels] * f1[labels] - slope[predicted] * f1[predicted]
+    )
+    return f1[occurs].mean() + influence
+
+
+def brier(probabilities: Array, labels: Labels) -> Array:
+    """The squared distance of the probabilities from the truth, in [0, 2] (Brier 1950, Monthly Weather Review 78)."""
+    truth = np.zeros_like(probabilities)
+    truth[np.arange(len(labels)), labels] = 1
+    return ((probabilities - truth) ** 2).sum(axis=1)
+
+
+def nll(probabilities: Array, labels: Labels) -> Array:
+    """The negative logarithm of the probability of the true class, in nats; of zero, that of float64's smallest."""
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny))
+
+
+def calibration_error(probabilities: Array, labels: Labels, num_bins: int = 15) -> Array:
+    """The expected calibration error over equal bins of confidence (Guo et al. 2017, ICML, equation 3)."""
+    confidence = np.minimum(probabilities.max(axis=1), 1.0)  # N
+    gap = accuracy(probabilities, labels) - confidence
+    bins = np.maximum(np.ceil(confidence * num_bins).astype(int) - 1, 0)  # N; open to the left
+    sign = np.sign(np.bincount(bins, weights=gap, minlength=num_bins))
+    return sign[bins] * gap
+
+
+def auroc(probabilities: Array, labels: Labels) -> Array:
+    """The mean over classes of the area under one-against-rest ROC curves, ties counting half.
+
+    Its influence: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44.
+    """
+    num_images, num_classes = probabilities.shape
+    found = np.zeros(num_images)
+    for each in range(num_classes):
+        score, positive = probabilities[:, each], labels == each
+        num_positive, num_negative = positive.sum(), num_images - positive.sum()
+        wins = _below(score[~positive], score[positive]) / num_negative  # of each image of the class
+        losses = 1 - _below(score[positive], score[~positive]) / num_positive  # of each other image
+        area, influence = wins.mean(), np.empty(num_images)
+        influence[positive] = (wins - area) * num_images / num_positive
+        influence[~positive] = (losses - area) * num_images / num_negative
+        found += (area + influence) / num_classes
+    return found
+
+
+def kappa(probabilities: Array, labels: Labels) -> Array:
+    """Cohen's kappa with quadratic weights (1968, Psychological Bulletin 70), for classes in an order.
+
+    1 - observed / expected, where both are means over images and the influence follows by the quotient rule.
+    """
+    predicted = probabilities.argmax(axis=1)  # N
+    observed = (predicted - labels) ** 2.0  # N
+    # Expected under independence: the mean over all pairs of a label and a prediction of their squared distance.
+    from_labels = (labels - predicted.mean()) ** 2 + predicted.var()  # N; over all predictions, of each label
+    from_predicted = (predicted - labels.mean()) ** 2 + labels.var()  # N
+    expected = from_labels.mean()
+    if expected == 0:
+        return np.full(len(labels), 1.0 if observed.sum() == 0 else 0.0)
+    ratio = observed.mean() / expected
+    influence = -(observed - observed.mean()) / expected
+    influence += ratio * (from_labels + from_predicted - 2 * expected) / expected
+    return 1 - ratio + influence
+
+
+def _recall_of(at: int) -> Callable[[Array, Labels], Array]:
+    def recall(probabilities: Array, labels: Labels) -> Array:
+        correct, of_class = accuracy(probabilities, labels), labels == at
+        share = correct[of_class].mean()
+        return share + of_class * (correct - share) * len(labels) / of_class.sum()
+
+    return recall
+
+
+def _top(count: int) -> Callable[[Array, Labels], Array]:
+    def top(probabilities: Array, labels: Labels) -> Array:
+        best = np.argsort(probabilities, axis=1, kind="stable")[
+            :, -count:
+        ]  # N count; of ties the later, as scikit-learn
+        return (best == labels[:, None]).any(axis=1).astype(np.float64)
+
+    return top
+
+
+def _below(values: Array, of: Array) -> Array:
+    """How many of `values` lie below each of `of`, ties counting half."""
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, of, "left") + np.searchsorted(ordered, of, "right")) / 2
+
+
+def _more(items: Sequence[str], shown: int) -> str:
+    return f" and {len(items) - shown} more" if len(items) > shown else ""
+
+
+_NEED_ALL = ("balanced_accuracy", "auroc")
+_PLAIN = {
+    each.name: each
+    for each in (
+        Metric(name="accuracy", text="accuracy", contributions=accuracy, counts_images=True),
+        Metric(name="balanced_accuracy", text="balanced accuracy", contributions=balanced_accuracy),
+        Metric(name="macro_f1", text="macro F1", contributions=macro_f1),
+        Metric(name="auroc", text="AUROC", contributions=auroc),
+        Metric(name="kappa", text="quadratic weighted kappa", contributions=kappa),
+        Metric(name="nll", text="NLL", contributions=nll, higher_is_better=False, is_share=False),
+        Metric(name="brier", text="Brier score", contributions=brier, higher_is_better=False),
+        Metric(
+            name="calibration_error", text="calibration error", contributions=calibration_error, higher_is_better=False
+        ),
+    )
+}

@@ -1,0 +1,1 @@
+"""What is a user's own part? The files that it is made of, the arguments that it takes, and how it is loaded."""

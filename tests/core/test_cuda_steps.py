@@ -1,0 +1,78 @@
+"""What does the host do in a training step on a CUDA device? Seen on the null device: waits, warnings, launches."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.training import streams
+from ablation_suite.core.training.device import prepare
+from ablation_suite.core.training.session import assemble, step
+from tests.null_cuda import counts
+
+BACKBONE = {"name": "bottleneck", "planes": (32, 64), "blocks": (1, 1), "groups": 16, "width_per_group": 8}
+SMALL = {"backbone": BACKBONE, "head": {"name": "linear", "dropout": 0.2}}
+ENCODED = {**SMALL, "encoding": {"name": "sinusoidal", "levels": 3}}
+PHOTO = {"name": "photo", "horizontal_flip": 0.5, "vertical_flip": 0.5, "rotation": 50, "sharpness": 2}
+PHOTO |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+KINDS = {
+    "cross entropy": {},
+    "no augmentation": {"augment": "none"},
+    "label smoothing": {"loss": {"name": "cross_entropy", "label_smoothing": 0.1}},
+    "contrastive": {"loss": "contrastive"},
+    "encoding": {"model": ENCODED},
+    "imagenet's normalisation": {"model": {**SMALL, "normalize": "imagenet"}},
+    "tf32": {"precision": "tf32"},
+    "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
+    "average": {"ema_decay": 0.99},
+    "mixup": {"mix": "mixup"},
+    "cutmix": {"mix": "cutmix"},
+    "accumulate": {"accumulate": 3},
+    "accumulate pairs": {"accumulate": 3, "loss": "contrastive"},
+    "sgd": {"optimizer": "sgd"},
+    "adamw": {"optimizer": "adamw"},
+    "all": {"precision": "fp16", "ema_decay": 0.99, "accumulate": 2, "loss": "contrastive", "model": ENCODED},
+}
+
+
+def take_steps(changes: dict, size: int = 32, num_steps: int = 3, device: str = "cuda") -> dict:
+    """Launches of a step after the first, by name, and the warnings of all; a wait in it raises."""
+    settings = {"model": SMALL, "clip_norm": 10.0, "batch_size": 16, "augment": PHOTO, **changes}
+    config = validate(RunConfig, Document(data=settings, source="test"))
+    there, runtime = torch.device(device), Runtime(device=device, compile="off", cache="unused")
+    prepare(runtime, config.precision)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = assemble(config, num_classes=10, steps_per_epoch=10, device=there, runtime=runtime)
+        num_images = config.batch_size * parts.loss.num_views
+        images = torch.zeros(num_images, size, size, 3, dtype=torch.uint8, device=there)
+        draws = parts.augment.draw(0, 1, num_images).to(there)
+        labels = torch.zeros(num_images, dtype=torch.long, device=there)
+        tally = torch.zeros(3, dtype=torch.float64, device=there)
+        for number in range(num_steps):
+            mixing = streams.torch_generator(0, "mix", 1, number)
+            parts.generator.manual_seed(number)
+            torch.cuda.set_sync_debug_mode("error" if number else "default")
+            counts.reset()
+            step(config, parts, images, draws, labels, mixing, tally)
+            torch.cuda.set_sync_debug_mode("default")
+    return {
+        "launches": counts.launches(),
+        "copies": counts.copies(),
+        "warnings": [str(each.message) for each in caught if "prototype" not in str(each.message)],
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_step_waits_for_the_device_or_takes_a_kernel_of_chance(kind, null_cuda):
+    """Each kind of step, with torch's own check of waits on, and every warning of an op that is not deterministic."""
+    seen = null_cuda.call(take_steps, KINDS[kind])
+    assert seen["warnings"] == []
+    assert sum(seen["launches"].values()) > 50
+    assert not [name for name in seen["copies"] if "pageable" in name or "host" in name]

@@ -1,0 +1,110 @@
+"""Is every metric scikit-learn's, and do its contributions vary over images as the metric does over samples?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from ablation_suite.core.metrics import data_fault, metric_fault, metric_of
+
+CLASSES = tuple("abcde")
+
+
+def sample(num_images=400, seed=0, balance=(5, 4, 3, 2, 1)):
+    """Probabilities (N, K) and labels (N,) of classes of uneven sizes, which a mediocre network might have given."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(5, num_images, p=np.array(balance) / sum(balance))
+    logits = rng.normal(size=(num_images, 5))
+    logits[np.arange(num_images), labels] += 1.0
+    probabilities = np.exp(logits)
+    return probabilities / probabilities.sum(axis=1, keepdims=True), labels
+
+
+REFERENCES = {
+    "accuracy": lambda p, y: metrics.accuracy_score(y, p.argmax(1)),
+    "top_2": lambda p, y: metrics.top_k_accuracy_score(y, p, k=2),
+    "balanced_accuracy": lambda p, y: metrics.balanced_accuracy_score(y, p.argmax(1)),
+    "macro_f1": lambda p, y: metrics.f1_score(y, p.argmax(1), average="macro"),
+    "nll": lambda p, y: metrics.log_loss(y, p),
+    "brier": lambda p, y: np.mean(np.sum((p - np.eye(5)[y]) ** 2, axis=1)),
+    "auroc": lambda p, y: metrics.roc_auc_score(y, p, multi_class="ovr"),
+    "kappa": lambda p, y: metrics.cohen_kappa_score(y, p.argmax(1), weights="quadratic"),
+    "recall/d": lambda p, y: metrics.recall_score(y, p.argmax(1), labels=[3], average=None)[0],
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mean_of_the_contributions_is_scikit_learns_metric(name, seed):
+    """To the last digits, on classes of uneven sizes."""
+    probabilities, labels = sample(seed=seed)
+    found = metric_of(f"test/{name}", CLASSES).contributions(probabilities, labels)
+    assert found.shape == (400,)
+    assert found.mean() == pytest.approx(REFERENCES[name](probabilities, labels), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "auroc", "kappa", "recall/d"])
+def test_the_contributions_are_the_derivative_of_the_metric_by_the_weight_of_an_image(name):
+    """An image that counts a little more moves scikit-learn's weighted metric by its influence."""
+    probabilities, labels = sample(num_images=120)
+    weighted = {
+        "balanced_accuracy": lambda w: metrics.balanced_accuracy_score(labels, predicted, sample_weight=w),
+        "macro_f1": lambda w: metrics.f1_score(labels, predicted, average="macro", sample_weight=w),
+        "auroc": lambda w: np.mean(
+            [metrics.roc_auc_score(labels == k, probabilities[:, k], sample_weight=w) for k in range(5)]
+        ),
+        "kappa": lambda w: metrics.cohen_kappa_score(labels, predicted, weights="quadratic", sample_weight=w),
+        "recall/d": lambda w: metrics.recall_score(labels, predicted, labels=[3], average=None, sample_weight=w)[0],
+    }[name]
+    predicted = probabilities.argmax(1)
+    found = metric_of(f"test/{name}", CLASSES).contributions(probabilities, labels)
+    for image in range(0, 120, 7):
+        more, less = np.ones(120), np.ones(120)
+        more[image], less[image] = 1 + 1e-4, 1 - 1e-4
+        slope = (weighted(more) - weighted(less)) / 2e-4  # of the metric, by the weight of one image
+        assert found[image] - found.mean() == pytest.approx(120 * slope, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "auroc", "kappa", "balanced_accuracy"])
+def test_the_spread_of_the_contributions_is_the_spread_of_the_metric_over_samples(name):
+    """The standard error of one sample is the standard deviation over 300 fresh ones, within a seventh."""
+    measure = metric_of(f"test/{name}", CLASSES).contributions
+    draws = [measure(*sample(500, seed)) for seed in range(300)]
+    told = np.mean([each.std(ddof=1) / np.sqrt(500) for each in draws])
+    assert told == pytest.approx(np.std([each.mean() for each in draws], ddof=1), rel=0.15)
+
+
+def test_a_calibration_error_is_that_of_the_bins():
+    """Two bins by hand: 0.9 said twice and right once, 0.6 said twice and right twice."""
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+    found = metric_of("val/calibration_error", "ab").contributions(probabilities, np.array([0, 1, 0, 0]))
+    assert found.mean() == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("accuracy", "such as test/accuracy"),
+        ("train/accuracy", "val or test"),
+        ("test/macrof1", "did you mean 'macro_f1'"),
+        ("test/top_0", "no metric 'top_0'"),
+        ("test/recall/", "no metric 'recall/'"),
+    ],
+)
+def test_a_name_that_is_no_metric_is_told_with_the_nearest(name, told):
+    """As every misspelt word of a spec."""
+    assert told in metric_fault(name)
+
+
+def test_what_a_split_does_not_allow_is_told_before_training():
+    """Too few classes for top-5, a class that is not there, and classes without an image."""
+    labels = np.array([0, 1, 2, 3, 3])
+    assert "of 5 classes the true one is always among the first 5" in data_fault("test/top_5", CLASSES, labels)
+    assert "no class 'f'" in data_fault("test/recall/f", CLASSES, labels)
+    assert (
+        data_fault("test/recall/e", CLASSES, labels)
+        == "test/recall/e: needs images of every class, and test has none of e"
+    )
+    assert "test has none of e" in data_fault("test/auroc", CLASSES, labels)
+    assert data_fault("test/macro_f1", CLASSES, labels) == ""

@@ -1,0 +1,156 @@
+"""Is the mean over blocks, with its interval and its heterogeneity, what meta-analysis says it is?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.meta_analysis import combine_effects
+
+from ablation_suite.ablations.plan import make_plans
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.reports.blocks import OVER, over_all_blocks
+from ablation_suite.reports.build import build_report
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.results import Reader
+from ablation_suite.reports.statistics.blocks import over_blocks
+from ablation_suite.reports.statistics.intervals import difference_interval
+from tests.reports.make_runs import Truth, make_store
+
+
+def block(effect, seed, num_seeds=4, num_images=300):
+    """An arm and the baseline on images that are harder or easier, each run with noise of its own."""
+    rng = np.random.default_rng(seed)
+    ease = rng.normal(0.6, 0.8, num_images)
+    noise = [rng.normal(0, 0.15, (num_seeds, 1)) + rng.normal(0, 0.7, (num_seeds, num_images)) for _ in range(2)]
+    return (ease + effect + noise[0] > 0).astype(float), (ease + noise[1] > 0).astype(float)
+
+
+def summary(pairs, same_images=None):
+    intervals = {name: difference_interval(*pair) for name, pair in pairs.items()}
+    return intervals, over_blocks(pairs, intervals, same_images or [[name] for name in pairs])
+
+
+def test_the_mean_counts_every_block_alike_and_each_is_left_out_in_turn():
+    """However much surer one of them is."""
+    pairs = {"a": block(0.5, 1), "b": block(0.0, 2, num_images=2000), "c": block(-0.2, 3)}
+    intervals, found = summary(pairs)
+    each = {name: interval.estimate for name, interval in intervals.items()}
+    assert found.interval.estimate == pytest.approx(np.mean(list(each.values())))
+    assert found.without["b"] == pytest.approx((each["a"] + each["c"]) / 2)
+
+
+def test_heterogeneity_is_that_of_statsmodels():
+    """Cochran's Q, its p and I squared, from the blocks' estimates and standard errors."""
+    pairs = {"a": block(0.6, 4), "b": block(0.0, 5), "c": block(-0.4, 6)}
+    intervals, found = summary(pairs)
+    estimates = np.array([each.estimate for each in intervals.values()])
+    variances = np.array([each.standard_error**2 for each in intervals.values()])
+    expected = combine_effects(estimates, variances)
+    assert found.q == pytest.approx(expected.q)
+    assert found.i_squared == pytest.approx(expected.i2)
+    assert found.p_of_q == pytest.approx(stats.chi2.sf(expected.q, 2))
+
+
+def test_equal_blocks_do_not_disagree():
+    """Three copies of one block: Q is zero, and so is I squared."""
+    _, found = summary({name: block(0.3, 7) for name in "abc"})
+    assert (found.q, found.i_squared) == (pytest.approx(0, abs=1e-20), 0.0)
+
+
+def test_blocks_on_the_same_images_are_not_counted_as_independent():
+    """Two copies of one block on the same images say as much as one, and two independent ones say more."""
+    pair = block(0.3, 8)
+    alone = difference_interval(*pair)
+    _, same = summary({"a": pair, "b": pair}, [["a", "b"]])
+    assert same.interval.half_width == pytest.approx(alone.half_width)
+    _, apart = summary({"a": pair, "b": pair})
+    assert apart.interval.half_width < 0.8 * alone.half_width
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_the_interval_over_blocks_covers_as_it_says(same):
+    """No effect, three blocks, 4 seeds, 400 draws: within [0.925, 0.995], on images apart or shared."""
+    inside = 0
+    for draw in range(400):
+        rng = np.random.default_rng([draw, same])
+        ease = rng.normal(0.6, 0.8, 100)
+        pairs = {}
+        for name in "abc":
+            ease = ease if same else rng.normal(0.6, 0.8, 100)
+            noise = [rng.normal(0, 0.15, (4, 1)) + rng.normal(0, 0.7, (4, 100)) for _ in range(2)]
+            pairs[name] = tuple((ease + each > 0).astype(float) for each in noise)
+        _, found = summary(pairs, [list("abc")] if same else None)
+        inside += found.interval.low <= 0 <= found.interval.high
+    assert 0.925 <= inside / 400 <= 0.995
+
+
+SPEC = """
+ablation: smoothing
+question: Does label smoothing help?
+base: base.yaml
+seeds: 2
+blocks: BLOCKS
+arms: {smooth: {loss.label_smoothing: 0.1}}
+"""
+
+
+def plans(tmp_path, blocks, *overrides):
+    (tmp_path / "base.yaml").write_text("{data: digits, epochs: 1}")
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("BLOCKS", blocks))
+    return make_plans([str(tmp_path / "spec.yaml")], Runtime(results=str(tmp_path / "results")), overrides)
+
+
+def test_a_spec_with_blocks_is_a_comparison_under_the_settings_of_each(tmp_path):
+    """Their runs are those that the settings as overrides give, and one block can be asked for alone."""
+    small, large = plans(tmp_path, "{small: {data.size: 8}, large: {data.size: 16}}")
+    assert (small.ablation.ablation, large.ablation.ablation) == ("smoothing-small", "smoothing-large")
+    assert [cell.config.data.size for cell in large.cells] == [16, 16, 16, 16]
+    (alone,) = plans(tmp_path, "{small: {data.size: 8}, large: {data.size: 16}}", "block=large")
+    assert [cell.run_id for cell in alone.cells] == [cell.run_id for cell in large.cells]
+    assert design_of(large).overrides == ("block=large",)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "told"),
+    [
+        ("{a: {data.size: 8}, b: {data.size: 8}}", "is the same comparison as block 'a'"),
+        ("{a: {data.size: 8}, b: {}}", "changes nothing"),
+        ("{a: {data.size: 8}, b: {loss.label_smoothing: 0.2}}", "is what arm 'smooth' changes"),
+        ("{a: {data.size: 8}, b: {loss: cross_entropy}}", "is what arm 'smooth' changes"),
+        ("{a: {data.size: 8}, b: {seed: 3}}", "seeds are set by `seeds:`"),
+        ("{a: {data.size: 8}, b: {data.sise: 8}}", "did you mean 'size'"),
+        ("{a: {data.size: 8}}", "two blocks or more"),
+        ("{a: {data.size: 8}, b/c: {data.size: 9}}", "no usable name"),
+    ],
+)
+def test_blocks_that_are_none_are_refused(tmp_path, blocks, told):
+    """Before anything is planned, in one line."""
+    with pytest.raises(SchemaError) as error:
+        plans(tmp_path, blocks)
+    assert [told in str(fault) for fault in error.value.faults] == [True]
+
+
+def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
+    """Bold is what Holm decides over all differences of the table, and each block has its own page too."""
+    truths = {"baseline": Truth(delta={}, effect=-0.6), "better": Truth(delta={"a": 1}, effect=0.6)}
+    settings = {"seeds": 3, "epochs": 1, "num_images": 80, "family": "q"}
+    made = [
+        make_store(tmp_path / "runs", truths, ablation=f"q-{block}", **settings, block=block)
+        for block in ("one", "two")
+    ]
+    blocks = over_all_blocks([Reader(tmp_path / "runs").results(design_of(plan)) for plan in made])
+    row = blocks.tables[0].rows[1]
+    differences = [row.values[f"{block}: difference_pp"] for block in ("one", "two")]
+    assert row.values[f"{OVER}: difference_pp"] == pytest.approx(np.mean(differences), rel=1e-4)
+    assert row.strong == {key for key in ("one", "two", OVER) if row.values[f"{key}: p_adjusted"] < 0.05}
+    assert OVER in row.strong
+    assert "Over the 2 blocks “better” is higher than “baseline”: +" in blocks.answer
+    pages = build_report(made, tmp_path / "runs", tmp_path / "report")
+    assert [str(page.relative_to(tmp_path / "report")) for page in pages] == [
+        "index.html", "q/blocks.html", "q-one/report.html", "q-two/report.html",
+    ]  # fmt: skip
+    assert "<strong>" in pages[1].read_text()
+    assert "\\textbf{" in (tmp_path / "report" / "q" / "tables" / "blocks.tex").read_text()
+    assert "**" in (tmp_path / "report" / "q" / "blocks.md").read_text()

@@ -1,0 +1,115 @@
+"""Do the functions of `import ablation_suite as abl` do what the verbs do?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ablation_suite as abl
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.schema import SchemaError
+
+BASE = {"data": "digits", "epochs": 1, "model": {"backbone": {"name": "bottleneck", "planes": [8], "blocks": [1]}}}
+SPEC = {
+    "ablation": "drop",
+    "question": "Does dropout help?",
+    "base": BASE,
+    "seeds": 2,
+    "arms": {"more": {"model.head.dropout": 0.5}},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The answer to a small question, and the results folder that holds its four runs."""
+    results = tmp_path_factory.mktemp("results")
+    return abl.run(SPEC, results=results, tracker="off", executor="inline"), results
+
+
+def test_a_dictionary_asks_the_question_of_the_same_yaml(tmp_path):
+    """The same cells, and a file that every printed command can name later."""
+    (tmp_path / "base.yaml").write_text(json.dumps(BASE))
+    (tmp_path / "drop.yaml").write_text(json.dumps({**SPEC, "base": "base.yaml"}))
+    asked = abl.plan(SPEC, results=tmp_path / "results")
+    assert [cell.run_id for cell in asked.cells] == [cell.run_id for cell in abl.plan(tmp_path / "drop.yaml").cells]
+    assert Path(asked.ablation.source).is_file()
+    assert abl.plan({**SPEC, "base": "quickstart"}, "epochs=2", results=tmp_path).cells[0].config.epochs == 2
+
+
+def test_faults_of_a_dictionary_are_those_of_a_yaml(tmp_path):
+    """Each has its dotted path and the nearest name."""
+    with pytest.raises(SchemaError, match=r"model\.head\.dropuot.*dropout"):
+        abl.plan({**SPEC, "arms": {"more": {"model.head.dropuot": 0.5}}}, results=tmp_path)
+    with pytest.raises(SchemaError, match="devise"):
+        abl.open(tmp_path, devise="cpu")
+
+
+def test_a_run_answers_and_shows_its_table(trained):
+    """Sentence, frame and notebook say the same."""
+    answer, _ = trained
+    assert "“more”" in str(answer)
+    frame = answer.table()
+    assert list(frame["arm"]) == ["baseline", "more"]
+    assert f"<b>{SPEC['question']}</b>" in answer._repr_html_()
+    with pytest.raises(UserError, match=r"no table 'anwser' .did you mean 'answer'"):
+        answer.table("anwser")
+
+
+def test_the_store_gives_runs_epochs_and_images(trained):
+    """Accuracies counted from the frame of images are those of the records."""
+    _, results = trained
+    store = abl.open(results)
+    runs = store.runs()
+    assert set(runs["arm"]) == {"baseline", "more"}
+    assert set(runs["model.head.dropout"]) == {0.0, 0.5}
+    assert len(store.epochs()) == 4
+    counted = store.images("test").groupby("run_id")["correct"].mean()
+    np.testing.assert_allclose(counted, runs["test/accuracy"][counted.index])
+    one = next(iter(store))
+    assert store[one.run_id[:8]] == one
+    assert one.outcomes("val")["probabilities"].shape[1] == 10
+    with pytest.raises(UserError, match=r"no labelled images of the split 'tset'"):
+        one.outcomes("tset")
+
+
+def test_runs_are_compared_with_the_first(trained):
+    """The difference is that of the two records."""
+    _, results = trained
+    runs = abl.open(results).runs()
+    _, other = abl.compare(*runs.index[:2], results=results)
+    assert other.difference == pytest.approx(runs["test/accuracy"].iloc[1] - runs["test/accuracy"].iloc[0])
+
+
+def test_a_report_is_written_from_what_is_there(trained, tmp_path):
+    """The page lies where it was asked for, and nothing is trained."""
+    answer, results = trained
+    written = abl.report(SPEC, results=results, out=tmp_path)
+    assert written.path == tmp_path / "drop" / "report.html"
+    assert str(written) == str(answer)
+    assert "What is wrong" in abl.report(SPEC, "seeds=3", results=results, out=tmp_path).path.read_text()
+
+
+def test_the_package_itself_imports_next_to_nothing():
+    """Each function is loaded when first used."""
+    code = "import ablation_suite, sys; print([m for m in ('torch', 'numpy', 'pydantic', 'click') if m in sys.modules])"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_the_notebook_answers_its_question_from_start_to_end(tmp_path, monkeypatch):
+    """Every cell runs, and the last ones show the table and a page that exists."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("ABLATE_RESULTS", str(tmp_path / "results"))
+    path = Path(__file__).parents[1] / "ablation_suite" / "question.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+    assert "text/html" in shown
+    assert list((tmp_path / "results" / "report").glob("*/report.html"))
