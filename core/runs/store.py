@@ -29,7 +29,7 @@ Status = Literal["finished", "running", "failed", "interrupted", "missing", "dam
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
-
+_PARTS = {"config": dict, "metrics": dict, "history": list, "cost": dict, "classes": list}
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
@@ -96,6 +96,8 @@ class RunFolder:
             return None
         if DIGEST in record and record.pop(DIGEST) != digest(record, 64, allow_nan=True):
             raise Damaged(f"{self.record_path}: is not what was written, its SHA-256 is another")
+        if fault := _record_fault(record):
+            raise Damaged(f"{self.record_path}: is no record of a run ({fault})")
         return record
 
     def damage(self) -> str | None:
@@ -303,6 +305,17 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value
+
+
+def _record_fault(record: dict[str, Any]) -> str:
+    """What keeps an object from being read as a record of any version, or nothing."""
+    missing = [key for key, kind in _PARTS.items() if not isinstance(record.get(key), kind)]
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    numbers = [*record["metrics"].values(), *(row.get("epoch") for row in record["history"] if isinstance(row, dict))]
+    if not all(isinstance(each, int | float) for each in numbers) or len(numbers) < len(record["history"]):
+        return "it holds something else than numbers among its metrics or epochs"
+    return ""
 
 
 @functools.cache

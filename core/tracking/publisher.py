@@ -156,9 +156,15 @@ def note(folder: RunFolder, tracker: str, sink: Sink, **more: Any) -> None:
 
 
 def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """The contents of `tracker.json`, by tracker; `error` where the last attempt to publish failed."""
-    path = folder.path / "tracker.json"
-    return read_json(path) if path.exists() else {}
+    """The contents of `tracker.json`, by tracker; `error` where the last attempt to publish failed.
+
+    What cannot be read is no note: the worst that comes of it is that a run is published once more.
+    """
+    try:
+        found = read_json(folder.path / "tracker.json")
+    except (OSError, ValueError):
+        return {}
+    return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}
 
 
 def unpublished(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str | None:

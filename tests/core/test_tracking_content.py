@@ -61,7 +61,8 @@ def test_weights_and_predictions_arrive_whole(
     (folder.path / "best-0003.pt").write_bytes(b"weights")
     outputs = {"val_probabilities": np.eye(2), "val_names": np.array(["a", "b"]), "val_labels": np.array([0, 0])}
     np.savez(folder.path / "outputs.npz", **outputs)
-    folder.commit({"metrics": {"val/accuracy": 0.5}, "classes": ["zero", "one"], "weights": "best-0003.pt"})
+    parts = {"config": {}, "metrics": {"val/accuracy": 0.5}, "history": [], "cost": {}}
+    folder.commit({**parts, "classes": ["zero", "one"], "weights": "best-0003.pt"})
     for _ in range(2):
         assert sync_runs([folder], runtime, print, artifacts=True) == 0
     assert server.artifacts.files(f"weights-{folder.run_id}") == {"weights.pt": b"weights"}
