@@ -9,7 +9,8 @@ from typing import Any
 
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve
-from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds, level_text
+from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
+from ablation_suite.core.config.levels import level_text
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime

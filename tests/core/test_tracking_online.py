@@ -16,7 +16,7 @@ from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import TrackerError
-from ablation_suite.core.tracking.publisher import unpublished
+from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import WandbServer
 
@@ -133,8 +133,12 @@ def test_a_run_that_is_used_again_is_found_by_its_second_ablation(
     train(folder, runtime, 1, 5)
     use = {"arm": "plain", "role": "baseline", "question": "Does depth help?", "tags": ["depth", "baseline"]}
     labels = {"group": "depth", "name": "plain-3", "ablations": {"depth": use}}
+    assert relabelled([folder]) is None
     folder.create({**folder.job(), "labels": labels})
+    told = f"1 run says more by now than its tracker shows; send it with: ablate sync {folder.run_id}"
+    assert relabelled([folder]) == told
     assert sync_runs([folder], runtime, print) == 0
+    assert relabelled([folder]) is None
     run = server.runs[folder.run_id]
     config = {key: item["value"] for key, item in json.loads(run["config"]).items()}
     assert {name: use["arm"] for name, use in config["ablations"].items()} == {
