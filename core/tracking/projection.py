@@ -30,6 +30,9 @@ class Shown:
     notes: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    begin: float | None = None
+    """Seconds since 1970 when the first attempt began, and when the last news came."""
+    end: float | None = None
     beside: str = ""
     """Comes behind the id where another training has taken that."""
 
@@ -83,6 +86,8 @@ def shown(folder: RunFolder, outcome: str | None = None) -> Shown:
         notes=_notes({**ablations, **studies}),
         tags=_tags([*ablations.values(), *studies.values()]),
         config={**job["config"], **{key: value for key, value in extra.items() if value not in (None, {}, "")}},
+        begin=rows[0]["time"] if rows else None,
+        end=rows[-1]["time"] if rows else None,
         beside=ledger["origin"],
     )
 
