@@ -10,7 +10,8 @@ from typing import Any
 
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve, resolve_blocks
-from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds, level_text
+from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
+from ablation_suite.core.config.levels import level_text
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import own_data, own_parts
 from ablation_suite.core.config.run_config import RunConfig

@@ -20,7 +20,7 @@ from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.core.scheduling.scheduler import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
-from ablation_suite.core.tracking.publisher import unpublished
+from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.core.training.fit import misfits
 
@@ -65,8 +65,10 @@ def run(
         raise
     _summarise(outcome, as_json)
     trained = [RunFolder(runtime.store / name) for name in outcome.finished]
+    planned = [folder(cell, runtime.store) for plan in plans for cell in plan.cells]
     taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
-    if warning := unpublished(trained, options.command("sync", carry=taken_over)):
+    sync = options.command("sync", carry=taken_over)
+    for warning in filter(None, (unpublished(trained, sync), relabelled(dict.fromkeys(planned), sync))):
         click.echo(warning, err=True)
     if with_report:
         from ablation_suite.commands.report import write_reports

@@ -30,6 +30,9 @@ class Shown:
     notes: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    begin: float | None = None
+    """Seconds since 1970 when the first attempt began, and when the last news came."""
+    end: float | None = None
     beside: str = ""
     """Comes behind the id where another training has taken that."""
 
@@ -53,7 +56,8 @@ def shown(folder: RunFolder, outcome: str | None = None) -> Shown:
     job = folder.job()
     labels = job.get("labels") or {}
     ablations, studies = (uses(labels, kind) for kind in USES)
-    first = next(iter({**ablations, **studies}.values()), {})
+    arm, trial = (next(iter(found.values()), {}) for found in (ablations, studies))
+    status = outcome or folder.status()
     rows = folder.ledger.rows()
     starts = [row for row in rows if row["kind"] == "start"]
     ledger = mark(rows, folder.ledger.history())
@@ -67,8 +71,9 @@ def shown(folder: RunFolder, outcome: str | None = None) -> Shown:
         "studies": {config_key(name): _facts(use) for name, use in studies.items()},
         "arm": labels.get("arm"),
         "seed": labels.get("seed"),
-        **{name: first.get(name) for name in ("factor", "level", "trial", "params", "score")},
-        "outcome": _outcome(first, outcome or folder.status()),
+        **{name: arm.get(name) for name in ("factor", "level")},
+        **{name: _facts(trial).get(name) for name in ("trial", "params", "score")},
+        "outcome": status if ablations else _outcome(trial, status),
         "provenance": starts[-1].get("provenance") if starts else None,
         "ledger": ledger,
     }
@@ -81,17 +86,22 @@ def shown(folder: RunFolder, outcome: str | None = None) -> Shown:
         notes=_notes({**ablations, **studies}),
         tags=_tags([*ablations.values(), *studies.values()]),
         config={**job["config"], **{key: value for key, value in extra.items() if value not in (None, {}, "")}},
+        begin=rows[0]["time"] if rows else None,
+        end=rows[-1]["time"] if rows else None,
         beside=ledger["origin"],
     )
 
 
-def _outcome(use: Mapping[str, Any], outcome: str) -> str:
+def _outcome(trial: Mapping[str, Any], status: str) -> str:
     """A trial's own where it has ended, which for a pruned one is before its run has."""
-    told = use.get("outcome", "running")
-    return outcome if told == "running" else told
+    told = trial.get("outcome", "running")
+    return status if told == "running" else told
 
 
 def _facts(use: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is in one use, without what is shown elsewhere."""
+    if "params" in use:
+        use = {**use, "params": {config_key(name): value for name, value in use["params"].items()}}
     return {key: value for key, value in use.items() if key not in ("tags", "question") and value not in (None, "")}
 
 

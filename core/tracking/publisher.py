@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ablation_suite.core.runs.files import read_json, write_json
+from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder
@@ -151,7 +152,8 @@ def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
 
 def note(folder: RunFolder, tracker: str, sink: Sink, **more: Any) -> None:
     """Keep in `tracker.json` what was published to which tracker: where, under which id, how many epochs, and when."""
-    entry = {"where": sink.where, "id": sink.name, "num_epochs": len(folder.ledger.history()), "time": time.time()}
+    num_epochs, labels = len(folder.ledger.history()), digest(folder.job().get("labels"))
+    entry = {"where": sink.where, "id": sink.name, "num_epochs": num_epochs, "labels": labels, "time": time.time()}
     _write_note(folder, tracker, {**entry, **more})
 
 
@@ -178,6 +180,26 @@ def unpublished(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str 
     reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
     words = " ".join(failed) if len(failed) <= 3 else ""
     return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: {sync} {words}".rstrip()
+
+
+def relabelled(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str | None:
+    """One line about the runs that are known as more by now than when they were shown, and what sends that, or None.
+
+    A run may be used by another ablation, and the trial that it is of ends after it.
+    """
+    changed = [folder.run_id for folder in folders if _is_relabelled(folder)]
+    if not changed:
+        return None
+    words = " ".join(changed) if len(changed) <= 3 else ""
+    more = (
+        "says more by now than its tracker shows" if len(changed) == 1 else "say more by now than their tracker shows"
+    )
+    return f"{len(changed)} run{'s' * (len(changed) > 1)} {more}; send it with: {sync} {words}".rstrip()
+
+
+def _is_relabelled(folder: RunFolder) -> bool:
+    sent = [note["labels"] for note in notes(folder).values() if "labels" in note]
+    return bool(sent) and folder.has_job() and digest(folder.job().get("labels")) not in sent
 
 
 def _note_failure(folder: RunFolder, tracker: str, error: str) -> None:

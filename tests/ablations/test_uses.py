@@ -28,6 +28,8 @@ class Quiet:
 
     def ended(self, *given: Any, **more: Any) -> None: ...
 
+    def line(self, text: str) -> None: ...
+
 
 def called(results: Path, *calls: tuple[str, ...]) -> tuple[list[Plan], list[Shown]]:
     """The plans of all calls, each of which drives its own in the same results, and what a tracker is shown then."""
