@@ -101,7 +101,8 @@ def of_file(path: Path) -> Source:
         raise OwnPartError(f"{path}: is no Python file (.py)")
     if not path.is_file():
         raise OwnPartError(f"{path}: no such file")
-    return _remember(path.resolve(), path.resolve().parent, path.name)
+    root = path.parent.resolve()  # a link stands for its content, and what lies beside it is what it imports
+    return _remember(root / path.name, root, path.name)
 
 
 def of_module(name: str) -> Source | Installed:

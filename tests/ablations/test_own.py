@@ -286,6 +286,14 @@ def test_a_plan_of_six_arms_with_own_parts_takes_little_longer_than_another(fold
         name="plain",
     )
 
+    code = (
+        "import sys; sys.argv = ['ablate', 'plan', 'spec.yaml']\nfrom ablation_suite.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([name for name in sys.modules if name.split('.')[0] in ('torch', 'my_loss') or name.startswith('{PREFIX}')])"
+    )
+    planned = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert planned.stdout.splitlines()[-1] == "[]"
+
     def seconds(name: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert ablate("plan", f"{name}.yaml", cwd=folder).returncode == 0
@@ -406,6 +414,17 @@ def _kill_in_mid_run(driver: subprocess.Popen, store: Path, arm: str) -> RunFold
                 return run
         time.sleep(0.01)
     raise AssertionError("the run never began")
+
+
+@pytest.mark.slow
+def test_a_forecast_of_a_broken_part_is_its_line(folder):
+    """The process that times is given the code, and answers with the fault."""
+    (folder / "bad.py").write_text("def bad(logits, targets):\n    return logits @ targets")
+    write_spec(folder, "bad: {loss: bad.py:bad}")
+    result = ablate("plan", "spec.yaml", "--probe", "--device", "cpu", "--jobs", "1", cwd=folder)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "bad.py:2: RuntimeError" in result.stderr
 
 
 @pytest.mark.slow
