@@ -101,6 +101,7 @@ def test_an_installed_module_counts_by_the_version_of_its_distribution(tmp_path)
     ("text", "words"),
     [
         ("loss: nothing.py:Poly", ["spec.yaml:1: loss: ", "nothing.py: no such file"]),
+        ("loss: poly", ["unknown name 'poly'", "supervised_contrastive", ", or FILE.py:NAME of your own"]),
         ("loss: my_losses.py:Pol", ["has no 'Pol' (did you mean 'Poly'?)"]),
         ("loss: {name: my_losses.py:Poly, epsilom: 2}", ["loss.epsilom: ", "(did you mean 'epsilon'?)"]),
         ("loss: {name: my_losses.py:Poly, epsilon: x}", ["loss.epsilon: should be a number, not 'x'"]),
