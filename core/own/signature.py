@@ -97,8 +97,8 @@ def _signature(source: Source | Installed, module: Module, definition: Definitio
     if make is not None:
         return _of_arguments(make.args, skip=1)
     base = definition.bases[0] if definition.bases else None
-    if base is None and any("dataclass" in ast.unparse(each) for each in definition.decorator_list):
-        return Signature(parameters=dict(_fields(definition)))
+    if any("dataclass" in ast.unparse(each) for each in definition.decorator_list):
+        return Signature(parameters=dict(_fields(definition))) if base is None else None
     if base is None or ast.unparse(base).rpartition(".")[2] in ("Module", "object", "ABC"):
         return Signature(parameters={})
     if isinstance(base, ast.Name) and depth < 8:
@@ -111,9 +111,10 @@ def _signature(source: Source | Installed, module: Module, definition: Definitio
 def _fields(definition: ast.ClassDef) -> Iterator[tuple[str, Parameter]]:
     """The arguments of a dataclass."""
     for node in definition.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            if "ClassVar" not in ast.unparse(node.annotation):
-                yield node.target.id, _parameter(node.target.id, node.annotation, node.value)
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        if "ClassVar" not in ast.unparse(node.annotation):
+            yield node.target.id, _parameter(node.target.id, node.annotation, node.value)
 
 
 def _of_arguments(arguments: ast.arguments, skip: int) -> Signature:
