@@ -139,6 +139,7 @@ def test_the_menu_and_the_guide_have_every_protocol():
         assert f"### {path}\n\n{text}\n" in guide
     assert json.loads(typed("menu", "own", "--json").output)["families"].keys() == own_entries().keys()
     assert "FILE.py:NAME, MODULE:NAME: A loss of your own" in typed("menu", "loss").output
+    assert list(json.loads(typed("menu", "backbone", "--json").output)["families"]) == ["model.backbone"]
 
 
 def test_an_edited_file_is_another_run_and_the_plan_says_since_when(folder, runtime):
