@@ -13,6 +13,10 @@ class UserError(ValueError):
     """Something that the user can mend; its text says what, where, and what to do. All other errors are defects."""
 
 
+class OwnPartError(UserError):
+    """What is wrong with an own part, with its file and, where there is one, its line."""
+
+
 @contextmanager
 def plain_os_errors() -> Iterator[None]:
     """Turn what the operating system says at a border (a folder, a disk, a home) into one line for users."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ablation_suite.core.config.errors import os_error_line
+from ablation_suite.core.config.errors import OwnPartError, os_error_line
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
@@ -15,7 +15,6 @@ from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.own.loading import told
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
