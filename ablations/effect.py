@@ -29,7 +29,7 @@ class Effects:
     misfits: list[str] = field(default_factory=list)
     """What these images cannot give, each once; no step is taken then."""
     broken: dict[str, str] = field(default_factory=dict)
-    """Arm -> why its own parts cannot take a step."""
+    """Arm -> why its network or its own parts cannot take a step."""
     untried: str = ""
     """Why nothing could be tried, if so."""
 
@@ -39,7 +39,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """
-    from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.models.weights import NetworkError, WeightsError
     from ablation_suite.core.own.loading import told
     from ablation_suite.core.training.first_step import first_step
     from ablation_suite.core.training.fit import misfits
@@ -57,7 +57,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         for name, config in arms.items():
             try:
                 steps[name] = first_step(config, datasets[config.data], runtime)
-            except OwnPartError as error:
+            except (OwnPartError, NetworkError) as error:
                 broken[name] = str(error)
             except Exception as error:
                 if (own := told(error)) is None:

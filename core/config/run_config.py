@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
-from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.menu import Entry, Frozen, later
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.schema import Document
 from ablation_suite.core.data import Data, Digits
@@ -51,6 +51,10 @@ class RunConfig(Frozen):
     """Largest norm of the gradient; null does not clip."""
     ema_decay: float | None = Field(None, gt=0.0, lt=1.0)
     """Decay per step of an exponential moving average of the weights, which is then what is evaluated."""
+    head_lr_factor: float = later(1.0, gt=0.0)
+    """Factor of the learning rate of the head and its encoding, as in fine-tuning."""
+    layer_decay: float | None = later(None, gt=0.0, le=1.0)
+    """Factor of the learning rate from each layer of the backbone to the one before; the head has 1, null is none."""
     precision: Literal["float32", "tf32", "bf16", "fp16"] = "float32"
     """Arithmetic of the forward pass: autocast for bf16 and fp16 (with a scaler); tf32 rounds products only."""
     selection: Literal["best", "last"] = "best"
@@ -64,6 +68,16 @@ class RunConfig(Frozen):
     def _the_loss_takes_what_is_mixed(self) -> RunConfig:
         if self.mix.name != "none" and not self.loss.takes_mixed_labels:
             raise ValueError(f"mix needs a loss of single images; the {self.loss.name} loss compares whole images")
+        return self
+
+    @model_validator(mode="after")
+    def _the_optimizer_can_step(self) -> RunConfig:
+        if self.optimizer.name == "sam" and self.precision == "fp16":
+            raise ValueError(
+                "optimizer: sam takes its gradient twice, which fp16's scaler does not; take precision=bf16"
+            )
+        if self.optimizer.name == "muon" and self.model.freeze == "backbone":
+            raise ValueError("optimizer: muon moves the backbone's matrices, and model.freeze=backbone keeps them all")
         return self
 
     @model_validator(mode="after")

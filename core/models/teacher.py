@@ -45,7 +45,7 @@ def _of_run(loss: Distillation, num_classes: int, runtime: Runtime) -> nn.Module
         raise WeightsError(f"loss.teacher: run {loss.teacher} has {classes} classes, the data has {num_classes}")
     source = f"loss.teacher {loss.teacher}"
     config = validate(RunConfig, Document(data=found.record["config"], source=source))
-    network = Network(config.model, num_classes)
+    network = Network(config.model, num_classes, config.train_size)
     network.load_state_dict(read_verified(found.weights, torch.device("cpu")))
     return network
 

@@ -1,4 +1,4 @@
-"""What takes part in a training run, and what is one step of it? Shared by the loop, the probe and the first step."""
+"""What takes part in a training run, and what does an epoch draw? Shared by the loop, the probe, the first step."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from ablation_suite.core.losses import Distillation
 from ablation_suite.core.models.network import Network, build_network, initialise
 from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
+from ablation_suite.core.optim.groups import parameter_groups
 from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
-from ablation_suite.core.training.device import autocast, memory_format, pick_device, prepare, reset_peak_memory
+from ablation_suite.core.training.device import memory_format, pick_device, prepare, reset_peak_memory
 from ablation_suite.core.training.feed import Feed, make_feed
 from ablation_suite.core.training.protocols import Augment, Loss, Mix
+from ablation_suite.core.training.step import step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +195,7 @@ class Session:
         names = (epoch.number, at)
         self.parts.generator.manual_seed(streams.key(self.config.seed, "dropout", *names) & (2**63 - 1))
         for group in self.parts.optimizer.param_groups:
-            group["lr"] = epoch.rates[at]
+            group["lr"] = epoch.rates[at] * group.get("lr_scale", 1.0)
         mixing = streams.torch_generator(self.config.seed, "mix", *names)
         labels = epoch.labels[rows]
         draws = epoch.draws_of(at, rows)
@@ -247,7 +249,7 @@ def assemble(
 
     `class_sizes` (K,) are the training images of each class, for a loss that weighs classes.
     """
-    network = build_network(config.model, num_classes, config.seed, config.data.size)
+    network = build_network(config.model, num_classes, config.seed, config.train_size)
     load_weights(network, config.model)
     network.to(device)
     network.memory_format = memory_format(runtime)
@@ -264,7 +266,7 @@ def assemble(
     teaches = isinstance(config.loss, Distillation)
     beside = None
     if config.loss.trains_beside:
-        made: nn.Module = cast(Any, loss).make_beside(network.backbone.num_features)
+        made: nn.Module = cast(Any, loss).make_beside(network.num_features)
         beside = made.to(device)
         initialise(beside, config.seed, "loss.")
         parameters += beside.parameters()
@@ -288,7 +290,7 @@ def assemble(
         network=network,
         num_classes=num_classes,
         averaged=averaged,
-        optimizer=build(config.optimizer, parameters),
+        optimizer=build(config.optimizer, parameter_groups(config, network, beside)),
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
         schedule=build(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch),
         loss=loss,
@@ -304,67 +306,10 @@ def assemble(
     )
 
 
-def step(
-    config: RunConfig,
-    parts: Parts,
-    images: Tensor,
-    draws: Tensor,
-    labels: Tensor,
-    mixing: torch.Generator,
-    tally: Tensor,
-) -> None:
-    """One optimizer step on images (V N, H, W, 3) with draws (V N, P) and labels (V N,) of V views of N images.
-
-    Writes (loss, gradient norm, number of correct first views) into `tally` (3,), on the device.
-    """
-    num_views, num_images = parts.loss.num_views, len(labels) // parts.loss.num_views
-    parts.optimizer.zero_grad(set_to_none=True)
-    for piece_images, piece_draws, piece_labels in _pieces(config.accumulate, num_views, images, draws, labels):
-        size = len(piece_labels) // num_views
-        inputs = parts.augment(piece_images, piece_draws)
-        inputs, targets = parts.mix(inputs, piece_labels, parts.num_classes, mixing)
-        with autocast(images.device, config.precision):
-            if parts.teacher is not None:
-                cast(Any, parts.loss).teach(parts.teacher(inputs))
-            logits, features = _forward(parts, inputs)
-            loss = parts.loss(logits, features, targets, size) * (size / num_images)
-        parts.scaler.scale(loss).backward()
-        tally[0] += loss.detach()
-        tally[2] += (logits[:size].argmax(1) == piece_labels[:size]).sum()
-    parts.scaler.unscale_(parts.optimizer)
-    norm = torch.nn.utils.get_total_norm([each.grad for each in parts.parameters if each.grad is not None])
-    if config.clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(parts.parameters, config.clip_norm, norm)
-    tally[1] += norm
-    parts.scaler.step(parts.optimizer)
-    parts.scaler.update()
-    parts.update_average()
-
-
-def _forward(parts: Parts, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (V N, K) and features (V N, D) of inputs (V N, C, H, W): view by view, unless the loss joins them.
-
-    A view that goes by itself has batch norm over its own N images, and moves the running statistics once.
-    """
-    if parts.loss.joins_views:
-        return parts.network(inputs, parts.generator)
-    views = [parts.network(view, parts.generator) for view in inputs.chunk(parts.loss.num_views)]
-    logits, features = zip(*views, strict=True)
-    return torch.cat(logits), torch.cat(features)
-
-
 def _batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """The order cut into batches; a last batch of one image is left out, since batch norm has no variance over it."""
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
-
-
-def _pieces(accumulate: int, num_views: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Tensors (V N, ...) cut along N into `accumulate` pieces (V n, ...)."""
-    if accumulate == 1:
-        return [tensors]
-    split = [each.unflatten(0, (num_views, -1)).tensor_split(accumulate, dim=1) for each in tensors]
-    return [tuple(each.flatten(0, 1) for each in piece) for piece in zip(*split, strict=True) if piece[0].shape[1]]
 
 
 def _values(network: nn.Module) -> list[Tensor]:

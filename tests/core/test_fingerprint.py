@@ -48,6 +48,8 @@ OTHER = {
     "data.sampler": "balanced",
 }
 LATER = {
+    "": "head_lr_factor layer_decay",
+    "optimizer": "decay_norms_and_biases",
     "data": "resize preprocess eval_size eval_crop sampler",
     "augment": (
         "hue jitter_probability random_resized_crop random_crop trivial_augment_wide rand_augment auto_augment aug_mix "
