@@ -14,7 +14,19 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.own.source import OwnPartError
 
-LATER_FACTORS = ("epochs", "schedule", "selection", "ema_decay", "clip_norm", "batch_size", "accumulate")
+LATER_FACTORS = (
+    "epochs",
+    "schedule",
+    "selection",
+    "early_stopping",
+    "ema_decay",
+    "swa",
+    "clip_norm",
+    "batch_size",
+    "accumulate",
+    "data.eval_size",
+    "data.eval_crop",
+)
 """Settings that a first step on a few images need not show."""
 
 
@@ -81,7 +93,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
 
 def _acts_later(delta: Mapping[str, object]) -> bool:
-    return any(factor.split(".")[0] in LATER_FACTORS for factor in delta)
+    return any(f"{factor}.".startswith(f"{later}.") for factor in delta for later in LATER_FACTORS)
 
 
 def _is_asked_for(moved: str, delta: Mapping[str, object]) -> bool:

@@ -207,6 +207,27 @@ class OneCycle(Entry):
     """The first learning rate is this many times the last."""
 
 
+class Plateau(Entry):
+    """The learning rate is multiplied by `factor` when validation gets no better (ReduceLROnPlateau)."""
+
+    builds = "ablation_suite.core.optim.schedules:Reduction"
+    name: Literal["plateau"] = "plateau"
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    """Epochs over which the learning rate rises linearly from one hundredth."""
+    metric: Literal["loss", "accuracy"] = "loss"
+    """What is watched, at the end of every epoch, on the validation images."""
+    factor: float = Field(0.1, gt=0.0, lt=1.0)
+    """Factor of each drop."""
+    patience: int = Field(10, ge=0)
+    """Epochs without a better value that are let pass; after one more the learning rate drops."""
+    threshold: float = Field(1e-4, ge=0.0)
+    """Share of the best value by which another has to be better to count."""
+    cooldown: int = Field(0, ge=0)
+    """Epochs after a drop that are not counted."""
+    final_fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    """Least learning rate, as a fraction of the highest."""
+
+
 class OwnOptimizer(Own):
     """An optimizer of your own: a torch.optim.Optimizer, such as `torch.optim:Adagrad`; its state is saved and resumed.
 
@@ -233,4 +254,4 @@ class OwnSchedule(Own):
 
 
 Optimizer = tagged(Adam, AdamW, SGD, RMSprop, Muon, SAM, own=OwnOptimizer)
-Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle, own=OwnSchedule)
+Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle, Plateau, own=OwnSchedule)

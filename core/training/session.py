@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import own_parts
@@ -23,7 +23,7 @@ from ablation_suite.core.models.network import Network, build_network, initialis
 from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.groups import parameter_groups
-from ablation_suite.core.optim.schedules import Schedule
+from ablation_suite.core.optim.schedules import Reduction, Schedule
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
 from ablation_suite.core.training.device import memory_format, pick_device, prepare, reset_peak_memory
@@ -61,8 +61,9 @@ class Parts:
 
     @property
     def evaluated(self) -> Network:
-        """The network whose accuracy counts: the moving average where there is one."""
-        return cast(Network, self.averaged.module) if self.averaged is not None else self.network
+        """The network whose accuracy counts: the average of the weights where there is one by now."""
+        has_begun = self.averaged is not None and self.averaged.n_averaged > 0
+        return cast(Network, cast(AveragedModel, self.averaged).module) if has_begun else self.network
 
     def update_average(self) -> None:
         """`AveragedModel.update_parameters`, which would wait for the device twice, with its counter on the host.
@@ -90,6 +91,7 @@ class Parts:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             **({"beside": self.beside.state_dict()} if self.beside is not None else {}),
+            **({"schedule": self.schedule.state_dict()} if isinstance(self.schedule, Reduction) else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -101,6 +103,8 @@ class Parts:
         self.scaler.load_state_dict(state["scaler"])
         if self.beside is not None:
             self.beside.load_state_dict(state["beside"])
+        if isinstance(self.schedule, Reduction):
+            self.schedule.load_state_dict(state["schedule"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,10 +186,17 @@ class Session:
             views=views,
             draw_rows=draw_rows,
             sizes=torch.tensor([len(each) / self.parts.loss.num_views for each in views], dtype=torch.float64),
-            rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(views))],
+            rates=[self._rate(epoch, first + at) for at in range(len(views))],
             draws=draws if getattr(self.parts.augment, "draws_on_host", False) else draws.to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
+
+    def _rate(self, epoch: int, step: int) -> float:
+        """The learning rate of a step, counted from 0 over all epochs."""
+        swa = self.config.swa
+        if swa is not None and swa.lr is not None and epoch >= swa.start_epoch:
+            return swa.lr
+        return float(self.config.optimizer.lr * self.parts.schedule(step))
 
     def step(self, epoch: Epoch, at: int, images: Tensor, rows: Tensor, tally: Tensor) -> Step:
         """Step number `at` (from 0) of an epoch, on images uint8 (V N, H, W, 3) of indices (V N,); fills `tally` (3,).
@@ -256,7 +267,10 @@ def assemble(
     network.to(memory_format=network.memory_format)
     network.train()
     averaged = None
-    if config.ema_decay is not None:
+    if config.swa is not None:
+        averaged = AveragedModel(network, multi_avg_fn=get_swa_multi_avg_fn(), use_buffers=True)
+        averaged.n_averaged = averaged.n_averaged.cpu()
+    elif config.ema_decay is not None:
         # Buffers too, since batch norm's statistics have to belong to the averaged weights.
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()

@@ -52,7 +52,8 @@ def step(
     tally[1] += norm
     parts.scaler.step(parts.optimizer)
     parts.scaler.update()
-    parts.update_average()
+    if config.ema_decay is not None:
+        parts.update_average()
 
 
 def _changed(

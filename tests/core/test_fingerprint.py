@@ -41,6 +41,7 @@ OTHER = {
     "precision": "bf16",
     "selection": "last",
     "data.split": 0.2,
+    "swa": {"start_epoch": 3},
     "data.resize": "crop",
     "data.preprocess": {"name": "equalize"},
     "data.eval_size": 32,
@@ -48,7 +49,7 @@ OTHER = {
     "data.sampler": "balanced",
 }
 LATER = {
-    "": "head_lr_factor layer_decay",
+    "": "swa head_lr_factor layer_decay",
     "optimizer": "decay_norms_and_biases",
     "data": "resize preprocess eval_size eval_crop sampler",
     "augment": (

@@ -23,6 +23,7 @@ from ablation_suite.core.optim import (
     MultiStep,
     Muon,
     OneCycle,
+    Plateau,
     RMSprop,
     Step,
 )
@@ -325,3 +326,41 @@ def test_optimizers_that_cannot_step_are_refused(make_config):
         make_config({"optimizer": "sam"}, precision="fp16")
     with pytest.raises(SchemaError, match="freeze=backbone keeps them all"):
         make_config({"optimizer": "muon", "model.freeze": "backbone"})
+
+
+@pytest.mark.parametrize(
+    ("entry", "settings"),
+    [
+        (Plateau(patience=1), {"patience": 1}),
+        (Plateau(patience=0, cooldown=2, factor=0.5), {"patience": 0, "cooldown": 2, "factor": 0.5}),
+        (Plateau(patience=1, threshold=0.05, final_fraction=0.05), {"patience": 1, "threshold": 0.05, "min_lr": 0.05}),
+        (Plateau(patience=2, metric="accuracy", threshold=0.02), {"patience": 2, "mode": "max", "threshold": 0.02}),
+    ],
+)
+def test_a_plateau_is_torchs_reduce_lr_on_plateau(entry, settings):
+    """60 epochs of a curve that falls, wavers and rises; so does one that took over its state."""
+    source = torch.Generator().manual_seed(1)
+    curve = (1.0 / torch.arange(1, 61).sqrt() + 0.1 * torch.rand(60, generator=source)).tolist()
+    optimizer = torch.optim.SGD(parameters(), lr=1.0)
+    theirs = lr_scheduler.ReduceLROnPlateau(optimizer, **{"factor": 0.1, "threshold": 1e-4, **settings})
+    ours = build(entry, 600, 10)
+    shares = []
+    for epoch, value in enumerate(curve):
+        value = 1.0 - value if entry.metric == "accuracy" else value
+        theirs.step(value)
+        ours.watch({"loss": value, "accuracy": value})
+        assert ours(10 * epoch + 3) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1.1e-8)
+        shares.append(ours(0))
+        if epoch == 25:
+            state, ours = ours.state_dict(), build(entry, 600, 10)
+            ours.load_state_dict(state)
+    assert len({*shares}) > 2
+
+
+def test_a_plateau_warms_up_as_the_others_do():
+    """A line from a hundredth over two epochs of five steps, then what the drops have left."""
+    schedule = build(Plateau(warmup_epochs=2.0, patience=0, factor=0.5), 50, 5)
+    assert [schedule(step) for step in (0, 5, 10, 30)] == pytest.approx([0.01, 0.505, 1.0, 1.0])
+    for value in (1.0, 2.0):
+        schedule.watch({"loss": value})
+    assert schedule(30) == 0.5
