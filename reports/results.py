@@ -235,27 +235,12 @@ def read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
     try:
         record = folder.record()
         if record is not None:
-            fault = _fault(record)
-            return ("damaged", f"record.json {fault}", None) if fault else ("finished", "", record)
+            return "finished", "", record
         status = folder.status()
         failure = (folder.failure() or {}) if status == "failed" else {}
     except (OSError, ValueError) as error:  # Damaged, and a folder that cannot be read at all
         return "damaged", _one_line(error).replace(f"{folder.path}/", ""), None
     return status, str(failure.get("message", "")) or _WHY[status], None
-
-
-def _fault(record: Any) -> str:
-    """What keeps a record from being read as one, or nothing."""
-    if not isinstance(record, dict):
-        return "holds no JSON object"
-    kinds = {"metrics": dict, "history": list, "cost": dict, "config": dict, "classes": list}
-    missing = [key for key, kind in kinds.items() if not isinstance(record.get(key), kind)]
-    if missing:
-        return f"has no {', '.join(missing)}"
-    numbers = [*record["metrics"].values(), *(row.get("epoch") for row in record["history"] if isinstance(row, dict))]
-    if not all(isinstance(each, int | float) for each in numbers) or len(numbers) < len(record["history"]):
-        return "holds something else than numbers among its metrics or epochs"
-    return ""
 
 
 _WHY = {

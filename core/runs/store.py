@@ -22,13 +22,14 @@ from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
-
+_PARTS = {"config": dict, "metrics": dict, "history": list, "cost": dict, "classes": list}
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
@@ -65,11 +66,16 @@ class RunFolder:
     def create(self, job: dict[str, Any]) -> None:
         """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
 
+        The labels of its earlier uses stay, and so does all else of a finished run. Nothing new is nothing written.
         The code of own parts is put into `code/` before.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        keep(self.path, job.get("config"))
-        write_json(self.path / "run.json", job)
+        known = self.job() if self.has_job() else {}
+        labels = merged(known.get("labels") or {}, job.get("labels") or {})
+        wanted = {**job, **(known if self.is_finished() else {}), "labels": labels}
+        keep(self.path, wanted.get("config"))
+        if json.loads(json.dumps(wanted)) != known:
+            write_json(self.path / "run.json", wanted)
 
     def job(self) -> dict[str, Any]:
         """The contents of `run.json`; Damaged where it does not read."""
@@ -90,6 +96,8 @@ class RunFolder:
             return None
         if DIGEST in record and record.pop(DIGEST) != digest(record, 64, allow_nan=True):
             raise Damaged(f"{self.record_path}: is not what was written, its SHA-256 is another")
+        if fault := _record_fault(record):
+            raise Damaged(f"{self.record_path}: is no record of a run ({fault})")
         return record
 
     def damage(self) -> str | None:
@@ -183,6 +191,7 @@ class RunFolder:
 
     def cancel(self) -> None:
         """Ask whoever trains the run, or would, to leave it; `uncancel` takes that back."""
+        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "cancelled").touch()
 
     def uncancel(self) -> None:
@@ -235,7 +244,8 @@ class RunFolder:
         The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
         """
         paths = list(self.path.iterdir())
-        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz.", ".lease."))]
+        left_over = (".best-", ".record.", ".outputs.npz.", ".lease.", "cancelled")
+        spare = [path for path in paths if path.name.startswith(left_over)]
         weights = [path for path in paths if path.match("best-*")]
         if len(weights) > 2:  # the kept ones and their sum
             kept = (self.record() or {}).get("weights")
@@ -295,6 +305,17 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value
+
+
+def _record_fault(record: dict[str, Any]) -> str:
+    """What keeps an object from being read as a record of any version, or nothing."""
+    missing = [key for key, kind in _PARTS.items() if not isinstance(record.get(key), kind)]
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    numbers = [*record["metrics"].values(), *(row.get("epoch") for row in record["history"] if isinstance(row, dict))]
+    if not all(isinstance(each, int | float) for each in numbers) or len(numbers) < len(record["history"]):
+        return "it holds something else than numbers among its metrics or epochs"
+    return ""
 
 
 @functools.cache

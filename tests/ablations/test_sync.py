@@ -29,7 +29,7 @@ def finish(folder: RunFolder, losses: tuple[float, ...]) -> None:
         numbers = {"train/loss": loss, "seconds": 1.0 + os.getpid(), "sys/memory_bytes": 1}
         folder.ledger.append("epoch", epoch=epoch, **numbers)
     record = {"run_id": folder.run_id, "metrics": {"val/loss": losses[-1]}, "history": folder.ledger.history()}
-    folder.commit(record | {"provenance": {"packages": {"torch": "2.14.1"}}})
+    folder.commit(record | {"config": {}, "cost": {}, "classes": [], "provenance": {"packages": {"torch": "2.14.1"}}})
 
 
 def test_targets_are_runs_by_the_beginning_of_their_ids_or_everything(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_every_state_has_its_row_and_its_count(tmp_path: Path) -> None:
     finished, failed, missing = (make(tmp_path, "wide", seed) for seed in range(3))
     with finished.claim():
         finished.ledger.append("epoch", epoch=6, seconds=1.0, **{"val/accuracy": 0.75})
-    finished.commit({"run_id": finished.run_id})
+    finished.commit({"config": {}, "metrics": {}, "history": [], "cost": {}, "classes": []})
     with failed.claim() as attempt:
         write_json(attempt / "failure.json", {"message": "out of memory"})
     rows = grid_rows([*run_folders(tmp_path), RunFolder(tmp_path / "never")])

@@ -45,6 +45,7 @@ DAMAGES = {
     "empty": lambda path: os.truncate(path, 0),
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
     "no object": lambda path: path.write_text("[]"),
+    "no record": lambda path: path.write_text('{"metrics": {}}'),
     "not UTF-8": lambda path: path.write_bytes(b'{"a": "\xff"}'),
     "nested without end": lambda path: path.write_text("[" * 100_000),
     "a digit": change_a_digit,
@@ -82,10 +83,12 @@ def test_a_record_of_an_older_version_is_read_without_a_digest(damaged):
 def test_any_record_verifies_as_it_was_written(tmp_path):
     """Also with numbers that are none, keys that are numbers, and tuples, which JSON writes in its own way."""
     folder = RunFolder(tmp_path)
-    folder.commit({"loss": math.nan, "norm": math.inf, 10: "ten", 9: "nine", "sizes": (1, 2), "class": "é"})
+    parts = {"metrics": {}, "history": [], "cost": {}, "classes": ["é"]}
+    config = {"loss": math.nan, "norm": math.inf, 10: "ten", 9: "nine", "sizes": (1, 2)}
+    folder.commit({**parts, "config": config})
     record = folder.record()
-    assert math.isnan(record.pop("loss"))
-    assert record == {"norm": math.inf, "10": "ten", "9": "nine", "sizes": [1, 2], "class": "é"}
+    assert math.isnan(record["config"].pop("loss"))
+    assert record == {**parts, "config": {"norm": math.inf, "10": "ten", "9": "nine", "sizes": [1, 2]}}
 
 
 def test_a_record_is_verified_once_unless_its_file_changes(damaged, monkeypatch):

@@ -225,9 +225,10 @@ def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
 def test_the_first_record_wins(make_config, make_folder):
     """A late attempt finds the run finished, and its record is refused."""
     folder = make_folder(make_config())
-    assert folder.commit({"from": "the first"})
-    assert not folder.commit({"from": "the late one"})
-    assert folder.record() == {"from": "the first"}
+    parts = {"config": {}, "metrics": {}, "history": [], "cost": {}}
+    assert folder.commit({**parts, "classes": ["the first"]})
+    assert not folder.commit({**parts, "classes": ["the late one"]})
+    assert folder.record() == {**parts, "classes": ["the first"]}
     assert not list(folder.path.glob(".record*"))
 
 
