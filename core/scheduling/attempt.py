@@ -127,7 +127,7 @@ def _train(
 
 def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
-    from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.models.weights import NetworkError, WeightsError
     from ablation_suite.core.training.device import DeviceError, is_lost
     from ablation_suite.core.training.loop import NonFiniteLoss
 
@@ -137,7 +137,7 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
         return BAD_CONFIG, DIVERGED, str(error)
-    if isinstance(error, WeightsError | SchemaError | DeviceError | OwnPartError):
+    if isinstance(error, WeightsError | NetworkError | SchemaError | DeviceError | OwnPartError):
         return BAD_CONFIG, "bad configuration", str(error)
     own = told(error)
     if isinstance(error, OSError) and own is None:

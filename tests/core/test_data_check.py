@@ -149,7 +149,7 @@ def test_one_picture_with_two_labels_is_found_by_its_bytes_and_by_its_looks(root
 
 
 def test_every_entry_is_used_or_passed_over_with_its_reason(root: Path, tmp_path: Path) -> None:
-    """Formats that Pillow reads are used; the system's thumbnails, texts, HEIC and folders beside the splits are told."""
+    """What Pillow reads is used; the system's thumbnails, texts, HEIC and folders beside the splits are told."""
     a_class = sorted(each.name for each in (root / "train").iterdir())[0]
     before = check.inspect(root).counts["train"]
     place, elsewhere = root / "train" / a_class, tmp_path / "elsewhere"
