@@ -31,7 +31,11 @@ TRAINING = [
     ),
     click.option("--checkpoint-minutes", type=float, help="Longest time between checkpoints in an epoch [5]."),
     click.option("--executor", type=click.Choice(["process", "inline"]), help="Who trains."),
-    click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
+    click.option(
+        "--tracker",
+        help="auto, online, offline, tensorboard, mlflow or off. W&B's metrics of the machine are off; "
+        "WANDB_X_DISABLE_STATS=false turns them on.",
+    ),
 ]
 FOLDER_NAMES = ("results", "data_root")
 TRAINING_NAMES = (

@@ -11,9 +11,10 @@ import click
 from ablation_suite import options
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.labels import uses
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
-from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, has_credentials
+from ablation_suite.core.tracking.choice import EXTRAS, KeyRefused, TrackerError, check_tracker, has_credentials
 from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import publish_run
 from ablation_suite.core.tracking.wandb_artifacts import log_artifacts
@@ -28,15 +29,23 @@ class SyncError(UserError):
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[SPEC|RUN...]")
+@click.argument("targets", nargs=-1, metavar="[SPEC|SWEEP|RUN... [path=value ...]]")
 @click.option("--tracker", default="online", help="online (W&B), tensorboard or mlflow.")
 @click.option("--artifacts", is_flag=True, help="Also publish best weights and tables of predictions (W&B).")
 @options.folders
 def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, runtime: Runtime) -> int:
-    """Publish runs to W&B; a second call adds nothing. RUN is the beginning of a run id; without targets, all runs."""
+    """Publish runs to W&B; a second call adds nothing. Without targets: all runs.
+
+    SPEC and overrides mean the runs of `ablate run SPEC path=value`, SWEEP the trials of a search, RUN the beginning of
+    a run id. W&B's own metrics of the machine are off: WANDB_X_DISABLE_STATS=false, WANDB_X_DISABLE_META=false
+    turn them on for `ablate run`.
+    """
     check_tracker(tracker)
     runtime = runtime.model_copy(update={"tracker": tracker})
-    return sync_runs(find_targets(targets, runtime), runtime, click.echo, artifacts=artifacts)
+    folders, missing = find_targets(targets, runtime)
+    for line in missing:
+        click.echo(line, err=True)
+    return sync_runs(folders, runtime, click.echo, artifacts=artifacts)
 
 
 def sync_runs(
@@ -59,6 +68,9 @@ def sync_runs(
             if good and artifacts and tracker == "online" and folder.is_finished():
                 text += f", with {' and '.join(log_artifacts(runtime, folder))}"
             failures_in_a_row = 0
+        except KeyRefused as error:
+            echo(str(error))
+            return 1
         except Exception as error:  # one run's trouble must not keep the others from being published
             good, text = False, error_line(error)
             failures_in_a_row += 1
@@ -67,25 +79,44 @@ def sync_runs(
     return 1 if num_bad else 0
 
 
-def find_targets(words: tuple[str, ...], runtime: Runtime) -> list[RunFolder]:
-    """The run folders that run ids, beginnings of run ids and specs name; all of the store where nothing is named."""
+def find_targets(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[str]]:
+    """The run folders that beginnings of run ids, searches, and specs with overrides name; without words, all.
+
+    Beside them a line for each spec of which runs are not here. SyncError for a word that names several runs, and for
+    overrides of nothing.
+    """
+    names, overrides = options.split_words(words)
     known = run_folders(runtime.store)
-    if not words:
-        return known
+    if overrides and not names:
+        raise SyncError(f"{overrides[0]}: overrides say which runs of a SPEC are meant; name it")
+    if not names:
+        return known, []
     found: dict[str, RunFolder] = {}
     specs = []
-    for word in words:
+    for word in names:
         matches = [folder for folder in known if folder.run_id.startswith(word)]
         if len(matches) > 1:
             raise SyncError(f"{word}: several runs begin so: {', '.join(folder.run_id for folder in matches)}")
+        matches = matches or [folder for folder in known if word in _studies(folder)]
         found |= {folder.run_id: folder for folder in matches}
         specs += [] if matches else [word]
+    missing = []
     if specs:
         from ablation_suite.ablations.plan import make_plans
 
-        wanted = {cell.run_id for plan in make_plans(specs, runtime, ()) for cell in plan.cells}
-        found |= {folder.run_id: folder for folder in known if folder.run_id in wanted}
-    return list(found.values())
+        for plan in make_plans(specs, runtime, overrides):
+            wanted = {cell.run_id for cell in plan.cells}
+            here = {folder.run_id: folder for folder in known if folder.run_id in wanted}
+            found |= here
+            if len(here) < len(wanted):
+                again = options.command("run", plan.ablation.source, *overrides, carry=options.FOLDER_NAMES)
+                lacking = f"{len(wanted) - len(here)} of its {len(wanted)} runs are not in {runtime.store}"
+                missing.append(f"{plan.ablation.ablation}: {lacking}; train them with: {again}")
+    return list(found.values()), missing
+
+
+def _studies(folder: RunFolder) -> Iterable[str]:
+    return uses(folder.job().get("labels") or {}, "studies") if folder.has_job() else ()
 
 
 def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, str]:

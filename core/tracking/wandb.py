@@ -16,7 +16,14 @@ from typing import Any, Protocol
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
+from ablation_suite.core.tracking.choice import (
+    EXTRAS,
+    KeyRefused,
+    TrackerError,
+    check_tracker,
+    choose_tracker,
+    has_credentials,
+)
 from ablation_suite.core.tracking.projection import Shown, direction_of, extremes, shown
 from ablation_suite.core.tracking.publisher import Publisher, Sink, project
 from ablation_suite.core.tracking.same_training import difference, mark
@@ -188,7 +195,13 @@ class WandbSink:
             held.summary.update({"_wandb": {**(known or {}), "runtime": seconds}, "_runtime": seconds})
 
     def _api(self) -> Any:
-        return self._wandb.Api(timeout=int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC)))
+        seconds = int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC))
+        try:
+            return self._wandb.Api(timeout=seconds)
+        except self._wandb.errors.AuthenticationError as error:
+            if "respond in time" in str(error):
+                raise TimeoutError(f"W&B did not answer in {seconds} s") from error
+            raise KeyRefused("W&B: key refused; run `wandb login`") from error
 
 
 def open_run_sink(mode: str, runtime: Runtime, folder: RunFolder, run: Shown, patience: float) -> WandbSink:

@@ -99,6 +99,27 @@ def test_the_variables_of_the_user_win(offline: Runtime, tmp_path: Path, monkeyp
     assert run["entity"] == "lab"
 
 
+def test_system_metrics_are_off_unless_the_user_turns_them_on(
+    offline: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither statistics nor metadata of the machine by default; WANDB_X_DISABLE_STATS and _META of the user win."""
+    import wandb
+
+    for name, value in (("off", None), ("on", "false")):
+        wandb.teardown()
+        if value is not None:
+            monkeypatch.setenv("WANDB_X_DISABLE_STATS", value)
+            monkeypatch.setenv("WANDB_X_DISABLE_META", value)
+            monkeypatch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.1")
+        results = tmp_path / name
+        train(make_folder(results), offline.model_copy(update={"results": str(results)}), 1, 5, pause=0.1)
+        (segment,) = _segments(results)
+        kinds = {each["type"] for each in _read(segment)}
+        assert ("stats" in kinds) == (name == "on"), kinds
+        assert ("environment" in kinds) == (name == "on"), kinds
+    wandb.teardown()
+
+
 def test_nothing_is_written_beside_the_results_folder(
     offline: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
