@@ -10,14 +10,16 @@ import click
 
 from ablation_suite import options
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.labels import uses
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import EXTRAS, KeyRefused, TrackerError, check_tracker, has_credentials
 from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import publish_run
-from ablation_suite.core.tracking.wandb_artifacts import log_artifacts
+from ablation_suite.core.tracking.wandb_artifacts import Picture, log_artifacts, log_media
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
 PATIENCE = 2
@@ -32,8 +34,15 @@ class SyncError(UserError):
 @click.argument("targets", nargs=-1, metavar="[SPEC|SWEEP|RUN... [path=value ...]]")
 @click.option("--tracker", default="online", help="online (W&B), tensorboard or mlflow.")
 @click.option("--artifacts", is_flag=True, help="Also publish best weights and tables of predictions (W&B).")
+@click.option(
+    "--log-images",
+    "num_images",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also show classes, confusions and the N worst validation images (W&B).",
+)
 @options.folders
-def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, runtime: Runtime) -> int:
+def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, num_images: int | None, runtime: Runtime) -> int:
     """Publish runs to W&B; a second call adds nothing. Without targets: all runs.
 
     SPEC and overrides mean the runs of `ablate run SPEC path=value`, SWEEP the trials of a search, RUN the beginning of
@@ -45,11 +54,16 @@ def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, runtime: Runti
     folders, missing = find_targets(targets, runtime)
     for line in missing:
         click.echo(line, err=True)
-    return sync_runs(folders, runtime, click.echo, artifacts=artifacts)
+    return sync_runs(folders, runtime, click.echo, artifacts=artifacts, num_images=num_images or 0)
 
 
 def sync_runs(
-    folders: Iterable[RunFolder], runtime: Runtime, echo: Callable[[str], None], *, artifacts: bool = False
+    folders: Iterable[RunFolder],
+    runtime: Runtime,
+    echo: Callable[[str], None],
+    *,
+    artifacts: bool = False,
+    num_images: int = 0,
 ) -> int:
     """Publish runs one at a time, and count what the tracker holds then; gives 0, or 1 where something is missing.
 
@@ -59,14 +73,19 @@ def sync_runs(
     if tracker == "online" and not has_credentials():
         raise TrackerError("sync needs a W&B login; run `wandb login` or set WANDB_API_KEY")
     num_bad = failures_in_a_row = 0
+    opened: dict[str, Picture] = {}
     for folder in folders:
         if failures_in_a_row == PATIENCE:
             echo(f"{tracker} does not answer; the rest is left for later")
             break
         try:
             good, text = _sync_one(folder, tracker, runtime)
-            if good and artifacts and tracker == "online" and folder.is_finished():
-                text += f", with {' and '.join(log_artifacts(runtime, folder))}"
+            if good and tracker == "online" and folder.is_finished():
+                more = log_artifacts(runtime, folder) if artifacts else []
+                more += (
+                    [log_media(runtime, folder, num_images, pictures(folder, runtime, opened))] if num_images else []
+                )
+                text += f", with {' and '.join(more)}" if more else ""
             failures_in_a_row = 0
         except KeyRefused as error:
             echo(str(error))
@@ -77,6 +96,18 @@ def sync_runs(
         num_bad += not good
         echo(f"{folder.run_id}  {text}")
     return 1 if num_bad else 0
+
+
+def pictures(folder: RunFolder, runtime: Runtime, opened: dict[str, Picture]) -> Picture:
+    """(split, name of an image) -> its PNG, from the data set that a run was trained on; each is `opened` once."""
+    from ablation_suite.reports.thumbnails import thumbnails
+
+    job = folder.job()
+    config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
+    key = config.data.model_dump_json()
+    if key not in opened:
+        opened[key] = thumbnails(config.data, runtime)
+    return opened[key]
 
 
 def find_targets(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[str]]:

@@ -38,6 +38,8 @@ SCARCE_BYTES = 1_000_000
 """With less than this left on the disk, W&B loses rows without a word."""
 CLOCK_SLACK = 0.02
 """The share by which W&B's own seconds of a run may differ from the ledger's."""
+MEDIA_ROWS = "media_rows"
+"""Where in the config the number of rows stands that are no epoch."""
 MOST_ROWS = 500
 """Rows that a server is asked for at once, to be compared; of a longer history it gives a fair part."""
 
@@ -159,8 +161,9 @@ class WandbSink:
     def fault(self, history: list[Row]) -> str:
         """How the lines of history at the server differ from ours; where they do not, its clock is set by ours."""
         held = self._api().run(self.run.path)
-        if held.historyLineCount != len(history):
-            return f"holds {held.historyLineCount} epochs of {len(history)}"
+        num_epochs = held.historyLineCount - held.config.get(MEDIA_ROWS, 0)
+        if num_epochs != len(history):
+            return f"holds {num_epochs} epochs of {len(history)}"
         if reason := self._differs(held.config, held.history(samples=MOST_ROWS, pandas=False)):
             return f"holds another training ({reason})"
         self._set_clock(held, sum(row.get("seconds", 0.0) for row in history))

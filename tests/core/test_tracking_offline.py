@@ -44,6 +44,9 @@ def test_an_offline_run_holds_names_config_epochs_and_summary(offline: Runtime, 
     assert rows[1]["sys/images_per_second"] == 1002
     axes = {each["metric"].get("step_metric") for each in records if each["type"] == "metric"} - {None}
     assert axes == {"epoch"}
+    defined = {each["metric"]["name"]: each["metric"].get("summary") for each in records if each["type"] == "metric"}
+    assert (defined["val/accuracy"], defined["train/loss"], defined["lr"]) == ({"max": True}, {"min": True}, None)
+    assert run["notes"] == "Does a contrastive term help?"
     summary = _summary(segment)
     assert (summary["best/epoch"], summary["last/epoch"], summary["best/val/accuracy"]) == (3, 5, 0.9)
     assert summary["last/val/accuracy"] == pytest.approx(0.7)
