@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
+from ablation_suite.core.config.errors import printable
 from ablation_suite.core.data import layout, parallel
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.decode import Unreadable, whole
@@ -87,7 +88,7 @@ def text(findings: Findings) -> str:
     lines += [f"unreadable: {path}: {reason}" for path, reason in findings.unreadable.items()]
     lines += [f"in two splits: {' = '.join(paths)}" for paths in findings.leaked]
     lines += [f"missing from {split}: {', '.join(names)}" for split, names in findings.missing.items()]
-    return "\n".join([*lines, "nothing is wrong" if findings.ok else "not fit to train on as it is"])
+    return printable("\n".join([*lines, "nothing is wrong" if findings.ok else "not fit to train on as it is"]))
 
 
 def _look(path: Path) -> tuple[str, tuple[int, int] | str]:

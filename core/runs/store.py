@@ -28,6 +28,10 @@ Status = Literal["finished", "running", "failed", "interrupted", "missing", "dam
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
+_JOB = {"run_id": str, "config": dict, "data_fingerprint": str, "labels": dict}
+_LABELS = {"seed": int, "factors": dict, "tags": list, "ablations": list, "overrides": list}
+_LABELS |= dict.fromkeys(("project", "group", "job_type", "name", "arm", "spec"), str)
+_WORDS = {str: "text", int: "number", dict: "mapping", list: "list of texts"}
 _PARTS = {"config": dict, "metrics": dict, "history": list, "cost": dict, "classes": list}
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
@@ -72,8 +76,11 @@ class RunFolder:
         write_json(self.path / "run.json", job)
 
     def job(self) -> dict[str, Any]:
-        """The contents of `run.json`; Damaged where it does not read."""
-        return _read_object(self.path / "run.json")
+        """The contents of `run.json`; Damaged where it does not read or does not say what to train."""
+        job = _read_object(self.path / "run.json")
+        if fault := _job_fault(job):
+            raise Damaged(f"{self.path / 'run.json'}: is damaged ({fault})")
+        return job
 
     def has_job(self) -> bool:
         """Whether there is a `run.json` that reads."""
@@ -297,6 +304,17 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value
+
+
+def _job_fault(job: dict[str, Any]) -> str:
+    """What keeps an object from being read as the job of any version, or nothing; what is not there is no fault."""
+    for prefix, values, kinds in (("", job, _JOB), ("labels.", job.get("labels") or {}, _LABELS)):
+        for key, kind in kinds.items():
+            value = values.get(key) if isinstance(values, dict) else None
+            texts = value if isinstance(value, list) else ()
+            if value is not None and not (isinstance(value, kind) and all(isinstance(each, str) for each in texts)):
+                return f"{prefix}{key} is no {_WORDS[kind]}"
+    return ""
 
 
 def _record_fault(record: dict[str, Any]) -> str:

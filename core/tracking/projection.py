@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from ablation_suite.core.runs.files import read_bytes
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.store import RunFolder
 
@@ -89,7 +91,7 @@ def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]
     import numpy as np
 
     classes = (folder.record() or {})["classes"]
-    outputs = np.load(folder.path / "outputs.npz")
+    outputs = np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
     tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
     for split in [name.removesuffix("_names") for name in outputs.files if name.endswith("_names")]:
         probabilities = outputs[f"{split}_probabilities"]  # N K

@@ -95,7 +95,8 @@ def test_seeds_that_a_rule_added_are_found_again(folder):
     fourth = grown(plan, {"dropout": 4}).of_arm("dropout")[-1]
     run = folder / "results" / "runs" / fourth.run_id
     run.mkdir(parents=True)
-    (run / "record.json").write_text(json.dumps({}))
+    record = {"config": {}, "metrics": {}, "history": [], "cost": {}, "classes": []}
+    (run / "record.json").write_text(json.dumps(record))
     [again] = plans(folder, "one.yaml")
     assert [len(again.of_arm(arm)) for arm in ("plain", "dropout")] == [3, 4]
 
