@@ -18,6 +18,7 @@ VERBS = {
     "run": ("ablation_suite.commands.run:run", "Train every missing run of specs."),
     "report": ("ablation_suite.commands.report:report", "Write tables, curves and pages from finished runs."),
     "compare": ("ablation_suite.commands.report:compare", "Compare runs of no common spec."),
+    "cancel": ("ablation_suite.commands.cancel:cancel", "End the runs of specs that are under way or in a queue."),
     "status": ("ablation_suite.commands.look:status", "Show the runs of the results folder."),
     "show": ("ablation_suite.commands.look:show", "Show one run: its settings, numbers, provenance."),
     "predict": ("ablation_suite.commands.predict:predict", "Classify images with finished runs."),

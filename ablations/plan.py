@@ -11,6 +11,7 @@ from typing import Any
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve, resolve_blocks
 from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
+from ablation_suite.core.config.levels import level_text
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import own_data, own_parts
 from ablation_suite.core.config.run_config import RunConfig
@@ -101,7 +102,7 @@ def jobs(plans: Iterable[Plan]) -> dict[str, dict[str, Any]]:
     for plan in plans:
         for cell in plan.cells:
             if cell.run_id in found:
-                _add_use(found[cell.run_id]["labels"], plan.ablation, cell)
+                found[cell.run_id]["labels"]["ablations"].setdefault(plan.ablation.ablation, _use(plan.ablation, cell))
             else:
                 found[cell.run_id] = {
                     "run_id": cell.run_id,
@@ -195,9 +196,6 @@ def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
 
 def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
     """What people call a run; core passes it on to the tracker unread."""
-    factors = ablation.arm(cell.arm).delta
-    role = {CONTROL: ["control"], ablation.baseline: ["baseline"]}.get(cell.arm, [])
-    tags = [*role, *(f"{factor}={level}" for factor, level in factors.items())]
     return {
         "project": ablation.project,
         "group": ablation.ablation,
@@ -205,15 +203,29 @@ def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
         "name": f"{cell.arm}-{cell.seed}",
         "arm": cell.arm,
         "seed": cell.seed,
-        "factors": factors,
-        "tags": tags,
-        "ablations": [ablation.ablation],
+        "factors": ablation.arm(cell.arm).delta,
+        "ablations": {ablation.ablation: _use(ablation, cell)},
         "spec": ablation.source,
         "overrides": list(ablation.overrides),
     }
 
 
-def _add_use(labels: dict[str, Any], ablation: Ablation, cell: Cell) -> None:
-    if ablation.ablation not in labels["ablations"]:
-        labels["ablations"].append(ablation.ablation)
-        labels["tags"].append(f"{ablation.ablation}:{cell.arm}")
+def _use(ablation: Ablation, cell: Cell) -> dict[str, Any]:
+    """What the run of a cell is in one ablation, of which each run may be in several."""
+    factors = ablation.arm(cell.arm).delta
+    role = {CONTROL: "control", ablation.baseline: "baseline"}.get(cell.arm, "arm")
+    return {
+        "arm": cell.arm,
+        "role": role,
+        "factor": " + ".join(factors),
+        "level": _level(list(factors.values())),
+        "seed": cell.seed,
+        "question": ablation.question,
+        "tags": [ablation.ablation, *factors, *([role] if role != "arm" else [])],
+    }
+
+
+def _level(levels: list[Any]) -> Any:
+    """One number or word as it is, so that trackers can sort by it, and anything else as a text."""
+    scalar = len(levels) == 1 and isinstance(levels[0], str | int | float | bool)
+    return levels[0] if scalar else " + ".join(map(level_text, levels))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ablation_suite.ablations.spec import Ablation, Arm, level_text, read_spec
+from ablation_suite.ablations.spec import Ablation, Arm, read_spec
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.levels import level_text
 from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.run_config import RunConfig, leaves, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.levels import level_names
 from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
@@ -238,22 +239,6 @@ def _factorial(spec: Spec) -> Iterator[Arm]:
         delta = dict(zip(spec.grid, levels, strict=True))
         name = ",".join(f"{factor.rpartition('.')[2]}={word}" for factor, word in zip(spec.grid, words, strict=True))
         yield Arm(name=fitted(name) if index else spec.baseline, delta=delta, compound=index > 0)
-
-
-def level_names(levels: tuple[Any, ...]) -> tuple[str, ...]:
-    """Texts that tell the levels of a factor apart: menu entries go by their names, with settings where they must."""
-    names = tuple(
-        str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level) for level in levels
-    )
-    return names if len(set(names)) == len(names) else tuple(map(level_text, levels))
-
-
-def level_text(level: Any) -> str:
-    """A level in full: `sinusoidal (levels 3)`."""
-    if not isinstance(level, Mapping):
-        return str(level)
-    inner = ", ".join(f"{key} {value}" for key, value in level.items() if key != "name")
-    return str(level.get("name", "")) + (f" ({inner})" if inner else "")
 
 
 def _faults(spec: Spec, document: Document, arms: list[Arm]) -> list[Fault]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablation_suite.ablations.resolve import describe
-from ablation_suite.ablations.spec import SHIPPED, level_names
+from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.core.config.levels import level_names
 
 if TYPE_CHECKING:
     from ablation_suite.ablations.plan import Plan

@@ -21,5 +21,9 @@ def read_page(folder: Path) -> Page:
     answer, *others = re.split(r"^(?=## )", body, flags=re.MULTILINE)
     arms = {arm.name: [run for name, _, run in design.cells if name == arm.name] for arm in design.arms}
     return Page(
-        title=title.removeprefix("# "), above=answer + "".join(others[:1]), below="".join(others[1:]), arms=arms
+        ablation=design.ablation,
+        title=title.removeprefix("# "),
+        above=answer + "".join(others[:1]),
+        below="".join(others[1:]),
+        arms=arms,
     )

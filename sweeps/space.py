@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.levels import short_paths
 from ablation_suite.core.config.own import absolute
 from ablation_suite.core.config.run_config import with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
@@ -88,6 +89,11 @@ class Space:
     parameters: tuple[Parameter, ...]
     source: Document
     """The `space:` of the file, for places in messages and for the study's identity."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Dotted path -> its short name."""
+        return short_paths(each.path for each in self.parameters)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Dotted path -> what is put into the RunConfig."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -192,10 +192,20 @@ class _Trials:
 
     def _end(self, active: _Active, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
         self.study.tell(active.trial.number, outcome, score=score, reason=reason)
+        self._label(active, outcome, score)
         self.active.remove(active)
         trial = self.study.trial(active.trial.number)
         self.ended.append(trial)
         self.reporter.ended(trial)
+
+    def _label(self, active: _Active, outcome: Outcome, score: float | None) -> None:
+        """Let the runs of a trial say how it ended: before a pruned one is stopped, which is then no failure."""
+        for job in active.jobs:
+            folder = RunFolder(self.runtime.store / job["run_id"])
+            study = {**job["labels"]["studies"][self.sweep.name], "outcome": outcome, "score": score}
+            if folder.has_job():
+                with suppress(OSError):  # somebody else's results
+                    folder.create({**job, "labels": {**job["labels"], "studies": {self.sweep.name: study}}})
 
     @contextmanager
     def _unless_lost(self, active: _Active) -> Iterator[None]:
@@ -219,18 +229,26 @@ def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str])
     return known[key]
 
 
-def _labels(sweep: Sweep, trial: Trial, seed: int) -> Mapping[str, Any]:
+def _labels(sweep: Sweep, trial: Trial, seed: int) -> dict[str, Any]:
     """What people call a run; core passes it on to the tracker unread."""
+    names = sweep.space.names
     return {
         "project": sweep.spec.project,
-        "group": sweep.name,
+        "group": f"{sweep.name}-trial-{trial.number}",
         "job_type": "trial",
         "name": f"trial-{trial.number}-{seed}",
-        "trial": trial.number,
         "seed": seed,
-        "factors": sweep.space.settings(trial.values),
-        "tags": [f"{path}={value}" for path, value in trial.values.items()],
-        "sweep": sweep.name,
+        "studies": {
+            sweep.name: {
+                "trial": trial.number,
+                "seed": seed,
+                "params": {names[path]: value for path, value in trial.values.items()},
+                "outcome": "running",
+                "score": None,
+                "question": sweep.question,
+                "tags": [sweep.name],
+            }
+        },
         "spec": sweep.source,
         "overrides": list(sweep.overrides),
     }

@@ -141,7 +141,8 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
 @options.as_json
 @options.folders
 def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
-    """Show the runs of the results folder, or of specs: state, epoch, best accuracy, images/s, time left."""
+    """Show the runs of the results folder, or of specs: state, place in the queue, epoch, best, images/s, time left."""
+    from ablation_suite.core.scheduling.slurm_queue import Queue
     from ablation_suite.core.scheduling.watch import format_rows, grid_rows, watch
 
     specs, overrides = options.split_words(words)
@@ -152,10 +153,11 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, r
         plans = make_plans(specs, runtime, overrides, tuned=tuned)
         return [RunFolder(runtime.store / name) for name in dict.fromkeys(c.run_id for p in plans for c in p.cells)]
 
+    queue = Queue(Path(runtime.results))
     if watching:
-        watch(folders)
+        watch(folders, queue)
         return
-    rows = grid_rows(folders())
+    rows = grid_rows(folders(), queue)
     click.echo(json.dumps(rows, indent=1) if as_json else format_rows(rows))
 
 

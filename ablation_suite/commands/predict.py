@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ablation_suite.core.config.errors import UserError
-from ablation_suite.core.config.own import own_data
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.layout import EXTENSIONS
-from ablation_suite.core.own.kept import admit
+from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.store import RunFolder, find_run
 
@@ -99,9 +98,8 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
         classes = classes or record["classes"]
         if record["classes"] != classes:
             raise PredictError(f"runs {folders[0].run_id} and {folder.run_id} have other classes; predict one by one")
-        if any(own_data(record["config"])):
-            _require_trusted(folder, runtime)
-            admit(folder.path, record["config"])
+        require_trusted(folder.path, record["config"], [runtime.store])
+        admit(folder.path, record["config"])
         config = validate(RunConfig, Document(data=record["config"], source=str(folder.record_path)))
         network = Network(config.model, len(classes), config.data.size).to(device)
         try:
@@ -110,15 +108,6 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
             raise PredictError(f"run {folder.run_id}: {error}") from None
         members.append(Member(folder.run_id, config, network))
     return members, classes
-
-
-def _require_trusted(folder: RunFolder, runtime: Runtime) -> None:
-    """PredictError for a run with code of its own that lies anywhere but in the user's own results."""
-    if folder.path.resolve().parent != runtime.store.resolve():
-        raise PredictError(
-            f"run {folder.run_id}: has own parts, whose code would be run, and does not lie in {runtime.store}; if you "
-            "trust whoever made it, name its results folder with --results"
-        )
 
 
 def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.ndarray:

@@ -14,7 +14,7 @@ from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.core.tracking.publisher import notes
-from ablation_suite.core.tracking.wandb import log_report
+from ablation_suite.core.tracking.wandb_artifacts import log_report
 from ablation_suite.core.tracking.wandb_report import can_save_reports
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
@@ -95,8 +95,11 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
 def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
     """Give W&B a report that was written to a folder, and say where it is and what it lacks; TrackerError as there."""
     page, ablation = read_page(folder), plan.ablation
-    for url in log_report(runtime, ablation.project, ablation.ablation, folder, page):
+    urls, told = log_report(runtime, ablation.project, ablation.ablation, folder, page)
+    for url in urls:
         click.echo(f"published: {url}")
+    if told:
+        click.echo(told, err=True)
     if not can_save_reports():
         click.echo("no W&B Report was made; for one: pip install wandb-workspaces", err=True)
     runs = [RunFolder(runtime.store / cell.run_id) for cell in plan.cells]

@@ -20,9 +20,12 @@ from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.core.scheduling.scheduler import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
-from ablation_suite.core.tracking.publisher import unpublished
+from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.core.training.fit import misfits
+
+CARRIED = (*options.FOLDER_NAMES, "tuned", "arms", "seeds")
+"""Options that `ablate cancel` has as well."""
 
 
 @click.command()
@@ -56,12 +59,16 @@ def run(
             outcome, plans = train(plans, runtime, executor, join=join, arms=arms, seeds=seeds)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("run", *words)
-        click.echo(f"\nstopped; finished runs are kept, and `{again}` goes on from here", err=True)
+        queued = f"what is in the queue stays there (`{options.command('cancel', *words, carry=CARRIED)}` ends it), "
+        queued = queued if runtime.executor == "slurm" else ""
+        click.echo(f"\nstopped; finished runs are kept, {queued}and `{again}` goes on from here", err=True)
         raise
     _summarise(outcome, as_json)
     trained = [RunFolder(runtime.store / name) for name in outcome.finished]
+    planned = [folder(cell, runtime.store) for plan in plans for cell in plan.cells]
     taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
-    if warning := unpublished(trained, options.command("sync", carry=taken_over)):
+    sync = options.command("sync", carry=taken_over)
+    for warning in filter(None, (unpublished(trained, sync), relabelled(dict.fromkeys(planned), sync))):
         click.echo(warning, err=True)
     if with_report:
         from ablation_suite.commands.report import write_reports
@@ -83,7 +90,7 @@ def train(
     """Train what is missing, and give the plans as they grew; a rule adds seeds to the arms that are not decided."""
     total = Outcome()
     while True:
-        chosen = jobs(_only(plan, arms, seeds) for plan in plans)
+        chosen = jobs(only(plan, arms, seeds) for plan in plans)
         _prepare(plans, runtime)
         with Progress() as progress:
             outcome = drive(chosen, runtime, executor, progress, join=join)
@@ -129,7 +136,7 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
         raise SchemaError(faults)
 
 
-def _only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
+def only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     """The plan without the cells that were not asked for; SchemaError names an arm or a seed that it does not have."""
     for arm in arms:
         plan.ablation.arm(arm)

@@ -16,6 +16,9 @@ from ablation_suite import options
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.tracking.choice import EXTRAS
+from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
@@ -60,6 +63,11 @@ def sweep(words: tuple[str, ...], storage: str | None, with_report: bool, as_jso
     with existing_study(search, runtime, storage) as study:
         trials = study.trials()
     _summarise(search, trials, ended, runtime, storage, as_json)
+    runs = [RunFolder(runtime.store / run) for trial in ended for run in trial.runs]
+    taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
+    sync = options.command("sync", carry=taken_over)
+    for warning in filter(None, (unpublished(runs, sync), relabelled(runs, sync))):
+        click.echo(warning, err=True)
     if with_report:
         _report(search, runtime, storage)
     return 1 if _all_failed(trials, ended) else 0

@@ -16,7 +16,8 @@ from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, has_credentials
 from ablation_suite.core.tracking.publisher import note, notes
-from ablation_suite.core.tracking.wandb import log_artifacts, publish_run
+from ablation_suite.core.tracking.wandb import publish_run
+from ablation_suite.core.tracking.wandb_artifacts import log_artifacts
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
 PATIENCE = 2
@@ -98,11 +99,11 @@ def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, 
     known = notes(folder).get(tracker, {})
     if known.get("verified") == state:
         return True, f"{num_epochs} epochs are already at {known['where']}"
-    where, count = publish_run(tracker, runtime, folder)
-    if count != num_epochs:
-        return False, f"{where} holds {count} epochs of {num_epochs}; delete the run there and sync again"
-    note(folder, tracker, where, verified=state)
-    return True, f"{num_epochs} epochs at {where}"
+    sink, fault = publish_run(tracker, runtime, folder)
+    if fault:
+        return False, f"{sink.where} {fault}; delete the run there and sync again"
+    note(folder, tracker, sink, verified=state)
+    return True, f"{num_epochs} epochs at {sink.where}" + (f"; {sink.told}" if sink.told else "")
 
 
 def _state(folder: RunFolder) -> str:

@@ -41,6 +41,8 @@ class Batched:
 class OneByOne:
     """A user's callable of one image, such as a transform of torchvision."""
 
+    draws_on_host = True
+
     def __init__(self, name: str, change: Callable[[Tensor], Tensor]):
         self.name, self.change = name, change
 

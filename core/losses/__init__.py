@@ -115,14 +115,13 @@ class OwnLoss(LossEntry, Own):
     Called as loss(logits, targets), or as loss(logits, features, targets) where it takes three arguments: logits (N, K)
     and pooled features (N, D) of float32, and targets, which are classes (N,), or shares of classes (N, K) where images
     were mixed. It returns a scalar, the mean over the N images, through which gradients flow. It draws nothing at
-    random. A module may hold buffers, but no parameters.
-    Given, where its arguments have these names: num_classes (K), and class_sizes, the training images of each class as
-    an array (K,).
+    random. A module may have parameters, which are trained with the network's, thrown away, and seeded by name.
+    Given, where its arguments have these names: num_classes (K), num_features (D), and class_sizes, the training images
+    of each class as an array (K,).
     """
 
     builds = "ablation_suite.core.losses.own:own_loss"
-    weighs_classes: ClassVar[bool] = True
-    given = ("num_classes", "class_sizes")
+    given = ("num_classes", "num_features", "class_sizes")
     called = ("logits", "features", "targets")
 
 

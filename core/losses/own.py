@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ablation_suite.core.losses import OwnLoss
 from ablation_suite.core.losses.cross_entropy import SingleImages, wide
+from ablation_suite.core.models.initial import Construction
 from ablation_suite.core.own.loading import make, takes
 from ablation_suite.core.own.source import OwnPartError
 
@@ -15,12 +16,16 @@ from ablation_suite.core.own.source import OwnPartError
 class OwnLossOfImages(SingleImages):
     """A user's callable in the place of a loss of single images."""
 
-    def __init__(self, entry: OwnLoss, class_sizes: np.ndarray):
+    def __init__(self, entry: OwnLoss, class_sizes: np.ndarray, num_features: int, seed: int):
         self.name = entry.name
-        self.loss = make(entry, num_classes=len(class_sizes), class_sizes=class_sizes)
+        with Construction(seed) as construction:
+            self.loss = make(entry, num_classes=len(class_sizes), class_sizes=class_sizes, num_features=num_features)
         self.takes = takes(self.loss, ("logits", "targets"), ("logits", "features", "targets"))
-        if isinstance(self.loss, nn.Module) and any(True for _ in self.loss.parameters()):
-            raise OwnPartError(f"{entry.name}: has parameters, which a loss cannot train; put them into an own head")
+        self.beside: nn.Module | None = None
+        """The loss itself, where it has parameters to train."""
+        if isinstance(self.loss, nn.Module):
+            construction.replay(self.loss, "loss.")
+            self.beside = self.loss if any(True for _ in self.loss.parameters()) else None
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
         """What the user's callable makes of logits (N, K), features (N, D) and targets (N,) or (N, K)."""
@@ -36,6 +41,6 @@ class OwnLossOfImages(SingleImages):
         return loss
 
 
-def own_loss(entry: OwnLoss, class_sizes: np.ndarray) -> OwnLossOfImages:
+def own_loss(entry: OwnLoss, class_sizes: np.ndarray, num_features: int, seed: int) -> OwnLossOfImages:
     """The loss that a user's name leads to."""
-    return OwnLossOfImages(entry, class_sizes)
+    return OwnLossOfImages(entry, class_sizes, num_features, seed)

@@ -24,6 +24,8 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    num_features: int
+    """D, of the pooled features."""
     memory_format: torch.memory_format | None = None
     """How images lie in memory when they enter the backbone, whoever brings them; None leaves them as they come."""
 
@@ -36,10 +38,11 @@ class Network(nn.Module):
         self.backbone = build(model.backbone)
         self.pool: nn.Module | None = None
         if isinstance(model.backbone, OwnBackbone):
-            num_features = self._try_own_backbone(model, image_size)
+            self.num_features = self._try_own_backbone(model, image_size)
         else:
             set_pooling(self.backbone, model.pooling)
-            num_features = self.backbone.num_features
+            self.num_features = self.backbone.num_features
+        num_features = self.num_features
         self.drops = [each for each in self.backbone.modules() if isinstance(each, Drop)]
         self.is_frozen = model.freeze == "backbone"
         if self.is_frozen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ablation_suite.core.losses import Distillation
 from ablation_suite.core.models.backbones import classifier
 from ablation_suite.core.models.network import IMAGENET_MEAN, IMAGENET_STD, Network
 from ablation_suite.core.models.weights import WeightsError, read_classifier
+from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs import teachers
 from ablation_suite.core.training.checkpoint import read_verified
 
@@ -44,8 +46,11 @@ def _of_run(loss: Distillation, num_classes: int, runtime: Runtime) -> nn.Module
         classes = len(found.record["classes"])
         raise WeightsError(f"loss.teacher: run {loss.teacher} has {classes} classes, the data has {num_classes}")
     source = f"loss.teacher {loss.teacher}"
+    stores = [runtime.store, *([Path(runtime.teachers) / "runs"] if runtime.teachers else [])]
+    require_trusted(found.weights.parent, found.record["config"], stores)
+    admit(found.weights.parent, found.record["config"])
     config = validate(RunConfig, Document(data=found.record["config"], source=source))
-    network = Network(config.model, num_classes)
+    network = Network(config.model, num_classes, config.data.size)
     network.load_state_dict(read_verified(found.weights, torch.device("cpu")))
     return network
 

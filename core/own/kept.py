@@ -42,6 +42,15 @@ def admit(folder: Path, config: Any) -> None:
             read(folder / "code" / code, code)
 
 
+def require_trusted(folder: Path, config: Any, stores: Sequence[Path]) -> None:
+    """OwnPartError for a run with code of its own that lies anywhere but in the user's own results."""
+    if any(own_data(config)) and folder.resolve().parent not in [store.resolve() for store in stores]:
+        raise OwnPartError(
+            f"run {folder.name}: has own parts, whose code would be run, and does not lie in {stores[0]}; if you trust "
+            "whoever made it, name its results folder with --results"
+        )
+
+
 def read(place: Path, code: str) -> None:
     """Take up one kept version; OwnPartError where it is not what was kept."""
     paths = sorted(path for path in place.rglob("*.py") if path.is_file())

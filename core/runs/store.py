@@ -22,16 +22,17 @@ from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
-_JOB = {"run_id": str, "config": dict, "data_fingerprint": str, "labels": dict}
-_LABELS = {"seed": int, "factors": dict, "tags": list, "ablations": list, "overrides": list}
-_LABELS |= dict.fromkeys(("project", "group", "job_type", "name", "arm", "spec"), str)
-_WORDS = {str: "text", int: "number", dict: "mapping", list: "list of texts"}
+_JOB = {"run_id": "text", "config": "mapping", "data_fingerprint": "text", "labels": "mapping"}
+_LABELS = dict.fromkeys(("project", "group", "job_type", "name", "arm", "spec"), "text")
+_LABELS |= {"seed": "number", "factors": "mapping", "tags": "list of texts", "overrides": "list of texts"}
+_LABELS |= {"ablations": "uses", "studies": "uses"}
 _PARTS = {"config": dict, "metrics": dict, "history": list, "cost": dict, "classes": list}
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
@@ -69,11 +70,16 @@ class RunFolder:
     def create(self, job: dict[str, Any]) -> None:
         """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
 
+        The labels of its earlier uses stay, and so does all else of a finished run. Nothing new is nothing written.
         The code of own parts is put into `code/` before.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        keep(self.path, job.get("config"))
-        write_json(self.path / "run.json", job)
+        known = self.job() if self.has_job() else {}
+        labels = merged(known.get("labels") or {}, job.get("labels") or {})
+        wanted = {**job, **(known if self.is_finished() else {}), "labels": labels}
+        keep(self.path, wanted.get("config"))
+        if json.loads(json.dumps(wanted)) != known:
+            write_json(self.path / "run.json", wanted)
 
     def job(self) -> dict[str, Any]:
         """The contents of `run.json`; Damaged where it does not read or does not say what to train."""
@@ -192,6 +198,7 @@ class RunFolder:
 
     def cancel(self) -> None:
         """Ask whoever trains the run, or would, to leave it; `uncancel` takes that back."""
+        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "cancelled").touch()
 
     def uncancel(self) -> None:
@@ -244,7 +251,8 @@ class RunFolder:
         The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
         """
         paths = list(self.path.iterdir())
-        spare = [path for path in paths if path.name.startswith((".best-", ".record.", ".outputs.npz.", ".lease."))]
+        left_over = (".best-", ".record.", ".outputs.npz.", ".lease.", "cancelled")
+        spare = [path for path in paths if path.name.startswith(left_over)]
         weights = [path for path in paths if path.match("best-*")]
         if len(weights) > 2:  # the kept ones and their sum
             kept = (self.record() or {}).get("weights")
@@ -309,12 +317,21 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _job_fault(job: dict[str, Any]) -> str:
     """What keeps an object from being read as the job of any version, or nothing; what is not there is no fault."""
     for prefix, values, kinds in (("", job, _JOB), ("labels.", job.get("labels") or {}, _LABELS)):
-        for key, kind in kinds.items():
-            value = values.get(key) if isinstance(values, dict) else None
-            texts = value if isinstance(value, list) else ()
-            if value is not None and not (isinstance(value, kind) and all(isinstance(each, str) for each in texts)):
-                return f"{prefix}{key} is no {_WORDS[kind]}"
+        for key, kind in kinds.items() if isinstance(values, dict) else ():
+            value = values.get(key)
+            if value is not None and not _is_kind(value, kind):
+                return f"{prefix}{key} is no {kind}"
     return ""
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if kind == "uses":  # older jobs list the names alone
+        return _is_kind(value, "list of texts") or (
+            isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+        )
+    if kind == "list of texts":
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, {"text": str, "number": int, "mapping": dict}[kind])
 
 
 def _record_fault(record: dict[str, Any]) -> str:

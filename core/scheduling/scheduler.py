@@ -177,11 +177,13 @@ class _Tries:
 
 
 def _mend(folder: RunFolder, job: Job, tell: Callable[[str], None]) -> None:
-    """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone."""
+    """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone.
+
+    A finished run learns who uses it now.
+    """
     if folder.is_finished():
         with suppress(OSError):  # somebody else's results
-            if not folder.has_job():
-                folder.create(job)
+            folder.create(job)
             if not folder.is_locked():
                 folder.clean()
         return

@@ -55,12 +55,10 @@ class Task:
     def words(self) -> str:
         """Its state for people: why it waits, and until when."""
         if self.state != "PENDING":
-            return self.state.lower()
-        parts = [self.reason if self.reason not in ("", "None") else "", self._starts()]
-        return ", ".join(["queued", *filter(None, parts)])
-
-    def _starts(self) -> str:
-        return f"starts {self.start.replace('T', ' ')}" if self.start[:1].isdigit() else ""
+            return f"queued: {self.state.lower()}"
+        why = [] if self.reason in ("", "None") else [self.reason]
+        until = [f"starts {self.start.replace('T', ' ')}"] if self.start[:1].isdigit() else []
+        return f"queued: {', '.join([*why, *until])}" if why or until else "queued"
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class Queue:
 
 
 def cancel(runs: Collection[str], results: Path) -> list[str]:
-    """Take the tasks out of the queue that have no runs to train but these, and give what Slurm calls them."""
+    """Take the tasks of these runs out of the queue that have no others to train, and give what Slurm calls them."""
     queue = Queue(results)
     ours: dict[str, list[str]] = {}
     for name, task in queue.states().items():
@@ -169,7 +167,8 @@ def cancel(runs: Collection[str], results: Path) -> list[str]:
     jobs = [
         job
         for job, names in ours.items()
-        if all(name in runs or RunFolder(store / name).is_finished() for name in names)
+        if any(name in runs for name in names)
+        and all(name in runs or RunFolder(store / name).is_finished() for name in names)
     ]
     end(jobs)
     return jobs

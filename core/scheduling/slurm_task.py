@@ -4,6 +4,7 @@ the limit; the worker trains the runs of the task, one after the other, and says
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from ablation_suite.core.scheduling.attempt import PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.slurm_queue import Submission
 from ablation_suite.core.scheduling.worker import printing_to, stop_flag
 
+LONGEST_GRACE_SECONDS, PREEMPTION_LOOK_SECONDS = 900.0, 2.0
+"""How long a task waits for Slurm to preempt it, and how often it looks whether that is still meant."""
 NEAR_THE_LIMIT_SECONDS = 120.0
 """A worker that stops with less than this left was stopped by the time limit."""
 TAKEOVER_SECONDS = 1.5 * STALE_SECONDS
@@ -41,9 +44,25 @@ def main(home: str) -> int:
     )
     worker = isolation.command("ablation_suite.core.scheduling.slurm_task", f"train({home!r}, {index})")
     status = subprocess.run(["srun", "--ntasks=1", *worker], env=environment, check=False).returncode
-    if status == PREEMPTED and _has_got_on(submission, index) and _is_near_the_limit(os.environ["SLURM_JOB_ID"]):
-        slurm_queue.run("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
+    if status == PREEMPTED:
+        _come_back(os.environ["SLURM_JOB_ID"], has_got_on=_has_got_on(submission, index))
     return status
+
+
+def _come_back(job: str, *, has_got_on: bool) -> None:
+    """Let a task whose worker has saved itself be put into the queue again, unless somebody cancelled it.
+
+    A job in the grace time of a preemption is requeued by Slurm, but only where it has not ended by itself.
+    """
+    facts = _facts(job)
+    if facts.get("JobState") != "RUNNING":
+        return
+    deadline = time.monotonic() + LONGEST_GRACE_SECONDS
+    while facts.get("PreemptTime", "None") != "None" and time.monotonic() < deadline:
+        time.sleep(PREEMPTION_LOOK_SECONDS)
+        facts = _facts(job)
+    if has_got_on and facts.get("JobState") == "RUNNING" and _seconds_left(facts) < NEAR_THE_LIMIT_SECONDS:
+        slurm_queue.run("scontrol", "requeue", job)
 
 
 def train(home: str, index: int) -> int:
@@ -91,19 +110,15 @@ def _has_got_on(submission: Submission, index: int) -> bool:
     return any(row.get("has_got_on") for row in submission.last_rows(index).values())
 
 
-def _is_near_the_limit(job: str) -> bool:
-    """Whether the task runs on and its time is nearly over: after scancel or a preemption it must not ask for more."""
-    answer = slurm_queue.run("squeue", "--noheader", f"--jobs={job}", "--format=%T|%L")
-    state, _, left = answer.output.strip().partition("|")
-    seconds = _seconds(left)
-    return not answer.failed and state == "RUNNING" and seconds is not None and seconds < NEAR_THE_LIMIT_SECONDS
+def _facts(job: str) -> dict[str, str]:
+    """What the controller knows of a job; nothing where it does not answer."""
+    answer = slurm_queue.run("scontrol", "--oneliner", "show", "job", job)
+    return {} if answer.failed else dict(word.partition("=")[::2] for word in answer.output.split())
 
 
-def _seconds(left: str) -> float | None:
-    """Slurm's [days-][hours:]minutes:seconds in seconds; None where there is no limit."""
-    days, _, clock = left.rpartition("-")
+def _seconds_left(facts: dict[str, str]) -> float:
+    """Until the time limit; endless where there is none."""
     try:
-        parts = [int(part) for part in clock.split(":")]
-        return 86400.0 * int(days or 0) + sum(part * 60**power for power, part in enumerate(reversed(parts)))
-    except ValueError:
-        return None
+        return time.mktime(time.strptime(facts["EndTime"], "%Y-%m-%dT%H:%M:%S")) - time.time()
+    except (KeyError, ValueError):
+        return math.inf

@@ -1,4 +1,4 @@
-"""How far is the grid now? Read from run folders alone, so that runs of other processes and machines show as well."""
+"""How far is the grid now? Read from run folders and the queue, so that runs of other processes and machines show."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from typing import Any
 from ablation_suite.core.config.errors import printable
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Display
+from ablation_suite.core.scheduling.slurm_queue import Queue, Task
 
 INTERVAL = 2.0
 """Seconds between two drawings."""
 SILENCE = 60.0
 """Seconds, or three epochs if that is longer, for which a run of another machine may be silent and still running."""
-_ORDER = ("running", "damaged", "failed", "interrupted", "missing", "finished")
+_ORDER = ("running", "queued", "damaged", "failed", "interrupted", "missing", "finished")
 
 
-def grid_rows(folders: list[RunFolder]) -> list[dict[str, Any]]:
+def grid_rows(folders: list[RunFolder], queue: Queue | None = None) -> list[dict[str, Any]]:
     """One row per run: run_id, ablation, arm, seed, state, epoch, epochs, best, images_per_second, seconds_left, host.
 
-    `best` is the best validation accuracy in [0, 1]; what is not known yet is None.
+    `best` is the best validation accuracy in [0, 1]; `queue` says why and until when a queued run waits; what is not
+    known yet is None.
     """
-    return [_row(folder) for folder in folders]
+    tasks = queue.states() if queue is not None else {}
+    return [_row(folder, tasks.get(folder.run_id)) for folder in folders]
 
 
 def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
@@ -46,12 +49,18 @@ def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
     return printable("\n".join([*lines, _totals(rows)]))
 
 
-def watch(folders: Callable[[], list[RunFolder]], *, sleep: Callable[[float], None] = time.sleep) -> None:
+def watch(
+    folders: Callable[[], list[RunFolder]],
+    queue: Queue | None = None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Draw the grid in place every INTERVAL seconds until Ctrl-C; `folders` is asked anew each time."""
     shown = ""
     with Display(sys.stdout, keep=True) as display, suppress(KeyboardInterrupt):
         while True:
-            text = format_rows(grid_rows(folders()), shutil.get_terminal_size().lines - 1 if display.is_live else None)
+            height = shutil.get_terminal_size().lines - 1 if display.is_live else None
+            text = format_rows(grid_rows(folders(), queue), height)
             if display.is_live:
                 display.draw(text)
             elif text != shown:
@@ -60,7 +69,7 @@ def watch(folders: Callable[[], list[RunFolder]], *, sleep: Callable[[float], No
             sleep(INTERVAL)
 
 
-def _row(folder: RunFolder) -> dict[str, Any]:
+def _row(folder: RunFolder, task: Task | None) -> dict[str, Any]:
     job = folder.job() if folder.has_job() else {}
     labels = job.get("labels") or {}
     rows = folder.ledger.rows()
@@ -72,10 +81,12 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     seconds_per_epoch = statistics.median(lately) if lately else None
     silence = max(0.0, time.time() - rows[-1]["time"]) if rows else None  # a clock that was put back tells nothing
     host = _host(folder)
-    state = folder.status()
+    state: str = folder.status()
     if state == "interrupted" and host != socket.gethostname() and silence is not None:
         # The lock of a process on another machine is not seen on every shared folder; its ledger is.
         state = "running" if silence < max(SILENCE, 3.0 * (seconds_per_epoch or 0.0)) else state
+    if task is not None and state in ("missing", "interrupted", "failed"):
+        state = "queued"
     seconds_left = None
     if state == "running" and seconds_per_epoch is not None and num_epochs and silence is not None:
         seconds_left = max(0.0, (num_epochs - num_done) * seconds_per_epoch - silence)
@@ -91,6 +102,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         "images_per_second": history[-1].get("sys/images_per_second") if history else None,
         "seconds_left": seconds_left,
         "host": host,
+        "queue": task.words if task is not None and state == "queued" else None,
     }
 
 
@@ -103,7 +115,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(row["arm"] or "-"),
         "-" if row["seed"] is None else str(row["seed"]),
-        f"{row['state']} on {row['host']}" if elsewhere else row["state"],
+        f"{row['state']} on {row['host']}" if elsewhere else row.get("queue") or row["state"],
         f"{row['epoch']}/{row['epochs'] or '?'}",
         "-" if row["best"] is None else f"{100 * row['best']:.2f} %",
         "-" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}",

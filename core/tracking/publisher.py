@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ablation_suite.core.runs.files import read_json, write_json
+from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
@@ -37,18 +39,22 @@ class Sink(Protocol):
     """The last epoch that the tracker holds already; -1 for none."""
     where: str
     """What a person opens to see the run."""
+    name: str
+    """The id of the run at the tracker."""
+    told: str
+    """What a person should know of where the run is shown, or nothing."""
 
-    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+    def log(self, epoch: int, numbers: dict[str, float], time: float) -> None:
         """Show the numbers of one epoch, which ended at that time; epochs come once each and in order."""
 
-    def summarise(self, numbers: dict[str, float]) -> None:
+    def summarise(self, numbers: dict[str, float], history: list[Row]) -> None:
         """Replace the numbers of the whole run."""
 
-    def close(self, failed: bool) -> None:
-        """Deliver everything; raises where that did not happen."""
+    def close(self, run: Shown) -> None:
+        """Deliver everything, with what is said of the run at its end; raises where that did not happen."""
 
-    def count(self) -> int:
-        """How many epochs the tracker holds of the run, asked after the end."""
+    def fault(self, history: list[Row]) -> str:
+        """How what the tracker holds after the end differs from the history, or nothing where it does not."""
 
 
 OpenSink = Callable[[Shown], Sink]
@@ -64,7 +70,7 @@ class Publisher:
         self._open_sink = open_sink
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._failed = False
+        self._outcome = "finished"
         self._thread = threading.Thread(target=self._work, name=f"tracker {folder.run_id}", daemon=True)
 
     def start(self) -> Publisher:
@@ -80,25 +86,27 @@ class Publisher:
         """Have the ledger's new rows shown soon; returns at once and never raises."""
         self._wake.set()
 
-    def close(self, failed: bool = False) -> None:
+    def close(self, outcome: str = "finished") -> None:
         """Show the rest and finish, within LONGEST_GOODBYE seconds."""
-        self._failed = failed
+        self._outcome = outcome
         self._closing.set()
         self._wake.set()
         if self._thread.ident is None:
             return
-        self._thread.join(SHORT_GOODBYE if failed else LONGEST_GOODBYE)
+        self._thread.join(LONGEST_GOODBYE if outcome == "finished" else SHORT_GOODBYE)
         if self._thread.is_alive():
             self._give_up("it did not answer in time")
 
     def _work(self) -> None:
         try:
-            sink = self._open_sink(shown(self.folder))
+            sink = self._open_sink(shown(self.folder, "running"))
+            if sink.told:
+                _log.warning("run %s: %s", self.folder.run_id, sink.told)
             try:
                 self._follow(sink)
             finally:
-                sink.close(self._failed)
-            note(self.folder, self.tracker, sink.where)
+                sink.close(shown(self.folder, self._outcome))
+            note(self.folder, self.tracker, sink)
         except Exception as error:  # a tracker's trouble is never the training's trouble
             self._give_up(error_line(error))
 
@@ -132,18 +140,21 @@ class Publisher:
 def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
     """Show every epoch of the ledger after `shown_epoch`, and the summary; gives the last epoch shown."""
     history = folder.ledger.history()
+    total_seconds = 0.0
     for row in history:
+        total_seconds += row.get("seconds", 0.0)
         if row["epoch"] > shown_epoch:
-            sink.log(row["epoch"], scalars(row), row["time"])
+            sink.log(row["epoch"], {**scalars(row), "total_seconds": total_seconds}, row["time"])
             shown_epoch = row["epoch"]
-    sink.summarise(summary(folder.ledger.rows(), history))
+    sink.summarise(summary(folder.ledger.rows(), history), history)
     return shown_epoch
 
 
-def note(folder: RunFolder, tracker: str, where: str, **more: Any) -> None:
-    """Keep in `tracker.json` what was published to which tracker: where, how many epochs, and when."""
-    num_epochs = len(folder.ledger.history())
-    _write_note(folder, tracker, {"where": where, "num_epochs": num_epochs, "time": time.time(), **more})
+def note(folder: RunFolder, tracker: str, sink: Sink, **more: Any) -> None:
+    """Keep in `tracker.json` what was published to which tracker: where, under which id, how many epochs, and when."""
+    num_epochs, labels = len(folder.ledger.history()), digest(folder.job().get("labels"))
+    entry = {"where": sink.where, "id": sink.name, "num_epochs": num_epochs, "labels": labels, "time": time.time()}
+    _write_note(folder, tracker, {**entry, **more})
 
 
 def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:
@@ -169,6 +180,26 @@ def unpublished(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str 
     reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
     words = " ".join(failed) if len(failed) <= 3 else ""
     return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: {sync} {words}".rstrip()
+
+
+def relabelled(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str | None:
+    """One line about the runs that are known as more by now than when they were shown, and what sends that, or None.
+
+    A run may be used by another ablation, and the trial that it is of ends after it.
+    """
+    changed = [folder.run_id for folder in folders if _is_relabelled(folder)]
+    if not changed:
+        return None
+    words = " ".join(changed) if len(changed) <= 3 else ""
+    more = (
+        "says more by now than its tracker shows" if len(changed) == 1 else "say more by now than their tracker shows"
+    )
+    return f"{len(changed)} run{'s' * (len(changed) > 1)} {more}; send it with: {sync} {words}".rstrip()
+
+
+def _is_relabelled(folder: RunFolder) -> bool:
+    sent = [note["labels"] for note in notes(folder).values() if "labels" in note]
+    return bool(sent) and folder.has_job() and digest(folder.job().get("labels")) not in sent
 
 
 def _note_failure(folder: RunFolder, tracker: str, error: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
+from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.tracking.projection import Shown
 
 
@@ -24,29 +25,30 @@ class TensorBoardSink:
     def __init__(self, folder: Path, run: Shown):
         for stale in folder.glob("events.out.tfevents.*"):
             stale.unlink()
-        self.where = str(folder)
+        self.where, self.name, self.told = str(folder), run.run_id, ""
         self._writer = SummaryWriter(folder)
         self._writer.add_text("config", f"```\n{json.dumps(run.config, indent=1)}\n```")
         self._summary: dict[str, float] = {}
 
-    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
+    def log(self, epoch: int, numbers: dict[str, float], time: float) -> None:
         """One point per number at x = epoch, stamped with the time of the epoch."""
         for name, value in numbers.items():
-            self._writer.add_scalar(name, value, epoch, walltime=seconds)
+            self._writer.add_scalar(name, value, epoch, walltime=time)
         self._writer.flush()
 
-    def summarise(self, numbers: dict[str, float]) -> None:
+    def summarise(self, numbers: dict[str, float], history: list[Row]) -> None:
         """Kept until the end, because a scalar cannot be replaced."""
         self._summary = numbers
 
-    def close(self, failed: bool) -> None:
+    def close(self, run: Shown) -> None:
         """Write the numbers of the whole run under `summary/` and close the file."""
         for name, value in self._summary.items():
             self._writer.add_scalar(f"summary/{name}", value)
         self._writer.close()
 
-    def count(self) -> int:
-        """Points of the tag `epoch` in the folder's files."""
+    def fault(self, history: list[Row]) -> str:
+        """Whether the folder's files have a point of the tag `epoch` for each epoch."""
         events = EventAccumulator(self.where, size_guidance={"scalars": 0})
         events.Reload()
-        return len(events.Scalars("epoch")) if "epoch" in events.Tags()["scalars"] else 0
+        num_held = len(events.Scalars("epoch")) if "epoch" in events.Tags()["scalars"] else 0
+        return "" if num_held == len(history) else f"holds {num_held} epochs of {len(history)}"

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from ablation_suite.core.config.names import artifact_name
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.provenance import error_line
+from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
-from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, predictions, shown
+from ablation_suite.core.tracking.projection import Shown, direction_of, extremes, shown
 from ablation_suite.core.tracking.publisher import Publisher, Sink, project
-from ablation_suite.core.tracking.wandb_report import Page, can_save_reports, save_report
+from ablation_suite.core.tracking.same_training import difference, mark
 
-__all__ = ["TrackerError", "check_tracker", "log_artifacts", "log_report", "open_tracker", "publish_run"]
+__all__ = ["TrackerError", "WandbSink", "check_tracker", "open_tracker", "publish_run"]
 
-PATIENCE_LIVE, PATIENCE_SYNC, PATIENCE_UPLOAD = 10.0, 20.0, 600.0
-"""Seconds that W&B gets to finish a run: after a training, in a sync, with large files; to begin one, at most those of
-a sync."""
+PATIENCE_LIVE, PATIENCE_SYNC = 10.0, 20.0
+"""Seconds that W&B gets to finish a run after a training and in a sync; to begin one, at most those of a sync."""
 LAG_SECONDS = 4
 """How long a server may take to count what it has accepted."""
 SCARCE_BYTES = 1_000_000
 """With less than this left on the disk, W&B loses rows without a word."""
-REPORT_KEY = "report"
-"""Where in the summary of a report's run the URL of its W&B Report stands, for the next call to find."""
+CLOCK_SLACK = 0.02
+"""The share by which W&B's own seconds of a run may differ from the ledger's."""
+MOST_ROWS = 500
+"""Rows that a server is asked for at once, to be compared; of a longer history it gives a fair part."""
 
 
 class Tracker(Protocol):
@@ -48,111 +49,97 @@ def open_tracker(runtime: Runtime, folder: RunFolder) -> Iterator[Tracker]:
     if tracker == "off":
         yield _Off()
         return
-    publisher = Publisher(tracker, folder, lambda run: _open_sink(tracker, runtime, run, PATIENCE_LIVE)).start()
+    publisher = Publisher(tracker, folder, lambda run: _open_sink(tracker, runtime, run, folder, PATIENCE_LIVE)).start()
     try:
         yield publisher
-    except BaseException:
-        publisher.close(failed=True)
+    except BaseException as error:
+        publisher.close(getattr(error, "outcome", "failed"))
         raise
     publisher.close()
 
 
-def publish_run(tracker: str, runtime: Runtime, folder: RunFolder) -> tuple[str, int]:
-    """Show now what the tracker does not hold of a run; gives (where, how many epochs it holds then)."""
-    with _closing(_open_sink(tracker, runtime, shown(folder), PATIENCE_SYNC)) as sink:
+def publish_run(tracker: str, runtime: Runtime, folder: RunFolder) -> tuple[Sink, str]:
+    """Show now what the tracker does not hold of a run; gives where, and what is wrong with it there, or nothing."""
+    sink = _open_sink(tracker, runtime, shown(folder), folder, PATIENCE_SYNC)
+    with closing(sink, lambda: shown(folder)):
         project(folder, sink, sink.held_epoch)
-    expected = len(folder.ledger.history())
+    history = folder.ledger.history()
     for _ in range(LAG_SECONDS):
-        count = sink.count()
-        if count == expected:
+        fault = sink.fault(history)
+        if not fault:
             break
         time.sleep(1.0)
-    return sink.where, count
+    if isinstance(sink, WandbSink) and not sink.told and not fault:
+        sink.told = "".join(f"another training of it is at {url}" for url in sink.others()[:1])
+    return sink, fault
 
 
-def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
-    """Give W&B the best weights and the table of predictions of a run, as versions of two artifacts; gives their names.
-
-    Equal content makes no new version. TrackerError for a run without a record.
-    """
-    record = folder.record()
-    if record is None:
-        raise TrackerError(f"run {folder.run_id} is not finished, it has no weights to publish")
-    wandb = _wandb()
-    weights = wandb.Artifact(f"weights-{folder.run_id}", type="model", metadata={"metrics": record["metrics"]})
-    weights.add_file(str(folder.path / record["weights"]), name="weights.pt")
-    tables = wandb.Artifact(f"predictions-{folder.run_id}", type="predictions")
-    for split, (columns, rows) in predictions(folder).items():
-        tables.add(wandb.Table(columns=columns, data=rows), split)
-    with _uploading(runtime, shown(folder)) as sink:
-        sink.run.log_artifact(weights)
-        sink.run.log_artifact(tables)
-    return [weights.name, tables.name]
-
-
-def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path, page: Page) -> list[str]:
-    """Give W&B a report's folder of tables and figures, and where `wandb-workspaces` is installed a W&B Report.
-
-    Gives the URLs: of the one run of job_type report of this ablation, and of its Report, which a second call replaces.
-    TrackerError where W&B does not take them.
-    """
-    name = f"report-{ablation}"
-    run = Shown(
-        run_id=artifact_name(name), project=project_name, group=ablation, job_type="report", name=name[:LONGEST_NAME]
-    )
-    artifact = _wandb().Artifact(run.run_id, type="report")
-    artifact.add_dir(str(folder))
+@contextmanager
+def closing(sink: Any, last: Callable[[], Shown]) -> Iterator[Any]:
+    """A sink that is closed with what is said of its run at the end, as a failed one where an error goes through."""
     try:
-        with _uploading(runtime, run) as sink:
-            sink.run.log_artifact(artifact)
-            urls = [sink.where]
-            if can_save_reports():
-                urls.append(save_report(page, sink.run.entity, sink.run.project, sink.run.summary.get(REPORT_KEY)))
-                sink.run.summary[REPORT_KEY] = urls[-1]
-    except TrackerError:
+        yield sink
+    except BaseException:
+        run = last()
+        sink.close(dataclasses.replace(run, config={**run.config, "outcome": "failed"}))
         raise
-    except Exception as error:  # wandb and wandb-workspaces raise many kinds, bare ones among them
-        raise TrackerError(f"W&B did not take the report of {ablation} ({error_line(error)})") from error
-    return urls
+    sink.close(last())
+
+
+Difference = Callable[[dict[str, Any], list[dict[str, Any]]], str]
+"""From the config and the rows that W&B holds of a run: why that is another one than ours, or nothing."""
 
 
 class WandbSink:
-    """One W&B run, whose id is the run id: epoch k is step k.
+    """One W&B run, whose id is the run id.
 
     Online the run is resumed, and the server's last step says which epochs it holds: begun anew it would get every row
-    a second time, because the client appends behind the lines that the server has. Offline nothing can be resumed, so
-    that each attempt writes the whole run, and then the segments of earlier attempts go.
+    a second time, because the client appends behind the lines that the server has. Where another training has taken
+    the id, ours becomes a run beside it. Offline nothing can be resumed, so that each attempt writes the whole run, and
+    then the segments of earlier attempts go.
     """
 
-    def __init__(self, mode: str, results: Path, run: Shown, patience: float):
+    def __init__(self, mode: str, results: Path, run: Shown, patience: float, differs: Difference):
         if mode == "online" and not has_credentials():
             raise TrackerError("there is no API key; run `wandb login` or set WANDB_API_KEY")
         os.makedirs(_root(results), exist_ok=True)
-        self.mode = mode
-        self.run = _wandb().init(
-            id=run.run_id,
+        self.mode, self.name, self.told, self._run_id = mode, run.run_id, "", run.run_id
+        self._wandb, self._differs, self._patience = connect(), differs, patience
+        self._lead = 1
+        if mode == "online":
+            self._find_place(run)
+        self.run = self._wandb.init(
+            id=self.name,
             config=run.config,
             mode=mode,
             resume="allow" if mode == "online" else None,
             reinit="create_new",
             settings=_unless_set_by_user(_settings(results, run, patience)),
         )
-        self.run.define_metric("*", step_metric="epoch")
-        self.held_epoch = self.run.starting_step - 1
+        self._defined: set[str] = set()
+        self.held_epoch = self.run.starting_step - 1 + self._lead
         self.folder = Path(self.run.dir).parent
         self.where = self.run.url if mode == "online" else str(self.folder)
 
-    def log(self, epoch: int, numbers: dict[str, float], seconds: float) -> None:
-        """One history row, written at once."""
-        self.run.log({**numbers, "_timestamp": seconds}, step=epoch, commit=True)
+    def log(self, epoch: int, numbers: dict[str, float], time: float) -> None:
+        """One history row, written at once, that says when it was and after how much training."""
+        for name in numbers.keys() - self._defined:
+            axis = None if name in ("epoch", "total_seconds") else "epoch"
+            self.run.define_metric(name, step_metric=axis, summary=direction_of(name) or None)
+            self._defined.add(name)
+        # `run.log` would stamp each row with the seconds since the client began, which in a sync are none.
+        row = {**numbers, "_timestamp": time, "_runtime": numbers["total_seconds"]}
+        self.run._interface.publish_history(self.run, row, step=epoch)
 
-    def summarise(self, numbers: dict[str, float]) -> None:
-        """The run's row in the W&B table."""
-        self.run.summary.update(numbers)
+    def summarise(self, numbers: dict[str, float], history: list[Row]) -> None:
+        """The run's row in the W&B table; a metric with a good end has its best there, as `define_metric` promised."""
+        best = {name: {end: value} for name, (end, value) in extremes(history).items()}
+        self.run.summary.update({**numbers, **best})
 
-    def close(self, failed: bool) -> None:
+    def close(self, run: Shown) -> None:
         """Finish the run; raises where the server did not take everything in time, or the disk was full."""
-        self.run.finish(exit_code=int(failed))
+        self.run.config.update(run.config, allow_val_change=True)
+        self.run.finish(exit_code=int(run.has_failed))
         if shutil.disk_usage(self.folder).free < SCARCE_BYTES:
             raise OSError(f"the disk is full under {self.folder.parent}, rows may be missing there")
         for segment in _offline_segments(self.folder.parent, self.run.id):
@@ -162,9 +149,56 @@ class WandbSink:
             elif segment != self.folder:
                 shutil.rmtree(segment, ignore_errors=True)
 
-    def count(self) -> int:
-        """Lines of history at the server."""
-        return int(_wandb().Api(timeout=20).run(self.run.path).historyLineCount)
+    def fault(self, history: list[Row]) -> str:
+        """How the lines of history at the server differ from ours; where they do not, its clock is set by ours."""
+        held = self._api().run(self.run.path)
+        if held.historyLineCount != len(history):
+            return f"holds {held.historyLineCount} epochs of {len(history)}"
+        if reason := self._differs(held.config, held.history(samples=MOST_ROWS, pandas=False)):
+            return f"holds another training ({reason})"
+        self._set_clock(held, sum(row.get("seconds", 0.0) for row in history))
+        return ""
+
+    def others(self) -> list[str]:
+        """Where the server shows other trainings of the same config."""
+        home = self.run.path.rpartition("/")[0]
+        runs = self._api().runs(home, filters={"config.run_id.value": self._run_id})
+        return [each.url for each in runs if each.id != self.name]
+
+    def _find_place(self, run: Shown) -> None:
+        """The run id, or the one beside it where that is another training; TrackerError where both are."""
+        api = self._api()
+        home = [os.environ.get("WANDB_ENTITY"), os.environ.get("WANDB_PROJECT") or run.project]
+        beside = f"{run.run_id}-{run.beside}"
+        for self.name in (run.run_id, beside):
+            held = _held(api, "/".join([*filter(None, home), self.name]))
+            rows = held.history(samples=MOST_ROWS, pandas=False) if held and held.historyLineCount else []
+            reason = self._differs(held.config, rows) if held else ""
+            if not reason:
+                # Older versions gave epoch k the step k; now W&B itself counts steps, from 0.
+                self._lead = next((row["epoch"] - row["_step"] for row in rows if "epoch" in row), self._lead)
+                return
+            self.told = f"{held.url} is another training of it ({reason}), so that this one is shown beside it"
+        raise TrackerError(f"W&B holds other trainings as {run.run_id} and as {beside} ({reason}); delete one there")
+
+    def _set_clock(self, held: Any, seconds: float) -> None:
+        """Make the Runtime that people see the ledger's: the client counts its own seconds, in a sync next to none."""
+        known = held.summary.get("_wandb")
+        if abs((known or {}).get("runtime", 0) - seconds) > CLOCK_SLACK * seconds:
+            held.summary.update({"_wandb": {**(known or {}), "runtime": seconds}, "_runtime": seconds})
+
+    def _api(self) -> Any:
+        return self._wandb.Api(timeout=int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC)))
+
+
+def open_run_sink(mode: str, runtime: Runtime, folder: RunFolder, run: Shown, patience: float) -> WandbSink:
+    """The W&B run of a run folder, or where another training of the same config has its name, the one beside it."""
+
+    def differs(config: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+        history = folder.ledger.history()
+        return difference(history, mark(folder.ledger.rows(), history), rows, config.get("ledger"))
+
+    return WandbSink(mode, Path(runtime.results).absolute(), run, patience, differs)
 
 
 class _Off:
@@ -172,37 +206,32 @@ class _Off:
         return
 
 
-def _open_sink(tracker: str, runtime: Runtime, run: Shown, patience: float) -> Sink:
-    results = Path(runtime.results).absolute()
+def _open_sink(tracker: str, runtime: Runtime, run: Shown, folder: RunFolder, patience: float) -> Sink:
     if tracker not in EXTRAS:
-        return WandbSink(tracker, results, run, patience)
+        return open_run_sink(tracker, runtime, folder, run, patience)
     try:
         module = import_module(f"ablation_suite.core.tracking.{tracker}")
     except ImportError as error:
         raise TrackerError(f"it needs a package that is not installed: pip install {EXTRAS[tracker]}") from error
-    return module.open_sink(results, run)
+    return module.open_sink(Path(runtime.results).absolute(), run)
 
 
-@contextmanager
-def _closing(sink: Any) -> Iterator[Any]:
-    try:
-        yield sink
-    except BaseException:
-        sink.close(failed=True)
-        raise
-    sink.close(failed=False)
-
-
-def _uploading(runtime: Runtime, run: Shown) -> AbstractContextManager[WandbSink]:
-    return _closing(WandbSink("online", Path(runtime.results).absolute(), run, PATIENCE_UPLOAD))
-
-
-def _wandb() -> Any:
+def connect() -> Any:
+    """The module wandb, silenced as only `setup` does: `init` alone does not still what login and finish print."""
     import wandb
 
-    # Only `setup` silences what login and finish print; `init` alone does not.
     wandb.setup(wandb.Settings(**_unless_set_by_user({"silent": True})))
     return wandb
+
+
+def _held(api: Any, path: str) -> Any:
+    """The run at the server, or None where there is none."""
+    try:
+        return api.run(path)
+    except Exception as error:  # a CommError that wraps all kinds
+        if "could not find run" in str(error).lower():
+            return None
+        raise
 
 
 def _settings(results: Path, run: Shown, patience: float) -> dict[str, Any]:
@@ -213,6 +242,7 @@ def _settings(results: Path, run: Shown, patience: float) -> dict[str, Any]:
         "run_job_type": run.job_type,
         "run_name": run.name,
         "run_tags": tuple(run.tags),
+        "run_notes": run.notes or None,
         "console": "off",
         "silent": True,
         "disable_git": True,
@@ -233,13 +263,16 @@ def _unless_set_by_user(settings: dict[str, Any]) -> dict[str, Any]:
         "root_dir": "WANDB_DIR",
         "run_name": "WANDB_NAME",
         "run_tags": "WANDB_TAGS",
+        "run_notes": "WANDB_NOTES",
         "run_job_type": "WANDB_JOB_TYPE",
     }
 
-    def variable(key: str) -> str:
-        return variables.get(key) or "WANDB_" + re.sub("^x_", "_", key).upper()
+    def is_set(key: str) -> bool:
+        # What begins with x_ goes by WANDB_X_... and by WANDB__...
+        names = {variables.get(key) or f"WANDB_{key.upper()}", re.sub("^x_", "WANDB__", key).upper()}
+        return not names.isdisjoint(os.environ)
 
-    return {key: value for key, value in settings.items() if value is not None and variable(key) not in os.environ}
+    return {key: value for key, value in settings.items() if value is not None and not is_set(key)}
 
 
 def _root(results: Path) -> Path:

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote
 
+from ablation_suite.core.tracking.projection import config_key
+
 CURVES = ("val/accuracy", "val/loss", "train/loss")
 LONGEST_TITLE = 128
 _CURVE_WIDTH, _CURVE_HEIGHT = 8, 8
@@ -18,6 +20,7 @@ _CURVE_WIDTH, _CURVE_HEIGHT = 8, 8
 class Page:
     """A report in words, Markdown above and below its curves, and the run ids of each arm, the baseline first."""
 
+    ablation: str
     title: str
     above: str
     below: str
@@ -43,7 +46,7 @@ def save_report(page: Page, entity: str, project: str, known_url: str | None) ->
     report.blocks = [
         v2.MarkdownBlock(page.above),
         v2.PanelGrid(
-            runsets=[_run_set(v2, entity, project, arm, runs) for arm, runs in page.arms.items()],
+            runsets=[_run_set(v2, entity, project, page.ablation, arm, runs) for arm, runs in page.arms.items()],
             panels=[_curve(v2, metric, place) for place, metric in enumerate(CURVES)],
         ),
         v2.MarkdownBlock(page.below),
@@ -61,12 +64,13 @@ def _known(v2: Any, url: str | None) -> Any:
         return None
 
 
-def _run_set(v2: Any, entity: str, project: str, arm: str, runs: Sequence[str]) -> Any:
-    """The finished and future runs of an arm, drawn as one line."""
+def _run_set(v2: Any, entity: str, project: str, ablation: str, arm: str, runs: Sequence[str]) -> Any:
+    """The finished and future runs of an arm, drawn as one line, whatever they are called in other ablations."""
     from wandb_workspaces import expr
 
     only_these = expr.And(expr.Metric("ID").isin(list(runs)))
-    return v2.Runset(entity=entity, project=project, name=arm, filters=only_these, groupby=["config.arm"])
+    group = [f"config.ablations.{config_key(ablation)}.arm"]
+    return v2.Runset(entity=entity, project=project, name=arm, filters=only_these, groupby=group)
 
 
 def _curve(v2: Any, metric: str, place: int) -> Any:

@@ -28,6 +28,9 @@ class NonFiniteLoss(RuntimeError):
 class Preempted(RuntimeError):
     """The run was asked to stop and has saved its state."""
 
+    outcome = "interrupted"
+    """What trackers are told."""
+
 
 @dataclass(kw_only=True)
 class Position:

@@ -18,7 +18,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
 from ablation_suite.core.data.splits import part_of
-from ablation_suite.core.losses import Distillation
+from ablation_suite.core.losses import Distillation, OwnLoss
 from ablation_suite.core.models.network import Network, build_network, initialise
 from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
@@ -259,15 +259,10 @@ def assemble(
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
     parameters = [each for each in network.parameters() if each.requires_grad]
-    with streams.as_torchs_own(config.seed, "init", "loss"):
-        loss: Loss = build(config.loss, class_sizes) if config.loss.weighs_classes else build(config.loss)
+    loss, beside = _make_loss(config, network.num_features, class_sizes)
     teaches = isinstance(config.loss, Distillation)
-    beside = None
-    if config.loss.trains_beside:
-        made: nn.Module = cast(Any, loss).make_beside(network.backbone.num_features)
-        beside = made.to(device)
-        initialise(beside, config.seed, "loss.")
-        parameters += beside.parameters()
+    if beside is not None:
+        parameters += beside.to(device).parameters()
     num_images = loss.num_views * config.batch_size
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
@@ -302,6 +297,20 @@ def assemble(
         has_own=any(own_parts(config)),
         compiled=tuple(compiled),
     )
+
+
+def _make_loss(config: RunConfig, num_features: int, class_sizes: np.ndarray | None) -> tuple[Loss, nn.Module | None]:
+    """The loss, and what it trains beside the network, with its initial values."""
+    entry = config.loss
+    if isinstance(entry, OwnLoss):
+        own = build(entry, class_sizes, num_features, config.seed)
+        return own, own.beside
+    loss = build(entry, class_sizes) if entry.weighs_classes else build(entry)
+    if not entry.trains_beside:
+        return loss, None
+    beside = loss.make_beside(num_features)
+    initialise(beside, config.seed, "loss.")
+    return loss, beside
 
 
 def step(

@@ -58,10 +58,10 @@ def test_a_control_that_grows_keeps_its_distance(spec):
 
 
 def test_a_control_is_labelled_as_one(spec):
-    """Its tag is not the baseline's."""
+    """Its role is not the baseline's."""
     labels = [job["labels"] for job in jobs([plan_of(spec)]).values()]
-    assert {each["arm"]: each["tags"] for each in labels} == {
-        "plain": ["baseline"], "dropout": ["model.head.dropout=0.5"], CONTROL: ["control"],
+    assert {each["arm"]: use["role"] for each in labels for use in each["ablations"].values()} == {
+        "plain": "baseline", "dropout": "arm", CONTROL: "control",
     }  # fmt: skip
 
 

@@ -213,6 +213,27 @@ def test_own_code_of_a_record_runs_only_where_the_user_asks_for_that_run(folder,
         assert not (folder / "ran").exists()
 
 
+def test_a_run_with_own_parts_teaches_from_the_users_own_results_alone(folder, runtime):
+    """Named by a spec, its kept code runs in the worker; a copy that lies elsewhere is not run."""
+    typed("init", "part", "backbone")
+    (plan,) = make_plans([str(write_spec(folder, "mine: {model.backbone: my_backbone.py:SmallNet}"))], runtime)
+    teacher = train(plan, runtime)[-1]
+    shutil.copytree(teacher.path, folder / "downloads" / teacher.run_id)
+    for place in (teacher.run_id, f"downloads/{teacher.run_id}"):
+        forget()
+        spec = write_spec(folder, f"taught: {{loss: {{name: distillation, teacher: {place}}}}}", name="taught")
+        (plan,) = make_plans([str(spec)], runtime)
+        run_id, job = list(jobs([plan]).items())[-1]
+        run = RunFolder(runtime.store / run_id)
+        run.create(job)
+        if place == teacher.run_id:
+            assert work(run, runtime, Datasets()) == DONE, run.failure()
+        else:
+            assert work(run, runtime, Datasets()) == 78
+            assert "has own parts, whose code would be run, and does not lie in" in run.failure()["message"]
+        assert bool([name for name in sys.modules if name.startswith(PREFIX)]) == (place == teacher.run_id)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -57,7 +57,7 @@ def test_runs_that_two_ablations_need_are_trained_once(folder):
     assert len(found) == 9
     shared = [job["labels"] for job in found.values() if len(job["labels"]["ablations"]) == 2]
     assert len(shared) == 3
-    assert all("two:plain" in labels["tags"] for labels in shared)
+    assert all(labels["ablations"]["two"]["arm"] == "plain" for labels in shared)
 
 
 def test_the_order_of_specs_changes_no_run_id(folder):
@@ -107,7 +107,8 @@ def test_the_baseline_of_a_grid_is_labelled_and_printed_with_its_levels(folder):
     [plan] = plans(folder, "one.yaml")
     job = jobs([plan])[plan.of_arm("plain")[0].run_id]
     assert job["labels"]["factors"] == {"model.head.dropout": 0.1, "epochs": 3}
-    assert job["labels"]["tags"] == ["baseline", "model.head.dropout=0.1", "epochs=3"]
+    assert job["labels"]["ablations"]["one"]["tags"] == ["one", "model.head.dropout", "epochs", "baseline"]
+    assert job["labels"]["ablations"]["one"]["level"] == "0.1 + 3"
     words = [str(folder / "one.yaml"), "--results", str(folder / "results")]
     printed = CliRunner().invoke(look.plan, words, standalone_mode=False, catch_exceptions=False).output
     assert "  plain                 baseline: model.head.dropout = 0.1, epochs = 3\n" in printed

@@ -19,6 +19,8 @@ class Quiet:
 
     def ended(self, folder, failure, *, here=True): ...
 
+    def line(self, text): ...
+
 
 @pytest.fixture
 def grid(null_cuda, make_config, make_folder, runtime, monkeypatch):
@@ -33,7 +35,7 @@ def grid(null_cuda, make_config, make_folder, runtime, monkeypatch):
         try:
             outcome = drive({each.run_id: each.job() for each in folders}, chosen, pool, Quiet())
         finally:
-            pool.close()
+            pool.close(detach=False)
         return outcome, folders
 
     return train

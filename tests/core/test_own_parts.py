@@ -45,6 +45,16 @@ class Pulled(nn.Module):
         return functional.cross_entropy(logits, targets, self.weights) + 0.0 * features.mean()
 
 
+class Centres(nn.Module):
+    def __init__(self, num_classes, num_features):
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(num_classes, num_features))
+
+    def forward(self, logits, features, targets):
+        distance = (features - self.centres[targets]).square().sum(1).mean()
+        return functional.cross_entropy(logits, targets) + 0.01 * distance
+
+
 class Same:
     def __init__(self):
         self.num_draws = 3
@@ -181,6 +191,21 @@ def test_an_own_backbone_is_compiled_as_ours_is(config, digits, runtime):
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-4)
 
 
+def test_the_parameters_of_a_loss_are_trained_and_saved_with_the_run(config, digits, runtime):
+    """Drawn by name, moved by the step, in the state of the run, and none of the network."""
+    session = set_up(config(loss="parts.py:Centres"), digits, runtime)
+    (centres,) = session.parts.beside.parameters()
+    torch.manual_seed(streams.key(0, "init", "loss.centres") & (2**63 - 1))
+    assert torch.equal(centres, torch.randn(10, session.parts.network.num_features))
+    before = centres.detach().clone()
+    epoch = session.draw(1)
+    for images, rows in session.feed.batches(epoch.views[:1]):
+        session.step(epoch, 0, images, rows, torch.zeros(3, dtype=torch.float64))
+    assert not torch.equal(centres, before)
+    assert torch.equal(session.parts.state_dict()["beside"]["centres"], centres)
+    assert not [name for name in session.parts.network.state_dict() if "centres" in name]
+
+
 def test_a_transform_of_torchvision_changes_each_image_by_a_seed_of_its_own(config, digits, runtime):
     """What v2's transform itself gives for one image under that seed, whatever batch the image comes in."""
     settings = {"name": "torchvision.transforms.v2:RandomAffine", "degrees": 90}
@@ -258,12 +283,6 @@ BROKEN = {
         "gives one number (a tensor without dim",
     ),
     "gives no gradient": ("def bad(logits, targets):\n    return logits.detach().mean()", "loss", "no gradient flows"),
-    "has parameters": (
-        "from torch import nn\nclass bad(nn.Linear):\n    def __init__(self):\n        super().__init__(1, 1)\n"
-        "    def forward(self, logits, targets): ...",
-        "loss",
-        "has parameters, which a loss cannot train",
-    ),
     "takes other arguments": (
         "class bad:\n    def __call__(self): ...",
         "loss",

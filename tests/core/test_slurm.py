@@ -537,21 +537,23 @@ def test_a_task_trains_its_runs_and_says_how_each_ended(task, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "state", "left", "asks"),
     [
-        (75, "RUNNING", "0:45", True),
-        (75, "RUNNING", "7:59:00", False),  # preempted, which Slurm itself brings back
-        (75, "COMPLETING", "0:45", False),  # scancel near the limit
-        (75, "RUNNING", "UNLIMITED", False),
-        (0, "RUNNING", "0:45", False),
-        (137, "RUNNING", "0:45", False),
+        (75, "RUNNING", 45, True),
+        (75, "RUNNING", 28740, False),  # somebody's TERM
+        (75, "COMPLETING", 45, False),  # scancel near the limit
+        (75, "RUNNING", None, False),
+        (0, "RUNNING", 45, False),
+        (137, "RUNNING", 45, False),
     ],
 )
 def test_a_task_asks_for_more_time_only_near_its_limit(task, monkeypatch, status, state, left, asks):
     """After scancel and after a preemption it must not; a second requeue of a preempted job is an error of its own."""
-    calls = []
+    calls: list[str] = []
+    end = "Unknown" if left is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + left))
 
     def run(command, *words):
-        calls.append(command)
-        return slurm_queue.Answer(status=0, output=f"{state}|{left}\n", errors="")
+        calls.append(" ".join(words))
+        facts = f"JobId=7 JobState={state} Reason=None EndTime={end} PreemptTime=None\n"
+        return slurm_queue.Answer(status=0, output=facts, errors="")
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
@@ -562,11 +564,27 @@ def test_a_task_asks_for_more_time_only_near_its_limit(task, monkeypatch, status
     row = {"run": task.folders[0].run_id, "status": status, "has_got_on": True}
     task.submission.rows_path(0).write_text(json.dumps(row) + "\n")
     assert slurm_task.main(str(task.submission.path)) == status
-    assert ("scontrol" in calls) == asks
+    assert ("requeue 7" in calls) == asks
     calls.clear()
     task.submission.rows_path(0).write_text(json.dumps({**row, "has_got_on": False}) + "\n")
     slurm_task.main(str(task.submission.path))
-    assert "scontrol" not in calls  # more time would not help
+    assert "requeue 7" not in calls  # more time would not help
+
+
+def test_a_task_that_is_being_preempted_stays_until_slurm_puts_it_back_into_the_queue(monkeypatch):
+    """One that has ended by itself would be over. Where the preemption is called off, it ends."""
+    monkeypatch.setattr(slurm_task, "PREEMPTION_LOOK_SECONDS", 0.0)
+    answers = ["2026-01-01T00:00:00", "2026-01-01T00:00:00", "None"]
+    asked = []
+
+    def run(command, *words):
+        asked.append(words)
+        facts = f"JobState=RUNNING PreemptTime={answers[len(asked) - 1]} EndTime=Unknown"
+        return slurm_queue.Answer(status=0, output=facts, errors="")
+
+    monkeypatch.setattr(slurm_queue, "run", run)
+    slurm_task._come_back("7", has_got_on=True)
+    assert asked == [("--oneliner", "show", "job", "7")] * 3
 
 
 @pytest.mark.slow

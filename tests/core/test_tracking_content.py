@@ -11,12 +11,13 @@ from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.tracking.choice import TrackerError
 from ablation_suite.core.tracking.projection import summary
-from ablation_suite.core.tracking.wandb import log_report
+from ablation_suite.core.tracking.wandb_artifacts import log_report
 from ablation_suite.core.tracking.wandb_report import Page
 from tests.core.tracked_run import make_folder, train
 from tests.core.wandb_server import WandbServer
 
 PAGE = Page(
+    ablation="contrastive",
     title="Does a contrastive term improve accuracy?",
     above="It cannot be told.\n\n| Arm | Test % |\n| --- | ---: |\n| none | 88 |\n",
     below="## What it cost\n\nNothing.\n",
@@ -48,10 +49,13 @@ def test_the_best_of_equal_epochs_is_the_first(tmp_path: Path) -> None:
     assert (numbers["best/epoch"], numbers["last/epoch"]) == (2, 4)
 
 
-def test_weights_and_predictions_arrive_whole(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+def test_weights_and_predictions_arrive_whole(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server holds the bytes of the weights and a row per image; a second sync makes no second version."""
     import numpy as np
 
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "20")
     folder = make_folder(tmp_path)
     train(folder, runtime, 1, 5)
     (folder.path / "best-0003.pt").write_bytes(b"weights")
@@ -81,7 +85,7 @@ def test_a_report_becomes_a_run_that_holds_its_files(server: WandbServer, runtim
 def test_a_report_becomes_a_wandb_report(server: WandbServer, runtime: Runtime, report: Path) -> None:
     """W&B's own reader finds the words, curves over epochs with a band of one deviation, and the runs of each arm."""
     v2 = pytest.importorskip("wandb_workspaces.reports.v2")
-    _, url = log_report(runtime, "digits", "contrastive", report, PAGE)
+    (_, url), _ = log_report(runtime, "digits", "contrastive", report, PAGE)
     saved = v2.Report.from_url(url)
     above, grid, below = saved.blocks
     assert (saved.title, above.text, below.text) == (PAGE.title, PAGE.above, PAGE.below)
@@ -89,7 +93,9 @@ def test_a_report_becomes_a_wandb_report(server: WandbServer, runtime: Runtime, 
     assert grid.runsets[0].filters == """Metric("ID") in ['aaaaaaaaaaaa', 'bbbbbbbbbbbb']"""
     (number,) = server.reports.views
     (stored,) = [block for block in server.reports.blocks(number) if block["type"] == "panel-grid"]
-    assert stored["metadata"]["runSets"][0]["grouping"] == [{"section": "config", "name": "arm.value"}]
+    assert stored["metadata"]["runSets"][0]["grouping"] == [
+        {"section": "config", "name": "ablations.value.contrastive.arm"}
+    ]
     assert {panel.x.name for panel in grid.panels} == {"epoch"}
     assert [metric.name for panel in grid.panels for metric in panel.y] == ["val/accuracy", "val/loss", "train/loss"]
     assert {(panel.groupby_aggfunc, panel.groupby_rangefunc) for panel in grid.panels} == {("mean", "stddev")}
@@ -98,14 +104,14 @@ def test_a_report_becomes_a_wandb_report(server: WandbServer, runtime: Runtime, 
 def test_a_second_call_replaces_the_wandb_report(server: WandbServer, runtime: Runtime, report: Path) -> None:
     """The same address with the new words; where somebody has removed it, a new one."""
     pytest.importorskip("wandb_workspaces")
-    _, first = log_report(runtime, "digits", "contrastive", report, PAGE)
-    newer = Page(title=PAGE.title, above="It helps.", below="", arms=PAGE.arms)
-    _, second = log_report(runtime, "digits", "contrastive", report, newer)
+    (_, first), _ = log_report(runtime, "digits", "contrastive", report, PAGE)
+    newer = Page(ablation="contrastive", title=PAGE.title, above="It helps.", below="", arms=PAGE.arms)
+    (_, second), _ = log_report(runtime, "digits", "contrastive", report, newer)
     assert first == second
     ((number, view),) = server.reports.views.items()
     assert "It helps." in view["spec"]
     server.reports.views.clear()
-    _, third = log_report(runtime, "digits", "contrastive", report, newer)
+    (_, third), _ = log_report(runtime, "digits", "contrastive", report, newer)
     assert third != first
     assert number not in server.reports.views
     assert len(server.reports.views) == 1
@@ -115,8 +121,8 @@ def test_without_the_package_the_files_are_published_alone(
     server: WandbServer, runtime: Runtime, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No Report is attempted, and the run with the report's files is there as ever."""
-    monkeypatch.setattr("ablation_suite.core.tracking.wandb.can_save_reports", lambda: False)
-    (url,) = log_report(runtime, "digits", "contrastive", report, PAGE)
+    monkeypatch.setattr("ablation_suite.core.tracking.wandb_artifacts.can_save_reports", lambda: False)
+    (url,), _ = log_report(runtime, "digits", "contrastive", report, PAGE)
     assert url.endswith("/digits/runs/report-contrastive")
     assert server.reports.views == {}
     assert "report.md" in server.artifacts.files("report-contrastive")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import RunFolder
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import wandb_server
@@ -65,6 +68,34 @@ def test_mlflow_holds_each_epoch_once(tmp_path: Path) -> None:
     assert run.data.params["loss.weight"] == "15.0"
     assert run.data.metrics["final/test/accuracy"] == 0.85
     assert run.data.tags["group"] == "contrastive"
+    assert run.data.tags["ablations.contrastive.arm"] == "contrastive"
+    assert run.data.tags["mlflow.user"] == getpass.getuser()
+    assert run.data.tags["mlflow.source.name"] == shlex.join(provenance(runtime, "cpu")["command"])
+    assert run.data.tags["mlflow.note.content"] == "Does a contrastive term help?"
+    rows = folder.ledger.rows()
+    assert [run.info.start_time, run.info.end_time] == [int(1000 * rows[k]["time"]) for k in (0, -1)]
+
+
+def test_two_stores_are_two_runs_in_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same config trained twice: each run has the losses of its own store, and the second is told of the first."""
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlflow").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    lines: list[str] = []
+    for name, loss in (("laptop", 0.5), ("cluster", 0.25)):
+        folder = make_folder(tmp_path / name)
+        folder.ledger.append("start", attempt=1, host=name)
+        for epoch in ALL:
+            append_epoch(folder, epoch, **{"val/loss": loss})
+        for _ in range(2):
+            runtime = Runtime(tracker="mlflow", results=str(tmp_path / name))
+            assert sync_runs([folder], runtime, lines.append) == 0
+            (folder.path / "tracker.json").unlink()
+    client = tracking.MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    losses = [[point.value for point in client.get_metric_history(run.info.run_id, "val/loss")] for run in runs]
+    assert sorted(losses) == [[0.25] * 5, [0.5] * 5]
+    assert ["another training of it is" in line for line in lines] == [False, False, True, True]
 
 
 @pytest.mark.slow

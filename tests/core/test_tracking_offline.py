@@ -32,7 +32,8 @@ def test_an_offline_run_holds_names_config_epochs_and_summary(offline: Runtime, 
     run = next(each["run"] for each in records if each["type"] == "run")
     config = run["config"]["update"]
     assert (run["run_id"], run["project"], run["run_group"]) == ("aaaaaaaaaaaa", "digits", "contrastive")
-    assert (run["job_type"], run["display_name"], run["tags"]) == ("contrastive", "contrastive-3", ["loss.weight=15"])
+    assert (run["job_type"], run["display_name"]) == ("contrastive", "contrastive-3")
+    assert run["tags"] == ["contrastive", "loss.weight"]
     assert config["loss"] == {"name": "contrastive", "weight": 15}
     assert (config["arm"], config["seed"], config["factor"], config["level"]) == ("contrastive", 3, "loss.weight", 15)
     assert config["provenance"]["packages"]["python"] == sys.version.split()[0]
@@ -46,7 +47,7 @@ def test_an_offline_run_holds_names_config_epochs_and_summary(offline: Runtime, 
     summary = _summary(segment)
     assert (summary["best/epoch"], summary["last/epoch"], summary["best/val/accuracy"]) == (3, 5, 0.9)
     assert summary["last/val/accuracy"] == pytest.approx(0.7)
-    assert (summary["val/accuracy"], summary["test/accuracy"]) == (0.9, 0.85)
+    assert (summary["val/accuracy"], summary["test/accuracy"]) == ({"max": 0.9}, 0.85)
 
 
 def test_a_resumed_offline_run_is_one_whole_segment(offline: Runtime, tmp_path: Path) -> None:

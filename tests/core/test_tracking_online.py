@@ -16,7 +16,7 @@ from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import TrackerError
-from ablation_suite.core.tracking.publisher import unpublished
+from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import WandbServer
 
@@ -34,11 +34,12 @@ def test_a_live_run_is_one_line_with_each_epoch_once(server: WandbServer, runtim
     assert train(make_folder(tmp_path, "aaaaaaaaaaaa"), runtime, 1, 5).error is None
     (run,) = server.runs.values()
     assert (run["name"], run["project"], run["groupName"]) == ("aaaaaaaaaaaa", "digits", "contrastive")
-    assert (run["jobType"], run["displayName"], run["tags"]) == ("contrastive", "contrastive-3", ["loss.weight=15"])
+    assert (run["jobType"], run["displayName"]) == ("contrastive", "contrastive-3")
+    assert run["tags"] == ["contrastive", "loss.weight"]
     config = {key: item["value"] for key, item in json.loads(run["config"]).items()}
     assert (config["loss"]["weight"], config["arm"], config["seed"]) == (15.0, "contrastive", 3)
     assert server.epochs("aaaaaaaaaaaa") == ALL
-    assert [row["_step"] for row in server.history["aaaaaaaaaaaa"]] == ALL
+    assert [row["_step"] for row in server.history["aaaaaaaaaaaa"]] == [0, 1, 2, 3, 4]
     assert server.summary["aaaaaaaaaaaa"]["best/val/accuracy"] == 0.9
     assert server.summary["aaaaaaaaaaaa"]["test/accuracy"] == 0.85
     assert server.exit_codes == {"aaaaaaaaaaaa": 0}
@@ -122,6 +123,32 @@ def test_sync_says_when_the_server_holds_something_else(
     server.history[folder.run_id] += [{"_step": 6, "epoch": 6}, {"_step": 7, "epoch": 7}]
     assert sync_runs([folder], runtime, print) == 1
     assert "holds 7 epochs of 5" in capsys.readouterr().out
+
+
+def test_a_run_that_is_used_again_is_found_by_its_second_ablation(
+    server: WandbServer, runtime: Runtime, tmp_path: Path
+) -> None:
+    """Labels that came after the training reach the server at the next sync, and the epochs stay as they are."""
+    folder = make_folder(tmp_path)
+    train(folder, runtime, 1, 5)
+    use = {"arm": "plain", "role": "baseline", "question": "Does depth help?", "tags": ["depth", "baseline"]}
+    labels = {"group": "depth", "name": "plain-3", "ablations": {"depth": use}}
+    assert relabelled([folder]) is None
+    folder.create({**folder.job(), "labels": labels})
+    told = f"1 run says more by now than its tracker shows; send it with: ablate sync {folder.run_id}"
+    assert relabelled([folder]) == told
+    assert sync_runs([folder], runtime, print) == 0
+    assert relabelled([folder]) is None
+    run = server.runs[folder.run_id]
+    config = {key: item["value"] for key, item in json.loads(run["config"]).items()}
+    assert {name: use["arm"] for name, use in config["ablations"].items()} == {
+        "contrastive": "contrastive",
+        "depth": "plain",
+    }
+    assert run["tags"] == ["contrastive", "loss.weight", "depth", "baseline"]
+    assert run["notes"] == "contrastive: Does a contrastive term help?\ndepth: Does depth help?"
+    assert (run["groupName"], run["displayName"]) == ("contrastive", "contrastive-3")
+    assert server.epochs(folder.run_id) == ALL
 
 
 @pytest.mark.fault(
@@ -237,6 +264,7 @@ def test_a_run_killed_while_online_resumes_into_the_same_line(
     assert sync_runs([RunFolder(tmp_path / "runs" / "abcdefabcdef")], runtime, print) == 0
     assert list(server.runs) == ["abcdefabcdef"]
     assert server.epochs("abcdefabcdef") == ALL
+    _assert_times_are_the_ledgers(server, RunFolder(tmp_path / "runs" / "abcdefabcdef"))
 
 
 def test_sync_without_credentials_says_how_to_log_in(
@@ -248,6 +276,32 @@ def test_sync_without_credentials_says_how_to_log_in(
     with pytest.raises(TrackerError, match="wandb login"):
         sync_runs([make_folder(tmp_path)], runtime, print)
     assert server.operations == []
+
+
+def test_a_synced_run_lasted_as_long_as_its_training(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """Sent in a moment, an hour later: what people see as its runtime is the ledger's, in all rows and in whole."""
+    folder = make_folder(tmp_path)
+    for epoch in ALL:
+        append_epoch(folder, epoch, seconds=700.0)
+    assert sync_runs([folder], runtime, print) == 0
+    assert server.summary[folder.run_id]["_wandb"]["runtime"] == pytest.approx(3500.0, rel=0.05)
+    _assert_times_are_the_ledgers(server, folder)
+    append_end(folder)
+    assert sync_runs([folder], runtime, print) == 0
+    _assert_times_are_the_ledgers(server, folder)
+
+
+def _assert_times_are_the_ledgers(server: WandbServer, folder: RunFolder) -> None:
+    """The rows' clock, the axis of seconds and the Runtime column within 5 % of the ledger's, the dates exactly."""
+    history = folder.ledger.history()
+    totals = [sum(row["seconds"] for row in history[: k + 1]) for k in range(len(history))]
+    rows, summary = server.history[folder.run_id], server.summary[folder.run_id]
+    assert [row["_runtime"] for row in rows] == pytest.approx(totals, rel=0.05)
+    assert [row["total_seconds"] for row in rows] == pytest.approx(totals)
+    assert [row["_timestamp"] for row in rows] == pytest.approx([row["time"] for row in history])
+    assert summary["_wandb"]["runtime"] == pytest.approx(totals[-1], rel=0.05)
+    assert summary["_runtime"] == pytest.approx(totals[-1], rel=0.05)
+    assert summary["total_seconds"] == pytest.approx(totals[-1])
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -27,18 +27,27 @@ def make_folder(results: Path, run_id: str = "0123456789ab", epochs: int = 5, **
         "group": "contrastive",
         "job_type": "contrastive",
         "name": "contrastive-3",
-        "tags": ["loss.weight=15"],
         "factors": {"loss.weight": 15.0},
         "arm": "contrastive",
         "seed": 3,
-        "ablations": ["contrastive", "quickstart"],
+        "ablations": {
+            "contrastive": {
+                "arm": "contrastive",
+                "role": "arm",
+                "factor": "loss.weight",
+                "level": 15.0,
+                "seed": 3,
+                "question": "Does a contrastive term help?",
+                "tags": ["contrastive", "loss.weight"],
+            }
+        },
     } | labels
     config = {"loss": {"name": "contrastive", "weight": 15.0}, "epochs": epochs, "seed": 3}
     folder.create({"run_id": run_id, "recipe": 1, "config": config, "data_fingerprint": "f00d", "labels": labels})
     return folder
 
 
-def append_epoch(folder: RunFolder, epoch: int) -> Row:
+def append_epoch(folder: RunFolder, epoch: int, **more: float) -> Row:
     """The row of an epoch; its numbers are a function of the epoch, and the third is the best."""
     numbers = {
         "train/loss": 1.0 / epoch,
@@ -48,7 +57,7 @@ def append_epoch(folder: RunFolder, epoch: int) -> Row:
         "sys/images_per_second": 1000.0 + epoch,
         "sys/memory_bytes": 10**8,
     }
-    return folder.ledger.append("epoch", epoch=epoch, **numbers)
+    return folder.ledger.append("epoch", epoch=epoch, **{**numbers, **more})
 
 
 def append_end(folder: RunFolder) -> Row:

@@ -57,9 +57,11 @@ class WandbServer(ThreadingHTTPServer):
 
     def answer(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         """The data of a GraphQL operation."""
-        name = given.get("name") or given.get("run") or ""
+        name = given.get("name") or given.get("run") or str(given.get("id") or "").removeprefix("bucket-")
         if operation == "UpsertBucket":
             new = name not in self.runs
+            if given.get("summaryMetrics"):
+                self.summary[name] = json.loads(given["summaryMetrics"])
             self.runs[name] = {**self.runs.get(name, {}), **{key: value for key, value in given.items() if value}}
             return {"upsertBucket": {"bucket": self._bucket(name), "inserted": new}}
         if operation == "RunResumeStatus":
@@ -75,9 +77,26 @@ class WandbServer(ThreadingHTTPServer):
             }
         if operation == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
+        if operation == "RunFullHistory":
+            return {"project": {"run": {"history": [json.dumps(row) for row in self.history.get(name, [])]}}}
+        if operation == "GetRuns" or (operation == "Runs" and "filters" in given):
+            return self._runs(json.loads(given["filters"]))
         if "project" in given and operation in ("Run", "GetRun", "RunHistoryKeys"):
             return {"project": {"run": self._bucket(name) if name in self.runs else None}}
         return self.artifacts.answer(operation, given) or self.reports.answer(operation, given) or {}
+
+    def _runs(self, filters: dict[str, Any]) -> dict[str, Any]:
+        """The runs whose config has these values."""
+        wanted = {key.split(".")[1]: value for key, value in filters.items()}
+        configs = {name: json.loads(run.get("config") or "{}") for name, run in self.runs.items()}
+        found = [
+            name
+            for name, config in configs.items()
+            if all((config.get(key) or {}).get("value") == value for key, value in wanted.items())
+        ]
+        edges = [{"node": self._bucket(name), "cursor": name} for name in found]
+        page = {"endCursor": None, "hasNextPage": False}
+        return {"project": {"internalId": "1", "runCount": len(found), "runs": {"edges": edges, "pageInfo": page}}}
 
     def _bucket(self, name: str) -> dict[str, Any]:
         run, history = self.runs[name], self.history.get(name, [])

@@ -44,7 +44,7 @@ def test_the_page_names_the_runs_of_each_arm(written):
 def test_publishing_says_where_and_what_is_missing(written, tmp_path, monkeypatch, capsys):
     """The addresses on stdout; on stderr the package for a W&B Report and the runs that W&B does not hold."""
     plan, folder = written
-    monkeypatch.setattr("ablation_suite.commands.report.log_report", lambda *given: ["https://wandb.example/run"])
+    monkeypatch.setattr("ablation_suite.commands.report.log_report", lambda *given: (["https://wandb.example/run"], ""))
     monkeypatch.setattr("ablation_suite.commands.report.can_save_reports", lambda: False)
     publish_report(plan, folder, Runtime(results=str(tmp_path)))
     printed = capsys.readouterr()

@@ -41,8 +41,9 @@ class Fake:
         size: int = 1,
         before_poll: Callable[[], None] = lambda: None,
         fails: Callable[[dict[str, Any]], str | None] = lambda config: None,
+        score: Callable[[dict[str, Any]], float] = score,
     ):
-        self.store, self.size, self.before_poll, self.fails = store, size, before_poll, fails
+        self.store, self.size, self.before_poll, self.fails, self.score = store, size, before_poll, fails, score
         self.waiting: list[Path] = []
         self.cancelled: set[str] = set()
         self.trained: list[str] = []
@@ -85,7 +86,7 @@ class Fake:
             self.cancelled.discard(folder.run_id)
             return [self._ended(folder, PREEMPTED)]
         epoch = min(len(history) + 1, config["epochs"])
-        value = score(config) * (1.0 - 0.5**epoch)
+        value = self.score(config) * (1.0 - 0.5**epoch)
         if epoch > len(history):
             values = {"val/accuracy": value, "val/loss": 1.0 - value, "seconds": 1.0}
             folder.ledger.append("epoch", epoch=epoch, **values)

@@ -1,0 +1,41 @@
+"""What happens on `ablate cancel`? Runs under way save themselves and end, and a queue loses their jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ablation_suite import options
+from ablation_suite.ablations.plan import jobs, make_plans
+from ablation_suite.commands.run import only
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling import slurm_queue
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+@options.tuned
+@click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
+@click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
+@options.folders
+def cancel(
+    words: tuple[str, ...], arms: tuple[str, ...], seeds: tuple[int, ...], tuned: bool, runtime: Runtime
+) -> None:
+    """End the unfinished runs of specs, wherever they are: in a queue, on another machine, under a driver here.
+
+    Each saves itself within seconds; `ablate run` takes it up again from there. Finished runs stay.
+    """
+    specs, overrides = options.split_words(words)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
+    names = jobs(only(plan, arms, seeds) for plan in plans)
+    folders = [folder for name in names if not (folder := RunFolder(runtime.store / name)).is_finished()]
+    num_running = sum(folder.is_locked() for folder in folders)
+    for folder in folders:
+        folder.cancel()
+    ended = slurm_queue.cancel({folder.run_id for folder in folders}, Path(runtime.results))
+    click.echo(
+        f"runs cancelled: {len(folders)}; of these under way, saved and ended within seconds: {num_running}; "
+        f"jobs taken out of the queue: {len(ended)}; finished runs, which stay: {len(names) - len(folders)}"
+    )
