@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from ablation_suite import options
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import UserError, printable
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
@@ -95,7 +95,7 @@ def sync_runs(
             good, text = False, error_line(error)
             failures_in_a_row += 1
         num_bad += not good
-        echo(f"{folder.run_id}  {text}")
+        echo(printable(f"{folder.run_id}  {text}"))
     return 1 if num_bad else 0
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ablation_suite.core.config.errors import printable
 from ablation_suite.core.data import layout, parallel
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.data.decode import Unreadable, whole
@@ -122,7 +123,7 @@ def text(findings: Findings, *, every: bool = False) -> str:
         [f"missing from {split}: {', '.join(names)}" for split, names in findings.missing.items()],
     )
     lines += [line for kind in kinds for line in _shortened(kind, every)]
-    return "\n".join([*lines, "nothing is wrong" if findings.ok else "not fit to train on as it is"])
+    return printable("\n".join([*lines, "nothing is wrong" if findings.ok else "not fit to train on as it is"]))
 
 
 def _shortened(lines: list[str], every: bool) -> list[str]:

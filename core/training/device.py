@@ -11,6 +11,7 @@ import torch
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.memory import memory
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -101,10 +102,10 @@ def free_memory_bytes(device: torch.device) -> int:
 
 
 def total_memory_bytes(device: torch.device) -> int:
-    """All the memory that there is: of the device on CUDA, of the machine elsewhere."""
+    """All the memory that there is: of the device on CUDA, elsewhere of the machine, or what a container has of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return memory().total_bytes
 
 
 def _keep_freed_memory() -> None:
