@@ -220,7 +220,10 @@ def test_one_seed_has_a_difference_and_no_verdict_on_every_surface(tmp_path):
     assert (found.values["low_pp"], found.values["p_adjusted"], found.values["detectable_pp"]) == (None, None, None)
     assert found.texts["difference"].startswith("+")
     assert "[" not in found.texts["difference"]
-    assert "“better” against “baseline”: these two runs differ by +98.3 pp; one seed a side says nothing" in analysis.answer
+    assert (
+        "“better” against “baseline”: these two runs differ by +98.3 pp; one seed a side says nothing"
+        in analysis.answer
+    )
     assert "more accurate" not in analysis.answer
     by_class = analysis.tables["classes"].rows[0]
     assert by_class.values["arm: better: difference_pp"] is not None
