@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ablation_suite.core.runs.files import read_bytes
 from ablation_suite.core.runs.store import RunFolder
 
 SPLIT = "val"
@@ -44,7 +46,7 @@ class Judged:
 
 def judged(folder: RunFolder, num_worst: int) -> Judged | None:
     """The validation images of a finished run, and those whose own class it gave the least probability; or None."""
-    record, outputs = folder.record(), np.load(folder.path / "outputs.npz")
+    record, outputs = folder.record(), np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
     if record is None or f"{SPLIT}_labels" not in outputs.files:
         return None
     probabilities, labels = outputs[f"{SPLIT}_probabilities"], outputs[f"{SPLIT}_labels"]  # N K, N
@@ -64,7 +66,7 @@ def judged(folder: RunFolder, num_worst: int) -> Judged | None:
 def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]]]:
     """Per split, the columns and rows of a table of what the run says about each image."""
     classes = (folder.record() or {})["classes"]
-    outputs = np.load(folder.path / "outputs.npz")
+    outputs = np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
     tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
     for split in [name.removesuffix("_names") for name in outputs.files if name.endswith("_names")]:
         probabilities = outputs[f"{split}_probabilities"]  # N K
