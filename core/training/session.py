@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +23,8 @@ from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
 from ablation_suite.core.training.device import autocast, memory_format, pick_device, prepare, reset_peak_memory
-from ablation_suite.core.training.feed import Feed, make_feed
+from ablation_suite.core.training.evaluate import predict_logits
+from ablation_suite.core.training.feed import Feed, Feeds
 from ablation_suite.core.training.protocols import Augment, Loss, Mix
 
 
@@ -125,14 +127,18 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run that is set up: its parts and its training images on one device."""
+    """A run that is set up: its parts, and the feeds of its images, on one device."""
 
     config: RunConfig
     device: torch.device
     parts: Parts
+    dataset: Dataset
     split: Split
     """The training images."""
     feed: Feed
+    """Theirs."""
+    feed_of: Callable[[Any], Feed]
+    """The feed of other images."""
     steps_per_epoch: int
 
     def draw(self, epoch: int) -> Epoch:
@@ -150,6 +156,12 @@ class Session:
             draws=self.parts.augment.draw(seed, epoch, len(self.split)).to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
+
+    def predict(self, name: str) -> Tensor:
+        """The logits (N, K) of all images of a split by the network that counts, on the device."""
+        split, config = self.dataset.splits[name], self.config
+        feed = self.feed_of(split.images)
+        return predict_logits(self.parts.evaluated, feed, len(split), config.batch_size, config.precision)
 
     def step(self, epoch: Epoch, at: int, images: Tensor, rows: Tensor, tally: Tensor) -> Step:
         """Step number `at` (from 0) of an epoch, on images uint8 (V N, H, W, 3) of indices (V N,); fills `tally` (3,).
@@ -175,8 +187,11 @@ class Session:
         )
 
 
-def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Session:
-    """Prepare torch and the device for a run, and build its parts; DeviceError, WeightsError where that fails."""
+def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime, feeds: Feeds | None = None) -> Session:
+    """Prepare torch and the device for a run, and build its parts; DeviceError, WeightsError where that fails.
+
+    `feeds` are those of the run before, whose resident images this one takes over.
+    """
     device = pick_device(runtime)
     prepare(runtime, config.precision)
     reset_peak_memory(device)
@@ -192,8 +207,18 @@ def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Session:
         runtime=runtime,
         class_sizes=np.bincount(split.labels, minlength=num_classes),
     )
-    feed = make_feed(split.images, device)
-    return Session(config=config, device=device, parts=parts, split=split, feed=feed, steps_per_epoch=num_steps)
+    num_workers = runtime.jobs if runtime.jobs != "auto" else 1
+    feed_of = partial((feeds or Feeds()).of, device=device, num_workers=num_workers)
+    return Session(
+        config=config,
+        device=device,
+        parts=parts,
+        dataset=dataset,
+        split=split,
+        feed=feed_of(split.images),
+        feed_of=feed_of,
+        steps_per_epoch=num_steps,
+    )
 
 
 def assemble(

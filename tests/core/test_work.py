@@ -121,7 +121,7 @@ def test_an_inline_executor_whose_device_is_lost_asks_for_a_new_process(make_con
     monkeypatch.setattr(Session, "step", lambda *args: torch.empty(3) @ torch.empty(4))
     executor = Inline(runtime)
     executor.submit(make_folder(make_config()).path)
-    with pytest.raises(UserError, match="errors any more: .*; run the same command again, in a new process"):
+    with pytest.raises(UserError, match=r"errors any more: .*; run the same command again, in a new process"):
         executor.poll(0)
 
 
