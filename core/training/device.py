@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -99,6 +100,14 @@ def free_memory_bytes(device: torch.device) -> int:
     """What a CUDA device can still give to this process: free memory, and what the allocator holds but does not use."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def give_back_memory() -> None:
+    """Give what no tensor uses any more back to the CUDA devices, for the processes beside this one."""
+    if torch.cuda.is_initialized():
+        gc.collect()  # networks whose parts refer to each other
+        with suppress(RuntimeError):  # of a lost context, which gives back nothing
+            torch.cuda.empty_cache()
 
 
 def total_memory_bytes(device: torch.device) -> int:

@@ -31,7 +31,6 @@ from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.device import AUTOCAST, peak_memory_bytes
 from ablation_suite.core.training.evaluate import predict_logits
-from ablation_suite.core.training.feed import make_feed
 from ablation_suite.core.training.session import set_up
 
 LEAST_STEPS = 3
@@ -92,7 +91,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
     usual = statistics.median(taken)
     load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))
     num_images = min(len(val), EVALUATED_BATCHES * config.batch_size)
-    val_feed = make_feed(val.images, device)
+    val_feed = session.feed_of(val.images)
 
     def evaluate() -> None:
         predict_logits(parts.evaluated, val_feed, num_images, config.batch_size, config.precision)
