@@ -8,13 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.ablations.spec import Ablation
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import DataError, Dataset
-from ablation_suite.core.own.source import OwnPartError
 
-LATER_FACTORS = ("epochs", "schedule", "selection", "ema_decay", "clip_norm", "batch_size", "accumulate")
+LATER_FACTORS = (
+    "epochs",
+    "schedule",
+    "selection",
+    "early_stopping",
+    "ema_decay",
+    "swa",
+    "clip_norm",
+    "batch_size",
+    "accumulate",
+    "data.eval_size",
+    "data.eval_crop",
+)
 """Settings that a first step on a few images need not show."""
 
 
@@ -29,7 +41,7 @@ class Effects:
     misfits: list[str] = field(default_factory=list)
     """What these images cannot give, each once; no step is taken then."""
     broken: dict[str, str] = field(default_factory=dict)
-    """Arm -> why its own parts cannot take a step."""
+    """Arm -> why its network or its own parts cannot take a step."""
     untried: str = ""
     """Why nothing could be tried, if so."""
 
@@ -39,7 +51,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """
-    from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.models.weights import NetworkError, WeightsError
     from ablation_suite.core.own.loading import told
     from ablation_suite.core.training.first_step import first_step
     from ablation_suite.core.training.fit import misfits
@@ -57,7 +69,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         for name, config in arms.items():
             try:
                 steps[name] = first_step(config, datasets[config.data], runtime)
-            except OwnPartError as error:
+            except (OwnPartError, NetworkError) as error:
                 broken[name] = str(error)
             except Exception as error:
                 if (own := told(error)) is None:
@@ -81,7 +93,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
 
 def _acts_later(delta: Mapping[str, object]) -> bool:
-    return any(factor.split(".")[0] in LATER_FACTORS for factor in delta)
+    return any(f"{factor}.".startswith(f"{later}.") for factor in delta for later in LATER_FACTORS)
 
 
 def _is_asked_for(moved: str, delta: Mapping[str, object]) -> bool:

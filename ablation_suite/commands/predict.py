@@ -101,7 +101,7 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
         require_trusted(folder.path, record["config"], [runtime.store])
         admit(folder.path, record["config"])
         config = validate(RunConfig, Document(data=record["config"], source=str(folder.record_path)))
-        network = Network(config.model, len(classes), config.data.size).to(device)
+        network = Network(config.model, len(classes), config.train_size).to(device)
         try:
             network.load_state_dict(read_verified(folder.path / record["weights"], device))
         except Damaged as error:

@@ -120,8 +120,8 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
     for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
-        if config.model.weights != "none":
-            import_module("ablation_suite.core.models.weights").check_weights(config.model, config.data.size)
+        if config.model.is_tried_early:
+            import_module("ablation_suite.core.models.weights").check_weights(config.model, config.train_size)
     datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()

@@ -13,6 +13,10 @@ class UserError(ValueError):
     """Something that the user can mend; its text says what, where, and what to do. All other errors are defects."""
 
 
+class OwnPartError(UserError):
+    """What is wrong with an own part, with its file and, where there is one, its line."""
+
+
 def printable(text: str) -> str:
     """The text, with all spelled out that gives orders to a terminal: escapes, the direction of writing; lines stay.
 

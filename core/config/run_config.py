@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
-from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.menu import Entry, Frozen, later
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.schema import Document
 from ablation_suite.core.data import Data, Digits
@@ -22,6 +22,15 @@ class EarlyStopping(Frozen):
 
     patience: int = Field(ge=1)
     """Epochs without a better validation accuracy after which no further one is trained."""
+
+
+class SWA(Frozen):
+    """How the weights of the last epochs are averaged (Izmailov et al. 2018)."""
+
+    start_epoch: int = Field(ge=1)
+    """First epoch, from 1 on, whose last weights are part of the average."""
+    lr: float | None = Field(None, gt=0.0)
+    """Constant learning rate from that epoch on; null follows the schedule."""
 
 
 class RunConfig(Frozen):
@@ -51,6 +60,12 @@ class RunConfig(Frozen):
     """Largest norm of the gradient; null does not clip."""
     ema_decay: float | None = Field(None, gt=0.0, lt=1.0)
     """Decay per step of an exponential moving average of the weights, which is then what is evaluated."""
+    swa: SWA | None = later(None)
+    """Equal average of the weights at the ends of the last epochs, which is then what is evaluated; null for none."""
+    head_lr_factor: float = later(1.0, gt=0.0)
+    """Factor of the learning rate of the head and its encoding, as in fine-tuning."""
+    layer_decay: float | None = later(None, gt=0.0, le=1.0)
+    """Factor of the learning rate from each layer of the backbone to the one before; the head has 1, null is none."""
     precision: Literal["float32", "tf32", "bf16", "fp16"] = "float32"
     """Arithmetic of the forward pass: autocast for bf16 and fp16 (with a scaler); tf32 rounds products only."""
     selection: Literal["best", "last"] = "best"
@@ -64,6 +79,26 @@ class RunConfig(Frozen):
     def _the_loss_takes_what_is_mixed(self) -> RunConfig:
         if self.mix.name != "none" and not self.loss.takes_mixed_labels:
             raise ValueError(f"mix needs a loss of single images; the {self.loss.name} loss compares whole images")
+        return self
+
+    @model_validator(mode="after")
+    def _one_average_and_in_time(self) -> RunConfig:
+        if self.swa is None:
+            return self
+        if self.ema_decay is not None:
+            raise ValueError("swa and ema_decay are two averages of the weights, and one is evaluated; take one")
+        if self.swa.start_epoch > self.epochs:
+            raise ValueError(f"swa.start_epoch {self.swa.start_epoch} comes after the last of {self.epochs} epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _the_optimizer_can_step(self) -> RunConfig:
+        if self.optimizer.name == "sam" and self.precision == "fp16":
+            raise ValueError(
+                "optimizer: sam takes its gradient twice, which fp16's scaler does not; take precision=bf16"
+            )
+        if self.optimizer.name == "muon" and self.model.freeze == "backbone":
+            raise ValueError("optimizer: muon moves the backbone's matrices, and model.freeze=backbone keeps them all")
         return self
 
     @model_validator(mode="after")

@@ -223,11 +223,12 @@ class Model(Frozen):
 
     backbone: tagged(*BACKBONES, own=OwnBackbone) = BottleneckBackbone()  # type: ignore[valid-type]
     """The network up to its pooled features."""
-    pooling: Literal["average", "max", "gem"] = "average"
+    pooling: Literal["average", "max", "gem", "average_max"] = "average"
     """What makes one feature of each channel's map; `gem` is the generalised mean with a power that is learned, from 3
-    on (Radenovic et al. 2019)."""
-    freeze: Literal["none", "backbone"] = "none"
-    """`backbone` keeps its weights, batch norm's statistics included, and trains the head alone."""
+    on (Radenovic et al. 2019), `average_max` the mean of both."""
+    freeze: str = Field("none", min_length=1)
+    """`backbone` keeps its weights, batch norm's statistics included, and trains the head alone; a name of a part, such
+    as `layer2`, does so up to and with that part."""
     weights: str = "none"
     """`none`, a torchvision weights name such as `IMAGENET1K_V1`, or the path of a state dict (.pth, .safetensors)."""
     normalize: Literal["none", "imagenet"] = "none"
@@ -242,6 +243,11 @@ class Model(Frozen):
         if self.pooling != "average" and not self.backbone.pools:
             raise ValueError(f"{self.backbone.name} has no global pooling of its own to replace; use pooling average")
         return self
+
+    @property
+    def is_tried_early(self) -> bool:
+        """Whether only a look at the network itself tells if it can be built so."""
+        return self.weights != "none" or self.freeze not in ("none", "backbone")
 
     @property
     def weights_file(self) -> Path | None:

@@ -87,13 +87,28 @@ class GeM(nn.Module):
         return wide.pow(self.gem_power).mean((2, 3), keepdim=True).pow(1.0 / self.gem_power)
 
 
+class AverageMax(nn.Module):
+    """The mean of each channel's average and its maximum (timm's `avgmax`)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, D, H, W) to (N, D, 1, 1)."""
+        return 0.5 * (maps.mean((2, 3), keepdim=True) + maps.amax((2, 3), keepdim=True))
+
+
+def make_pooling(pooling: str) -> nn.Module:
+    """A global pooling of maps (N, D, H, W) to (N, D, 1, 1), by its name."""
+    if pooling == "average":
+        return nn.AdaptiveAvgPool2d(1)
+    return {"max": lambda: nn.AdaptiveMaxPool2d(1), "gem": GeM, "average_max": AverageMax}[pooling]()
+
+
 def set_pooling(network: nn.Module, pooling: str) -> None:
     """Put another global pooling in the place of a backbone's average."""
     if pooling == "average":
         return
     found = [name for name in ("avgpool", "classifier.0", "classifier.3") if _is_global_pooling(network, name)]
     parent, _, last = found[0].rpartition(".")
-    setattr(network.get_submodule(parent), last, GeM() if pooling == "gem" else nn.AdaptiveMaxPool2d(1))
+    setattr(network.get_submodule(parent), last, make_pooling(pooling))
 
 
 def _is_global_pooling(network: nn.Module, name: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.models import Model, OwnBackbone, OwnEncoding, OwnHead, TorchvisionClassifier
 from ablation_suite.core.models.backbones import Drop, GeM, set_pooling
 from ablation_suite.core.models.initial import Construction, unrecorded
 from ablation_suite.core.models.own import Pool, own_module, tried
-from ablation_suite.core.own.source import OwnPartError
+from ablation_suite.core.models.stages import up_to
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.protocols import Head
 
@@ -44,9 +45,17 @@ class Network(nn.Module):
             self.num_features = self.backbone.num_features
         num_features = self.num_features
         self.drops = [each for each in self.backbone.modules() if isinstance(each, Drop)]
+        self.num_features = num_features
         self.is_frozen = model.freeze == "backbone"
+        self.still: list[nn.Module] = []
+        """What stays in evaluation."""
         if self.is_frozen:
             self.backbone.requires_grad_(False)
+            self.still = [self.backbone]
+        elif model.freeze != "none":
+            parameters, self.still = up_to(self.backbone, model.freeze)
+            for parameter in parameters:
+                parameter.requires_grad_(False)
         if isinstance(model.encoding, OwnEncoding):
             self.encoding: nn.Module = own_module(model.encoding, num_features=num_features)
             num_inputs = _width(model.encoding, self.encoding, num_features, "features (N, D)")
@@ -91,10 +100,10 @@ class Network(nn.Module):
         return shape[1]
 
     def train(self, mode: bool = True) -> Network:
-        """A frozen backbone stays in evaluation, so that batch norm keeps its statistics."""
+        """What is frozen stays in evaluation, so that batch norm keeps its statistics."""
         super().train(mode)
-        if self.is_frozen:
-            self.backbone.eval()
+        for module in self.still:
+            module.eval()
         return self
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.own import Own
-from ablation_suite.core.models.backbones import GeM
+from ablation_suite.core.models.backbones import make_pooling
 from ablation_suite.core.own.loading import blamed, make
-from ablation_suite.core.own.source import OwnPartError
 
 
 class Pool(nn.Module):
@@ -18,8 +18,7 @@ class Pool(nn.Module):
 
     def __init__(self, pooling: str):
         super().__init__()
-        kinds = {"average": lambda: nn.AdaptiveAvgPool2d(1), "max": lambda: nn.AdaptiveMaxPool2d(1), "gem": GeM}
-        self.pooling = kinds[pooling]()
+        self.pooling = make_pooling(pooling)
 
     def forward(self, maps: Tensor) -> Tensor:
         return torch.flatten(self.pooling(maps), 1)

@@ -50,7 +50,7 @@ def _of_run(loss: Distillation, num_classes: int, runtime: Runtime) -> nn.Module
     require_trusted(found.weights.parent, found.record["config"], stores)
     admit(found.weights.parent, found.record["config"])
     config = validate(RunConfig, Document(data=found.record["config"], source=source))
-    network = Network(config.model, num_classes, config.data.size)
+    network = Network(config.model, num_classes, config.train_size)
     network.load_state_dict(read_verified(found.weights, torch.device("cpu")))
     return network
 

@@ -25,12 +25,17 @@ class WeightsError(UserError):
     """The weights are not there or do not fit; the text says which file, which folder and which setting."""
 
 
+class NetworkError(UserError):
+    """A network cannot be built as it is asked for; the text says which setting, and what there is."""
+
+
 def check_weights(model: Model, image_size: int = 224) -> None:
     """Make sure, before anything is trained, that the weights are on this machine, undamaged, and fit the backbone.
 
-    A torchvision name that is not there is downloaded, once. Raises WeightsError. Without weights, nothing is imported.
+    A torchvision name that is not there is downloaded, once. Raises WeightsError, and NetworkError where the network
+    cannot be built. Where neither can be, nothing is imported.
     """
-    if model.weights == "none":
+    if not model.is_tried_early:
         return
     import torch
 
@@ -38,7 +43,8 @@ def check_weights(model: Model, image_size: int = 224) -> None:
 
     with torch.device("cpu" if any(own_parts(model)) else "meta"), torch.random.fork_rng(devices=[]):
         backbone = Network(model, num_classes=1, image_size=image_size).backbone
-    _require_fit(_without_head(read_weights(model), backbone), backbone.state_dict(), model)
+    if model.weights != "none":
+        _require_fit(_without_head(read_weights(model), backbone), backbone.state_dict(), model)
 
 
 def load_weights(network: Network, model: Model) -> None:

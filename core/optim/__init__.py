@@ -6,11 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablation_suite.core.config.menu import Entry, tagged
+from ablation_suite.core.config.menu import Entry, later, tagged
 from ablation_suite.core.config.own import Own
 
 
-class Adam(Entry):
+class OptimizerEntry(Entry):
+    """What every optimizer has."""
+
+    decay_norms_and_biases: bool = later(True)
+    """Whether weight decay acts on them too; false spares all tensors of one dimension."""
+
+
+class Adam(OptimizerEntry):
     """torch.optim.Adam (Kingma and Ba 2015)."""
 
     builds = "ablation_suite.core.optim.optimizers:adam"
@@ -25,7 +32,7 @@ class Adam(Entry):
     """L2 penalty, added to the gradient."""
 
 
-class AdamW(Entry):
+class AdamW(OptimizerEntry):
     """torch.optim.AdamW (Loshchilov and Hutter 2019)."""
 
     builds = "ablation_suite.core.optim.optimizers:adamw"
@@ -40,13 +47,77 @@ class AdamW(Entry):
     """Decoupled weight decay."""
 
 
-class SGD(Entry):
+class SGD(OptimizerEntry):
     """torch.optim.SGD with momentum."""
 
     builds = "ablation_suite.core.optim.optimizers:sgd"
     name: Literal["sgd"] = "sgd"
     lr: float = Field(0.1, gt=0.0)
     """Learning rate, before the schedule."""
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    """Share of the last update that is kept."""
+    nesterov: bool = False
+    """Nesterov's form of momentum."""
+    weight_decay: float = Field(0.0, ge=0.0)
+    """L2 penalty, added to the gradient."""
+
+
+class RMSprop(OptimizerEntry):
+    """torch.optim.RMSprop (Tieleman and Hinton 2012)."""
+
+    builds = "ablation_suite.core.optim.optimizers:rmsprop"
+    name: Literal["rmsprop"] = "rmsprop"
+    lr: float = Field(1e-2, gt=0.0)
+    """Learning rate, before the schedule."""
+    alpha: float = Field(0.99, ge=0.0, lt=1.0)
+    """Decay rate of the mean of squares."""
+    eps: float = Field(1e-8, gt=0.0)
+    """Added to the denominator."""
+    momentum: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the last update that is kept."""
+    centered: bool = False
+    """Whether the square of the mean gradient is subtracted from the mean of squares."""
+    weight_decay: float = Field(0.0, ge=0.0)
+    """L2 penalty, added to the gradient."""
+
+
+class Muon(OptimizerEntry):
+    """torch.optim.Muon for matrices and filters of the backbone, AdamW for the rest (Jordan et al. 2024).
+
+    A filter counts as a matrix of its outputs and all else. Head, norms and biases are AdamW's.
+    """
+
+    builds = "ablation_suite.core.optim.optimizers:muon"
+    name: Literal["muon"] = "muon"
+    lr: float = Field(1e-3, gt=0.0)
+    """Learning rate of both, before the schedule."""
+    momentum: float = Field(0.95, ge=0.0, lt=1.0)
+    """Share of the last direction that is kept."""
+    nesterov: bool = True
+    """Nesterov's form of momentum."""
+    ns_steps: int = Field(5, ge=1, le=99)
+    """Steps of Newton and Schulz towards an orthogonal direction."""
+    adjust_lr_fn: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
+    """How the shape of a matrix counts: so that AdamW's learning rates fit, or as first published."""
+    weight_decay: float = Field(0.1, ge=0.0)
+    """Decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates of the two moments."""
+    eps: float = Field(1e-8, gt=0.0)
+    """Added to AdamW's denominator."""
+
+
+class SAM(OptimizerEntry):
+    """SGD by the gradient at the worst point nearby (Foret et al. 2021), which takes two passes a step."""
+
+    builds = "ablation_suite.core.optim.optimizers:sam"
+    name: Literal["sam"] = "sam"
+    lr: float = Field(0.1, gt=0.0)
+    """Learning rate, before the schedule."""
+    rho: float = Field(0.05, gt=0.0)
+    """How far that point lies."""
+    adaptive: bool = False
+    """Whether distances are measured relative to each weight (Kwon et al. 2021)."""
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
     """Share of the last update that is kept."""
     nesterov: bool = False
@@ -136,6 +207,27 @@ class OneCycle(Entry):
     """The first learning rate is this many times the last."""
 
 
+class Plateau(Entry):
+    """The learning rate is multiplied by `factor` when validation gets no better (ReduceLROnPlateau)."""
+
+    builds = "ablation_suite.core.optim.schedules:Reduction"
+    name: Literal["plateau"] = "plateau"
+    warmup_epochs: float = Field(0.0, ge=0.0)
+    """Epochs over which the learning rate rises linearly from one hundredth."""
+    metric: Literal["loss", "accuracy"] = "loss"
+    """What is watched, at the end of every epoch, on the validation images."""
+    factor: float = Field(0.1, gt=0.0, lt=1.0)
+    """Factor of each drop."""
+    patience: int = Field(10, ge=0)
+    """Epochs without a better value that are let pass; after one more the learning rate drops."""
+    threshold: float = Field(1e-4, ge=0.0)
+    """Share of the best value by which another has to be better to count."""
+    cooldown: int = Field(0, ge=0)
+    """Epochs after a drop that are not counted."""
+    final_fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    """Least learning rate, as a fraction of the highest."""
+
+
 class OwnOptimizer(Own):
     """An optimizer of your own: a torch.optim.Optimizer, such as `torch.optim:Adagrad`; its state is saved and resumed.
 
@@ -161,5 +253,5 @@ class OwnSchedule(Own):
     called = ("step",)
 
 
-Optimizer = tagged(Adam, AdamW, SGD, own=OwnOptimizer)
-Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle, own=OwnSchedule)
+Optimizer = tagged(Adam, AdamW, SGD, RMSprop, Muon, SAM, own=OwnOptimizer)
+Schedule = tagged(Constant, Cosine, Step, MultiStep, Exponential, Linear, OneCycle, Plateau, own=OwnSchedule)

@@ -1,14 +1,16 @@
 """Which share of the learning rate does a step use? Pure functions of the step, so that a resume needs no state.
 
-All but one_cycle begin after the warm-up, as torch's `SequentialLR` of `LinearLR(start_factor=0.01)` and the scheduler.
+Only `Reduction` has one, since it follows the validation. All but one_cycle begin after the warm-up, as torch's
+`SequentialLR` of `LinearLR(start_factor=0.01)` and the scheduler.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ablation_suite.core.optim import Constant, Cosine, Exponential, Linear, MultiStep, OneCycle, Step
+from ablation_suite.core.optim import Constant, Cosine, Exponential, Linear, MultiStep, OneCycle, Plateau, Step
 
 Schedule = Callable[[int], float]
 
@@ -67,6 +69,41 @@ def one_cycle(entry: OneCycle, num_steps: int, steps_per_epoch: int) -> Schedule
         return _cosine(1.0, first / entry.final_div_factor, (step - peak) / (last - peak))
 
     return factor
+
+
+class Reduction:
+    """torch's ReduceLROnPlateau, with relative thresholds, as a share of the learning rate."""
+
+    def __init__(self, entry: Plateau, num_steps: int, steps_per_epoch: int):
+        self.entry = entry
+        self.warmed = _after_warmup(entry.warmup_epochs, steps_per_epoch, lambda step: 1.0)
+        self.share, self.best, self.num_bad, self.cooling = 1.0, -math.inf, 0, 0
+
+    def __call__(self, step: int) -> float:
+        """Step (from 0) to what the drops so far have left of 1.0, after the warm-up."""
+        return self.share * self.warmed(step)
+
+    def watch(self, validated: Mapping[str, float]) -> None:
+        """Take the metrics of an epoch, and drop if there have been too many that were no better."""
+        sign = 1.0 if self.entry.metric == "accuracy" else -1.0  # the larger the better
+        value = sign * validated[self.entry.metric]
+        if value > self.best + self.entry.threshold * abs(self.best) or self.best == -math.inf:
+            self.best, self.num_bad = value, 0
+        else:
+            self.num_bad += 1
+        if self.cooling > 0:
+            self.cooling, self.num_bad = self.cooling - 1, 0
+        if self.num_bad > self.entry.patience:
+            self.share = max(self.share * self.entry.factor, self.entry.final_fraction)
+            self.cooling, self.num_bad = self.entry.cooldown, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the epochs so far have come to."""
+        return {name: getattr(self, name) for name in ("share", "best", "num_bad", "cooling")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a saved state."""
+        vars(self).update(state)
 
 
 def _after_warmup(warmup_epochs: float, steps_per_epoch: int, factor: Schedule) -> Schedule:

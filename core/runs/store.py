@@ -9,27 +9,38 @@ import json
 import os
 import shutil
 import socket
+import struct
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease
-from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
+from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 from ablation_suite.core.runs.shape import job_fault, record_fault
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
+OUTPUT_ERRORS = (
+    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What reading a missing or damaged `outputs.npz` may raise: one byte makes it encrypted, or of unknown compression."""
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
@@ -102,6 +113,17 @@ class RunFolder:
         if fault := record_fault(record):
             raise Damaged(f"{self.record_path}: is no record of a run ({fault})")
         return record
+
+    def outputs(self, split: str = "") -> dict[str, NDArray[Any]]:
+        """The arrays of `outputs.npz`, of one split or of all; Damaged where they are lost or do not read."""
+        import numpy as np
+
+        path = self.path / "outputs.npz"
+        try:
+            with open_regular(path) as file, np.load(file) as arrays:
+                return {name: arrays[name] for name in arrays.files if name.startswith(split)}
+        except OUTPUT_ERRORS as error:
+            raise Damaged(f"{path}: is damaged ({error})") from error
 
     def damage(self) -> str | None:
         """What is wrong with `run.json` or the record, in one line, or None."""

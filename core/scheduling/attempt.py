@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ablation_suite.core.config.errors import os_error_line
+from ablation_suite.core.config.errors import OwnPartError, os_error_line
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
@@ -15,7 +15,6 @@ from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.own.loading import told
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
@@ -128,7 +127,7 @@ def _train(
 
 def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
-    from ablation_suite.core.models.weights import WeightsError
+    from ablation_suite.core.models.weights import NetworkError, WeightsError
     from ablation_suite.core.training.device import DeviceError, is_lost
     from ablation_suite.core.training.loop import NonFiniteLoss
 
@@ -138,7 +137,7 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
         return BAD_DATA, "bad data", str(error)
     if isinstance(error, NonFiniteLoss):
         return BAD_CONFIG, DIVERGED, str(error)
-    if isinstance(error, WeightsError | SchemaError | DeviceError | OwnPartError):
+    if isinstance(error, WeightsError | NetworkError | SchemaError | DeviceError | OwnPartError):
         return BAD_CONFIG, "bad configuration", str(error)
     own = told(error)
     if isinstance(error, OSError) and own is None:

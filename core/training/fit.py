@@ -31,6 +31,9 @@ def misfits(
         yield f"data: has one class only ({', '.join(dataset.classes)}); a classifier needs two"
     elif getattr(config.data, "sampler", "") == "balanced" and labels is not None and len(set(labels)) < 2:
         yield "data.sampler: balanced has one class only among the training images, and nothing to balance"
+    val = dataset.splits.get("val")
+    if config.schedule.name == "plateau" and (val is None or val.labels is None):
+        yield f"schedule: plateau watches the validation {config.schedule.metric}, which needs labelled images"
     yield from teachers.misfits(config, dataset, runtime or Runtime())
     yield from _single_images(config, len(dataset.splits["train"]))
     yield from _idle_average(config, len(dataset.splits["train"]))

@@ -13,8 +13,10 @@ from torch import Tensor
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.optim.schedules import Reduction
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
+from ablation_suite.core.training.averaging import add_epoch
 from ablation_suite.core.training.device import peak_memory_bytes
 from ablation_suite.core.training.evaluate import metrics, predict_logits
 from ablation_suite.core.training.feed import make_feed
@@ -77,8 +79,12 @@ def train(
         relied_on = {position.best_epoch}
         trained = train_epoch(session, position, saver, on_step)
         begin = time.perf_counter()
+        if config.swa is not None and epoch >= config.swa.start_epoch:
+            add_epoch(session, epoch)
         logits = predict_logits(parts.evaluated, val_feed, len(val_labels), config.batch_size, config.precision)
         validated = metrics(logits, val_labels)
+        if isinstance(parts.schedule, Reduction):
+            parts.schedule.watch(validated)
         if validated["accuracy"] > position.best_accuracy or config.selection == "last":
             position.best_epoch, position.best_accuracy = epoch, validated["accuracy"]
             checkpoint.save_verified(best_path(folder, epoch), parts.evaluated.state_dict())

@@ -1,4 +1,4 @@
-"""What takes part in a training run, and what is one step of it? Shared by the loop, the probe and the first step."""
+"""What takes part in a training run, and what does an epoch draw? Shared by the loop, the probe, the first step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import own_parts
@@ -22,12 +22,14 @@ from ablation_suite.core.losses import Distillation, OwnLoss
 from ablation_suite.core.models.network import Network, build_network, initialise
 from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
-from ablation_suite.core.optim.schedules import Schedule
+from ablation_suite.core.optim.groups import parameter_groups
+from ablation_suite.core.optim.schedules import Reduction, Schedule
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
-from ablation_suite.core.training.device import autocast, memory_format, pick_device, prepare, reset_peak_memory
+from ablation_suite.core.training.device import memory_format, pick_device, prepare, reset_peak_memory
 from ablation_suite.core.training.feed import Feed, make_feed
 from ablation_suite.core.training.protocols import Augment, Loss, Mix
+from ablation_suite.core.training.step import step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +61,9 @@ class Parts:
 
     @property
     def evaluated(self) -> Network:
-        """The network whose accuracy counts: the moving average where there is one."""
-        return cast(Network, self.averaged.module) if self.averaged is not None else self.network
+        """The network whose accuracy counts: the average of the weights where there is one by now."""
+        has_begun = self.averaged is not None and self.averaged.n_averaged > 0
+        return cast(Network, cast(AveragedModel, self.averaged).module) if has_begun else self.network
 
     def update_average(self) -> None:
         """`AveragedModel.update_parameters`, which would wait for the device twice, with its counter on the host.
@@ -88,6 +91,7 @@ class Parts:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             **({"beside": self.beside.state_dict()} if self.beside is not None else {}),
+            **({"schedule": self.schedule.state_dict()} if isinstance(self.schedule, Reduction) else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -99,6 +103,8 @@ class Parts:
         self.scaler.load_state_dict(state["scaler"])
         if self.beside is not None:
             self.beside.load_state_dict(state["beside"])
+        if isinstance(self.schedule, Reduction):
+            self.schedule.load_state_dict(state["schedule"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,10 +186,17 @@ class Session:
             views=views,
             draw_rows=draw_rows,
             sizes=torch.tensor([len(each) / self.parts.loss.num_views for each in views], dtype=torch.float64),
-            rates=[self.config.optimizer.lr * self.parts.schedule(first + at) for at in range(len(views))],
+            rates=[self._rate(epoch, first + at) for at in range(len(views))],
             draws=draws if getattr(self.parts.augment, "draws_on_host", False) else draws.to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
+
+    def _rate(self, epoch: int, step: int) -> float:
+        """The learning rate of a step, counted from 0 over all epochs."""
+        swa = self.config.swa
+        if swa is not None and swa.lr is not None and epoch >= swa.start_epoch:
+            return swa.lr
+        return float(self.config.optimizer.lr * self.parts.schedule(step))
 
     def step(self, epoch: Epoch, at: int, images: Tensor, rows: Tensor, tally: Tensor) -> Step:
         """Step number `at` (from 0) of an epoch, on images uint8 (V N, H, W, 3) of indices (V N,); fills `tally` (3,).
@@ -193,7 +206,7 @@ class Session:
         names = (epoch.number, at)
         self.parts.generator.manual_seed(streams.key(self.config.seed, "dropout", *names) & (2**63 - 1))
         for group in self.parts.optimizer.param_groups:
-            group["lr"] = epoch.rates[at]
+            group["lr"] = epoch.rates[at] * group.get("lr_scale", 1.0)
         mixing = streams.torch_generator(self.config.seed, "mix", *names)
         labels = epoch.labels[rows]
         draws = epoch.draws_of(at, rows)
@@ -247,14 +260,17 @@ def assemble(
 
     `class_sizes` (K,) are the training images of each class, for a loss that weighs classes.
     """
-    network = build_network(config.model, num_classes, config.seed, config.data.size)
+    network = build_network(config.model, num_classes, config.seed, config.train_size)
     load_weights(network, config.model)
     network.to(device)
     network.memory_format = memory_format(runtime)
     network.to(memory_format=network.memory_format)
     network.train()
     averaged = None
-    if config.ema_decay is not None:
+    if config.swa is not None:
+        averaged = AveragedModel(network, multi_avg_fn=get_swa_multi_avg_fn(), use_buffers=True)
+        averaged.n_averaged = averaged.n_averaged.cpu()
+    elif config.ema_decay is not None:
         # Buffers too, since batch norm's statistics have to belong to the averaged weights.
         averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
         averaged.n_averaged = averaged.n_averaged.cpu()
@@ -283,7 +299,7 @@ def assemble(
         network=network,
         num_classes=num_classes,
         averaged=averaged,
-        optimizer=build(config.optimizer, parameters),
+        optimizer=build(config.optimizer, parameter_groups(config, network, beside)),
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
         schedule=build(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch),
         loss=loss,
@@ -313,67 +329,10 @@ def _make_loss(config: RunConfig, num_features: int, class_sizes: np.ndarray | N
     return loss, beside
 
 
-def step(
-    config: RunConfig,
-    parts: Parts,
-    images: Tensor,
-    draws: Tensor,
-    labels: Tensor,
-    mixing: torch.Generator,
-    tally: Tensor,
-) -> None:
-    """One optimizer step on images (V N, H, W, 3) with draws (V N, P) and labels (V N,) of V views of N images.
-
-    Writes (loss, gradient norm, number of correct first views) into `tally` (3,), on the device.
-    """
-    num_views, num_images = parts.loss.num_views, len(labels) // parts.loss.num_views
-    parts.optimizer.zero_grad(set_to_none=True)
-    for piece_images, piece_draws, piece_labels in _pieces(config.accumulate, num_views, images, draws, labels):
-        size = len(piece_labels) // num_views
-        inputs = parts.augment(piece_images, piece_draws)
-        inputs, targets = parts.mix(inputs, piece_labels, parts.num_classes, mixing)
-        with autocast(images.device, config.precision):
-            if parts.teacher is not None:
-                cast(Any, parts.loss).teach(parts.teacher(inputs))
-            logits, features = _forward(parts, inputs)
-            loss = parts.loss(logits, features, targets, size) * (size / num_images)
-        parts.scaler.scale(loss).backward()
-        tally[0] += loss.detach()
-        tally[2] += (logits[:size].argmax(1) == piece_labels[:size]).sum()
-    parts.scaler.unscale_(parts.optimizer)
-    norm = torch.nn.utils.get_total_norm([each.grad for each in parts.parameters if each.grad is not None])
-    if config.clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(parts.parameters, config.clip_norm, norm)
-    tally[1] += norm
-    parts.scaler.step(parts.optimizer)
-    parts.scaler.update()
-    parts.update_average()
-
-
-def _forward(parts: Parts, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (V N, K) and features (V N, D) of inputs (V N, C, H, W): view by view, unless the loss joins them.
-
-    A view that goes by itself has batch norm over its own N images, and moves the running statistics once.
-    """
-    if parts.loss.joins_views:
-        return parts.network(inputs, parts.generator)
-    views = [parts.network(view, parts.generator) for view in inputs.chunk(parts.loss.num_views)]
-    logits, features = zip(*views, strict=True)
-    return torch.cat(logits), torch.cat(features)
-
-
 def _batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """The order cut into batches; a last batch of one image is left out, since batch norm has no variance over it."""
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
-
-
-def _pieces(accumulate: int, num_views: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Tensors (V N, ...) cut along N into `accumulate` pieces (V n, ...)."""
-    if accumulate == 1:
-        return [tensors]
-    split = [each.unflatten(0, (num_views, -1)).tensor_split(accumulate, dim=1) for each in tensors]
-    return [tuple(each.flatten(0, 1) for each in piece) for piece in zip(*split, strict=True) if piece[0].shape[1]]
 
 
 def _values(network: nn.Module) -> list[Tensor]:

@@ -48,6 +48,8 @@ OTHER = {
     "data.sampler": "balanced",
 }
 LATER = {
+    "": "swa head_lr_factor layer_decay",
+    "optimizer": "decay_norms_and_biases",
     "data": "resize preprocess eval_size eval_crop sampler",
     "augment": (
         "hue jitter_probability random_resized_crop random_crop trivial_augment_wide rand_augment auto_augment aug_mix "
@@ -98,12 +100,21 @@ def test_the_id_is_the_sha256_of_sorted_json():
     assert run_id(rich(), "d") == hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@pytest.mark.parametrize("path", [path for path, _ in leaves(rich().model_dump()) if not path.endswith(".name")])
+LEAVES = [path for path, _ in leaves(rich().model_dump()) if not path.endswith(".name") and path != "swa"]
+
+
+@pytest.mark.parametrize("path", LEAVES)
 def test_every_leaf_of_the_config_changes_the_id(path):
     """There is no exclude list."""
     value = dict(leaves(rich().model_dump()))[path]
     other = with_leaf(rich(), path, OTHER.get(path) or changed(value))
     assert run_id(other, "d") != run_id(rich(), "d")
+
+
+def test_another_average_changes_the_id():
+    """The one leaf that the rich config, which has a moving average, cannot have; SWA counts with its settings."""
+    ids = [run_id(with_leaf(RunConfig(), "swa", {"start_epoch": start}), "d") for start in (3, 4)]
+    assert len({*ids, run_id(RunConfig(), "d")}) == 3
 
 
 def test_the_content_of_the_data_changes_the_id():

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from scipy import stats
 from torch import nn
+from torch.nn import functional
 from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.resnet import Bottleneck
 from torchvision.transforms.v2 import functional as vision
@@ -18,9 +19,10 @@ from torchvision.transforms.v2 import functional as vision
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.models import Model, TorchvisionBackbone, TorchvisionClassifier
-from ablation_suite.core.models.backbones import Drop, GeM
+from ablation_suite.core.models.backbones import AverageMax, Drop, GeM
 from ablation_suite.core.models.network import Network, build_network
-from ablation_suite.core.models.weights import load_weights
+from ablation_suite.core.models.stages import depths
+from ablation_suite.core.models.weights import NetworkError, check_weights, load_weights
 from ablation_suite.core.training.cost import network_cost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -405,3 +407,60 @@ def test_a_frozen_backbone_keeps_every_value_and_the_head_moves(make_config, fir
     initial = build_network(make_config().model, num_classes=10, seed=0).state_dict()
     for name, value in states[-1].items():
         assert torch.equal(value, initial[name]) == name.startswith("backbone."), name
+
+
+STAGED = ["resnet18", "convnext_tiny", "swin_t", "efficientnet_b0", "mobilenet_v3_small", "densenet121", "vit_b_16"]
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_layers_are_counted_in_the_order_in_which_they_act(name):
+    """The layer never falls from one convolution or linear layer to the next that an image goes through."""
+    with torch.device("meta"):
+        backbone = Network(model(backbone=name), 10).eval().backbone
+    depth, num_layers = depths(backbone)
+    seen = []
+    for inner, module in backbone.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda *_, at=f"{inner}.weight": seen.append(depth[at]))
+    backbone(torch.zeros(1, 3, 224, 224, device="meta"))
+    assert seen == sorted(seen)
+    assert {*depth.values()} == {*range(num_layers)}
+    blocks = {"resnet18": 9, "convnext_tiny": 22, "swin_t": 16, "efficientnet_b0": 18, "vit_b_16": 13}
+    assert num_layers == blocks.get(name, num_layers)  # stem, blocks, and what shrinks the image between them
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("resnet18", "layer2"), ("convnext_tiny", "features.3"), ("bottleneck", "bn1")]
+)
+def test_a_network_can_be_frozen_up_to_a_part(name, stage):
+    """All that an image meets up to the end of the part keeps its values and statistics; all after it is trained."""
+    network = build_network(model(backbone=name, freeze=stage), 5, 0)
+    network.train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=0.1)
+    network(torch.rand(4, 3, 32, 32), torch.Generator())[0].square().sum().backward()
+    optimizer.step()
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    names = [key for key in before if key.startswith("backbone.")]
+    end = max(at for at, key in enumerate(names) if key.startswith(f"backbone.{stage}."))
+    assert not moved & {*names[: end + 1]}
+    assert moved >= {
+        key for key in names[end + 1 :] if key.endswith(("conv1.weight", "running_mean", "block.0.weight"))
+    }
+    assert any(key.startswith("head") for key in moved)
+
+
+def test_a_part_that_a_backbone_does_not_have_is_told_with_those_that_there_are():
+    """Before anything is trained, without building weights."""
+    with pytest.raises(NetworkError, match=r"no part 'layer9' with weights \(did you mean 'layer\d'\?\); take none, "):
+        check_weights(model(backbone="resnet18", freeze="layer9"))
+
+
+def test_average_and_maximum_are_pooled_as_timm_does():
+    """Half of torch's adaptive average plus half of its adaptive maximum, in the place of the average."""
+    maps = torch.randn(2, 6, 5, 7)
+    expected = 0.5 * (functional.adaptive_avg_pool2d(maps, 1) + functional.adaptive_max_pool2d(maps, 1))
+    torch.testing.assert_close(AverageMax()(maps), expected)
+    assert isinstance(
+        build_network(model(backbone="resnet18", pooling="average_max"), 3, 0).backbone.avgpool, AverageMax
+    )

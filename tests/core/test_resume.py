@@ -44,6 +44,16 @@ PARTS = {
     "epochs": 3,
 }
 """Images drawn twice, draws on the host, weights beside the network."""
+LATE = {
+    "mix": {"name": "either", "probability": 0.7},
+    "loss": "binary_cross_entropy",
+    "optimizer": {"name": "sam", "lr": 0.5, "decay_norms_and_biases": False, "weight_decay": 1e-4},
+    "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "threshold": 0.2},
+    "swa": {"start_epoch": 2},
+    "model.head": {"name": "linear", "dropout": 0.5},
+    "epochs": 4,
+}
+"""A schedule that follows the validation, an average that begins late, two passes a step."""
 SCALED = {"mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 2}
 
 
@@ -113,7 +123,7 @@ def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_
     same(folder, expected)
 
 
-@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, LATE, SCALED], ids=["everything", "parts", "late", "fp16"])
 def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
     changes, make_config, make_folder, runtime, whole, same
 ):
@@ -133,7 +143,7 @@ def test_a_run_stopped_inside_epochs_ends_to_the_bit_as_a_whole_one(
     promised="the run ends to the bit as one that was never killed",
 )
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, LATE, SCALED], ids=["everything", "parts", "late", "fp16"])
 def test_a_run_killed_at_random_moments_ends_to_the_bit_as_a_whole_one(
     changes, make_config, make_folder, runtime, whole, same, worker, kill_when
 ):
@@ -393,7 +403,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, SCALED], ids=["everything", "parts", "fp16"])
+@pytest.mark.parametrize("changes", [EVERYTHING, PARTS, LATE, SCALED], ids=["everything", "parts", "late", "fp16"])
 def test_a_cuda_device_gives_the_same_bits_again_and_after_a_resume(
     changes, make_config, make_folder, runtime, whole, same
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -18,6 +19,8 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.training import session, streams
+from ablation_suite.core.training.evaluate import metrics, predict_logits
+from ablation_suite.core.training.feed import make_feed
 from ablation_suite.core.training.loop import NonFiniteLoss, Preempted, train
 from ablation_suite.core.training.session import assemble
 
@@ -493,3 +496,50 @@ def test_a_balanced_sampler_draws_images_twice_and_changes_them_in_two_ways(digi
     twice = [image for image in {*images} if images.count(image) == 2]
     ways = [len({made for image, made in seen if image == each}) for each in twice]
     assert np.mean(np.array(ways) == 2) > 0.9  # of 49 crops, two are the same now and then
+
+
+def weights_after(config, digits, runtime, folder):
+    """The network's weights at the end of every epoch, and the parts and the position at the end of training."""
+    kept = []
+
+    def on_step(step):
+        if step.number == step.num_steps:
+            kept.append({name: each.detach().clone() for name, each in step.parts.network.named_parameters()})
+
+    parts, position = train(config, digits, runtime, folder, on_step=on_step)
+    return kept, parts, position
+
+
+def test_swa_is_the_equal_average_of_the_last_epochs_with_statistics_of_its_own(
+    digits, runtime, make_config, make_folder, one_thread
+):
+    """Of epochs 3 to 5, with torch's update_bn over the last epoch's images in order; it is what is evaluated."""
+    config = make_config(epochs=5, swa={"start_epoch": 3, "lr": 1e-3}, selection="last")
+    folder = make_folder(config)
+    kept, parts, _ = weights_after(config, digits, runtime, folder)
+    assert parts.evaluated is not parts.network
+    for name, each in parts.evaluated.named_parameters():
+        torch.testing.assert_close(each, (kept[2][name] + kept[3][name] + kept[4][name]) / 3)
+    run = session.set_up(config, digits, runtime)
+    twin = copy.deepcopy(parts.evaluated)
+    images = torch.from_numpy(run.split.images[np.concatenate(run.draw(5).views)])
+    batches = (images.permute(0, 3, 1, 2) / 255.0).split(64)
+    torch.optim.swa_utils.update_bn(batches, twin)
+    for (name, ours), theirs in zip(parts.evaluated.named_buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    rates = [row["lr"] for row in folder.ledger.history()]
+    assert rates == [3e-3, 3e-3, 1e-3, 1e-3, 1e-3]
+    val = digits.splits["val"]
+    logits = predict_logits(parts.evaluated, make_feed(val.images, run.device), len(val), 64, "float32")
+    told = metrics(logits, torch.from_numpy(val.labels))
+    assert told["loss"] == pytest.approx(folder.ledger.history()[-1]["val/loss"])
+
+
+def test_before_its_first_epoch_swa_evaluates_the_network(digits, runtime, make_config, make_folder):
+    """The history of the epochs before is that of a run without it."""
+    folders = [make_folder(make_config(epochs=3, **more)) for more in ({}, {"swa": {"start_epoch": 3}})]
+    for folder, more in zip(folders, ({}, {"swa": {"start_epoch": 3}}), strict=True):
+        train(make_config(epochs=3, **more), digits, runtime, folder)
+    losses = [[row["val/loss"] for row in folder.ledger.history()] for folder in folders]
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2] != losses[1][2]  # an average of one epoch is that epoch, but for its statistics
