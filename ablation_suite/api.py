@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ablation_suite.ablations.plan import Plan, make_plans
@@ -70,10 +69,10 @@ class Run:
 
     def outcomes(self, split: str = "val") -> dict[str, NDArray[Any]]:
         """`names` (N,), `labels` (N,), `probabilities` (N, K) of the `val` or `test` images; UserError without them."""
+        arrays = self.folder.outputs(split) if (self.folder.path / "outputs.npz").exists() else {}
         try:
-            with (self.folder.path / "outputs.npz").open("rb") as file, np.load(file) as arrays:
-                return {key: arrays[f"{split}_{key}"] for key in ("names", "labels", "probabilities")}
-        except (FileNotFoundError, KeyError):
+            return {key: arrays[f"{split}_{key}"] for key in ("names", "labels", "probabilities")}
+        except KeyError:
             raise UserError(f"run {self.run_id}: has no labelled images of the split {split!r}") from None
 
 

@@ -103,13 +103,13 @@ def _below(path: str, factor: str) -> bool:
 
 def _cost(config: RunConfig, records: list[dict[str, Any]], num_classes: int) -> dict[str, float]:
     """Parameters and FLOPs, and images and steps for each training image."""
-    if records:
-        cost = records[0]["cost"]
-    else:
+    names = ("parameters", "head_parameters", "flops_per_image")
+    cost = next((record["cost"] for record in records if record["cost"].keys() >= set(names)), None)
+    if cost is None:
         from ablation_suite.core.training.cost import network_cost
 
         cost = network_cost(config, num_classes)
-    sizes = {name: cost[name] for name in ("parameters", "head_parameters", "flops_per_image")}
+    sizes = {name: cost[name] for name in names}
     return {**sizes, "images": config.loss.num_views * config.epochs, "steps": config.epochs / config.batch_size}
 
 

@@ -26,12 +26,12 @@ def unlike(facts: dict[str, list[str]]) -> list[str]:
 def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "recipe", str(record.get("recipe", "unknown"))
     yield "data", str(record.get("data_fingerprint", "unknown"))
-    provenance = record.get("provenance", {})
-    for package, version in provenance.get("packages", {}).items():
+    provenance = record.get("provenance") or {}
+    for package, version in (provenance.get("packages") or {}).items():
         yield package, str(version)
     if source := (provenance.get("suite") or {}).get("source"):
         yield "source of the suite", str(source)
-    device = provenance.get("device", {})
+    device = provenance.get("device") or {}
     name = str(device.get("name", "unknown"))
     yield "device", " ".join(_words([name, device.get("model") or (provenance.get("cpu") if name == "cpu" else None)]))
 

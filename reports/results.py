@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,11 @@ from numpy.typing import NDArray
 
 from ablation_suite.core.metrics import Metric, accuracy, data_fault, metric_of
 from ablation_suite.core.runs.files import open_regular
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.metrics import calibration_error, macro_f1, top_5
 
 Split = Literal["val", "test"]
-OUTPUT_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What reading a missing or damaged `outputs.npz` may raise."""
 
 
 class NoMetric(Exception):

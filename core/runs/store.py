@@ -9,31 +9,38 @@ import json
 import os
 import shutil
 import socket
+import struct
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease
-from ablation_suite.core.runs.files import json_bytes, read_json, sync_folder, write_json, write_synced
+from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
+from ablation_suite.core.runs.shape import job_fault, record_fault
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
-_JOB = {"run_id": "text", "config": "mapping", "data_fingerprint": "text", "labels": "mapping"}
-_LABELS = dict.fromkeys(("project", "group", "job_type", "name", "arm", "spec"), "text")
-_LABELS |= {"seed": "number", "factors": "mapping", "tags": "list of texts", "overrides": "list of texts"}
-_LABELS |= {"ablations": "uses", "studies": "uses"}
-_PARTS = {"config": dict, "metrics": dict, "history": list, "cost": dict, "classes": list}
+OUTPUT_ERRORS = (
+    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What reading a missing or damaged `outputs.npz` may raise: one byte makes it encrypted, or of unknown compression."""
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
@@ -84,7 +91,7 @@ class RunFolder:
     def job(self) -> dict[str, Any]:
         """The contents of `run.json`; Damaged where it does not read or does not say what to train."""
         job = _read_object(self.path / "run.json")
-        if fault := _job_fault(job):
+        if fault := job_fault(job):
             raise Damaged(f"{self.path / 'run.json'}: is damaged ({fault})")
         return job
 
@@ -103,9 +110,20 @@ class RunFolder:
             return None
         if DIGEST in record and record.pop(DIGEST) != digest(record, 64, allow_nan=True):
             raise Damaged(f"{self.record_path}: is not what was written, its SHA-256 is another")
-        if fault := _record_fault(record):
+        if fault := record_fault(record):
             raise Damaged(f"{self.record_path}: is no record of a run ({fault})")
         return record
+
+    def outputs(self, split: str = "") -> dict[str, NDArray[Any]]:
+        """The arrays of `outputs.npz`, of one split or of all; Damaged where they are lost or do not read."""
+        import numpy as np
+
+        path = self.path / "outputs.npz"
+        try:
+            with open_regular(path) as file, np.load(file) as arrays:
+                return {name: arrays[name] for name in arrays.files if name.startswith(split)}
+        except OUTPUT_ERRORS as error:
+            raise Damaged(f"{path}: is damaged ({error})") from error
 
     def damage(self) -> str | None:
         """What is wrong with `run.json` or the record, in one line, or None."""
@@ -312,37 +330,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value
-
-
-def _job_fault(job: dict[str, Any]) -> str:
-    """What keeps an object from being read as the job of any version, or nothing; what is not there is no fault."""
-    for prefix, values, kinds in (("", job, _JOB), ("labels.", job.get("labels") or {}, _LABELS)):
-        for key, kind in kinds.items() if isinstance(values, dict) else ():
-            value = values.get(key)
-            if value is not None and not _is_kind(value, kind):
-                return f"{prefix}{key} is no {kind}"
-    return ""
-
-
-def _is_kind(value: Any, kind: str) -> bool:
-    if kind == "uses":  # older jobs list the names alone
-        return _is_kind(value, "list of texts") or (
-            isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
-        )
-    if kind == "list of texts":
-        return isinstance(value, list) and all(isinstance(each, str) for each in value)
-    return isinstance(value, {"text": str, "number": int, "mapping": dict}[kind])
-
-
-def _record_fault(record: dict[str, Any]) -> str:
-    """What keeps an object from being read as a record of any version, or nothing."""
-    missing = [key for key, kind in _PARTS.items() if not isinstance(record.get(key), kind)]
-    if missing:
-        return f"it has no {', '.join(missing)}"
-    numbers = [*record["metrics"].values(), *(row.get("epoch") for row in record["history"] if isinstance(row, dict))]
-    if not all(isinstance(each, int | float) for each in numbers) or len(numbers) < len(record["history"]):
-        return "it holds something else than numbers among its metrics or epochs"
-    return ""
 
 
 @functools.cache

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ablation_suite.core.runs.files import read_bytes
 from ablation_suite.core.runs.store import RunFolder
 
 SPLIT = "val"
@@ -46,8 +44,8 @@ class Judged:
 
 def judged(folder: RunFolder, num_worst: int) -> Judged | None:
     """The validation images of a finished run, and those whose own class it gave the least probability; or None."""
-    record, outputs = folder.record(), np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
-    if record is None or f"{SPLIT}_labels" not in outputs.files:
+    record, outputs = folder.record(), folder.outputs()
+    if record is None or f"{SPLIT}_labels" not in outputs:
         return None
     probabilities, labels = outputs[f"{SPLIT}_probabilities"], outputs[f"{SPLIT}_labels"]  # N K, N
     classes, names = [str(each) for each in record["classes"]], outputs[f"{SPLIT}_names"]
@@ -66,16 +64,16 @@ def judged(folder: RunFolder, num_worst: int) -> Judged | None:
 def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]]]:
     """Per split, the columns and rows of a table of what the run says about each image."""
     classes = (folder.record() or {})["classes"]
-    outputs = np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
+    outputs = folder.outputs()
     tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
-    for split in [name.removesuffix("_names") for name in outputs.files if name.endswith("_names")]:
+    for split in [name.removesuffix("_names") for name in outputs if name.endswith("_names")]:
         probabilities = outputs[f"{split}_probabilities"]  # N K
         names, guesses = outputs[f"{split}_names"], probabilities.argmax(1)
         columns = ["image", "predicted", "probability"]
         rows = [
             [str(name), str(classes[k]), float(p[k])] for name, k, p in zip(names, guesses, probabilities, strict=True)
         ]
-        if f"{split}_labels" in outputs.files:
+        if f"{split}_labels" in outputs:
             labels = outputs[f"{split}_labels"]
             columns += ["label", "correct"]
             rows = [[*row, str(classes[t]), bool(t == k)] for row, t, k in zip(rows, labels, guesses, strict=True)]

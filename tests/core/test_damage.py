@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -206,6 +207,34 @@ def test_what_a_kill_after_the_record_left_goes_at_the_next_look_of_a_driver(dam
     after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     assert {**after, "ledger.jsonl": b""} == {**before, "ledger.jsonl": b""}
     assert not (folder.path / "checkpoints").exists()
+
+
+@pytest.mark.fault(
+    "any byte of outputs.npz changed",
+    injected="each byte of a small one, three ways",
+    promised="the arrays as they were written, or damage of that file; no other error",
+)
+def test_outputs_with_a_changed_byte_are_damaged_or_whole(tmp_path):
+    """Among them are bytes that make a file encrypted, of unknown compression, or of an array without end."""
+    folder = RunFolder(tmp_path)
+    whole = {"val_labels": np.arange(3), "val_names": np.array(["a", "b", "ä"]), "test_labels": np.arange(2)}
+    np.savez(tmp_path / "outputs.npz", **whole)
+    data = (tmp_path / "outputs.npz").read_bytes()
+    num_damaged = 0
+    for place in range(len(data)):
+        for change in (1, 8, 255):
+            (tmp_path / "outputs.npz").write_bytes(data[:place] + bytes([data[place] ^ change]) + data[place + 1 :])
+            try:
+                found = folder.outputs()
+            except Damaged:
+                num_damaged += 1
+                continue
+            assert found.keys() <= whole.keys()
+            assert all(np.array_equal(found[name], whole[name]) for name in found)
+    assert num_damaged > len(data)
+    (tmp_path / "outputs.npz").unlink()
+    with pytest.raises(Damaged, match="outputs.npz"):
+        folder.outputs()
 
 
 BASE = "{data: digits, model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}, epochs: 1}"

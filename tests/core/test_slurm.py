@@ -22,6 +22,7 @@ from ablation_suite.core.scheduling.scheduler import CANCELLED, drive
 from ablation_suite.core.scheduling.slurm import Slurm
 from ablation_suite.core.scheduling.slurm_queue import Submission
 from tests.core.fake_slurm import FakeSlurm, FakeTask, wait_until
+from tests.core.tracked_run import BARE_RECORD
 
 CONFIG = {"data": "digits", "epochs": 2}
 
@@ -83,7 +84,7 @@ def finish(folder: RunFolder, seconds: float = 1.0) -> None:
     attempt = folder.path / "attempts" / str(len(folder.attempts()) + 1)
     attempt.mkdir(parents=True)
     folder.ledger.append("start", attempt=int(attempt.name))
-    folder.commit({"run_id": folder.run_id, "config": CONFIG, "cost": {"seconds": seconds}})
+    folder.commit({**BARE_RECORD, "config": CONFIG, "cost": {"seconds": seconds}})
 
 
 def say(task: FakeTask, run: str, *statuses: int | None) -> None:
