@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from tests.benchmarks.calibration import coverage, families, frontier, stopping
+from tests.benchmarks.calibration import coverage, families, stopping
 
 SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "intervals": ("Seeds, images, noise", coverage.intervals),
     "accuracies": ("Other accuracies", coverage.accuracies),
     "few": ("Few differing images", coverage.few_images),
     "sharing": ("Arms that share the spread of their seeds", coverage.sharing),
-    "frontier": ("How short an interval can be that asks other arms", frontier.frontier),
     "families": ("Families of arms", families.families),
     "stopping": ("Seeds as needed", stopping.stopping),
 }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtr, fdtrc, stdtr, stdtrit
 
 from ablation_suite.reports.statistics.intervals import difference_interval
-from ablation_suite.reports.statistics.moderation import MOST_PRIOR, MOST_SEEDS, QUIETER
+from ablation_suite.reports.statistics.moderation import MOST_PRIOR, NOISIER, QUIETER
 from tests.benchmarks.calibration.draw import Correct, Draw, pieces
 
 Array = NDArray[np.float64]
@@ -83,13 +83,20 @@ def _moderated(means: Array, own: Array) -> tuple[Array, Array]:
     """The variance between seeds (R, K) and its degrees of freedom, of the arms' means (R, A, S)."""
     arms, seeds = means.shape[1:]
     df, degrees = seeds - 1, np.full(own.shape, seeds - 1.0)
-    if arms < 3 or seeds > MOST_SEEDS:
+    if arms < 3 or seeds not in NOISIER:
         return own, degrees
     centred = means - means.mean(axis=2, keepdims=True)
-    interaction = ((centred - centred.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))[:, None]
-    prior = 2 * np.maximum(interaction - own * df / 2, 0) / ((arms - 2) * df)
-    ratio = np.divide(own, prior, out=np.full(own.shape, np.inf), where=prior > 0)
-    alike = (fdtrc(df, (arms - 2) * df, ratio) >= 1 / seeds) & (fdtr(df, (arms - 2) * df, ratio) >= QUIETER)
+    total = ((centred - centred.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))[:, None]  # R 1
+    prior = 2 * np.maximum(total - own * df / 2, 0) / ((arms - 2) * df)
+    ratio = np.divide(own, prior, out=np.full(own.shape, np.inf), where=prior > 1e-9 * own)
+    against = (centred - (centred.sum(axis=1, keepdims=True) - centred) / (arms - 1)) ** 2  # R A S
+    of_arm = against.sum(axis=2) * (arms - 1) / arms
+    rest = np.maximum(total - of_arm, 0) / (arms - 2)
+    noise = fdtrc(
+        df, (arms - 2) * df, np.divide(of_arm, rest, out=np.full(of_arm.shape, np.inf), where=rest > 1e-9 * of_arm)
+    )
+    alike = np.minimum(noise[:, 1:], noise[:, :1]) >= NOISIER[seeds]
+    alike &= (fdtr(df, (arms - 2) * df, ratio) >= QUIETER) & (ratio < np.inf)
     weight = min(arms - 2, MOST_PRIOR) * df
     posterior = np.maximum((weight * prior + df * own) / (weight + df), own)
     return np.where(alike, posterior, own), np.where(alike, df + weight, degrees)
