@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ablation_suite.core.config.errors import UserError, plain_os_errors
+from ablation_suite.core.config.errors import UserError, plain_os_errors, printable
 
 VERBS = {
     "check": ("ablation_suite.commands.look:check", "Check specs and list all their faults."),
@@ -84,7 +84,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except UserError as error:
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error)), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

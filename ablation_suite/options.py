@@ -33,7 +33,11 @@ TRAINING = [
     click.option("--executor", type=click.Choice(["process", "inline", "slurm"]), help="Who trains."),
     click.option("--slurm", metavar="OPTIONS", help="Options of sbatch: '-p gpu --gres=gpu:1 -t 8:00:00'."),
     click.option("--pack", metavar="N", help="Runs of one Slurm task, or auto."),
-    click.option("--tracker", help="auto, online, offline, tensorboard, mlflow or off."),
+    click.option(
+        "--tracker",
+        help="auto, online, offline, tensorboard, mlflow or off. W&B's metrics of the machine are off; "
+        "WANDB_X_DISABLE_STATS=false turns them on.",
+    ),
 ]
 FOLDER_NAMES = ("results", "data_root")
 TRAINING_NAMES = (

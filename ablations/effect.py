@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.ablations.spec import Ablation
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import DataError, Dataset
-from ablation_suite.core.own.source import OwnPartError
 
 LATER_FACTORS = (
     "epochs",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablation_suite.ablations.plan import Cell, Plan, folder
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import packed
@@ -102,6 +103,8 @@ def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[f
     begun = time.time()
     probes = [_Probe(order, str(runtime.threads)) for _ in range(workers)]
     answers = [each.answer() for each in probes]
+    if faults := dict.fromkeys(answer["fault"] for answer in answers if "fault" in answer):
+        raise UserError("\n".join(faults))
     start_up = statistics.median(answer["ready"] - begun for answer in answers)
     timings = zip(*(answer["timings"] for answer in answers), strict=True)
     return start_up, [{key: statistics.median(each[key] for each in group) for key in group[0]} for group in timings]

@@ -130,7 +130,7 @@ def changed_parts(plan: Plan, store: Path) -> dict[str, str]:
         job = run.job() if run.has_job() else {}
         labels, since = job.get("labels", {}), (run.path / "run.json").stat().st_mtime
         arm = labels.get("arm")
-        if arm not in wanted or plan.ablation.ablation not in labels["ablations"]:
+        if arm not in wanted or plan.ablation.ablation not in labels.get("ablations", ()):
             continue
         parts = {part["name"]: part["code"] for part in own_data(job["config"])}
         changed = [name for name, code in wanted[arm].items() if parts.get(name, code) != code]

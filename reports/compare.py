@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablation_suite.core.config.errors import printable
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
@@ -66,8 +67,7 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
 
 def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
     """The comparison as lines for a terminal, which no record can give orders to."""
-    for line in _lines(split, runs):
-        yield "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    yield from map(printable, _lines(split, runs))
 
 
 def _lines(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:

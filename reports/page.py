@@ -16,6 +16,7 @@ from ablation_suite.reports.blocks import Blocks
 from ablation_suite.reports.palette import Ink, inks, telling
 from ablation_suite.reports.quantities import SPLITS
 from ablation_suite.reports.series import MEASURES
+from ablation_suite.reports.wording import families
 from ablation_suite.reports.writers import markdown, to_markdown
 
 Images = Callable[[str, str], bytes | None]
@@ -44,12 +45,12 @@ def report_markdown(analysis: Analysis) -> str:
 
 def index_html(analyses: Sequence[Analysis]) -> str:
     """The first page of several reports: each question with its answer."""
-    return _ENVIRONMENT.get_template("index.html").render(analyses=analyses)
+    return _ENVIRONMENT.get_template("index.html").render(analyses=analyses, families=_families(analyses))
 
 
 def index_markdown(analyses: Sequence[Analysis]) -> str:
     """The index as text."""
-    return _ENVIRONMENT.get_template("index.md").render(analyses=analyses)
+    return _ENVIRONMENT.get_template("index.md").render(analyses=analyses, families=_families(analyses))
 
 
 def blocks_html(blocks: Blocks, figures: Mapping[str, bytes]) -> str:
@@ -66,6 +67,13 @@ def rendered(template: str, **context: Any) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """A file as the source of an image inside a page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _families(analyses: Sequence[Analysis]) -> str:
+    compared = [
+        {row.values["arm"] for row in each.tables["answer"].rows if row.values["p"] is not None} for each in analyses
+    ]
+    return families([len(arms - {each.design.control}) for arms, each in zip(compared, analyses, strict=True)])
 
 
 def _common(analysis: Analysis) -> dict[str, Any]:

@@ -219,6 +219,8 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if gap:
         parts.append(gap)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
+    if results.design.margin is not None:
+        parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
     sharing = [row.arm for row in rows if row.interval and row.interval.num_others]
     if sharing:
         parts.append(

@@ -36,6 +36,18 @@ def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence
     return " ".join([*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)])
 
 
+def families(num_comparisons: Sequence[int]) -> str:
+    """What the adjusted p values of several ablations in one report hold for, given each one's comparisons."""
+    found = [number for number in num_comparisons if number]
+    if len(found) < 2:
+        return ""
+    return (
+        f"{sum(found)} comparisons in {len(found)} ablations. p values are adjusted within each ablation, not over the "
+        f"report: where nothing differs at all, one false call or more is to be expected in up to "
+        f"{100 * (1 - 0.95 ** len(found)):.0f} % of such reports."
+    )
+
+
 def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     baseline = _quoted(design.baseline)
     for arm, row in rows:

@@ -26,8 +26,9 @@ def data() -> None:
 @data.command()
 @click.argument("folder", metavar="DIR")
 @_data_root
+@click.option("--all", "every", is_flag=True, help="List every finding, not examples of each kind.")
 @_json
-def check(folder: str, data_root: str | None, as_json: bool) -> None:
+def check(folder: str, data_root: str | None, every: bool, as_json: bool) -> None:
     """Say all that is wrong with the images below DIR.
 
     Exit status: 0 nothing, 1 something, 2 DIR is no such folder or has no train/<class>/.
@@ -36,9 +37,10 @@ def check(folder: str, data_root: str | None, as_json: bool) -> None:
     from ablation_suite.core.data.folder import located
 
     findings = check.inspect(located(folder, _root(data_root)))
-    click.echo(
-        json.dumps(dataclasses.asdict(findings) | {"ok": findings.ok}, indent=1) if as_json else check.text(findings)
-    )
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(findings) | {"ok": findings.ok}, indent=1))
+    else:
+        click.echo(check.text(findings, every=every))
     raise SystemExit(0 if findings.ok else 1)
 
 

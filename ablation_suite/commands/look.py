@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.plan import Plan, changed_parts, folder, make_plan, make_plans
 from ablation_suite.ablations.resolve import describe, differences, resolve_blocks
 from ablation_suite.ablations.spec import Ablation
+from ablation_suite.core.config.errors import printable
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
@@ -173,23 +175,27 @@ def show(run: str, as_json: bool, runtime: Runtime) -> None:
     if as_json:
         click.echo(json.dumps(data, indent=1))
         return
-    click.echo(f"run {found.run_id}: {data['state']}")
+    click.echo(printable("\n".join(_as_lines(found.run_id, data))))
+
+
+def _as_lines(run_id: str, data: dict[str, Any]) -> Iterator[str]:
+    yield f"run {run_id}: {data['state']}"
     if data["damage"]:
-        click.echo(data["damage"])
+        yield data["damage"]
     if data["failure"]:
-        click.echo(f"failed: {data['failure']['message']}")
+        yield f"failed: {data['failure'].get('message')}"
     for name in ("labels", "config", "metrics", "cost", "provenance"):
         if data.get(name):
-            click.echo(f"\n{name}")
+            yield f"\n{name}"
             for path, value in leaves(data[name]):
-                click.echo(f"  {path}: {_value(value)}")
+                yield f"  {path}: {_value(value)}"
     if "labels" in data:
-        click.echo(f"\nmake it again: {remake_command(found.run_id, data['labels'])}")
+        yield f"\nmake it again: {remake_command(run_id, data['labels'])}"
 
 
 def remake_command(run_id: str, labels: dict[str, Any]) -> str:
     """The command line that trains a run again: by its spec, or by its id where it belongs to none."""
-    if "arm" not in labels:
+    if not {"spec", "overrides", "arm", "seed"} <= labels.keys():
         return options.command("reproduce", run_id, carry=options.FOLDER_NAMES)
     words = [labels["spec"], *labels["overrides"], "--arm", labels["arm"], "--seed", str(labels["seed"])]
     return options.command("run", *words, carry=options.FOLDER_NAMES)

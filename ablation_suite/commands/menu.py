@@ -32,7 +32,9 @@ def menu(family: str | None, as_json: bool) -> None:
     families = dict(_families(RunConfig))
     settings = [row for row in _settings(RunConfig) if "." not in row["setting"] and row["setting"] not in families]
     if family is not None:
-        chosen = [name for name in families if name == family or name.startswith(f"{family}.")]
+        chosen = [
+            name for name in families if family in (name, name.rpartition(".")[2]) or name.startswith(f"{family}.")
+        ]
         if not chosen:
             message = f"no family '{family}'{nearest(family, families)}; the families are {', '.join(families)}"
             raise SchemaError([Fault("command line", "menu", message)])

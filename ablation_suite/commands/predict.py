@@ -120,7 +120,7 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     from ablation_suite.core.data.views import middle
     from ablation_suite.core.training.device import pick_device, prepare
     from ablation_suite.core.training.evaluate import predict_logits
-    from ablation_suite.core.training.feed import make_feed
+    from ablation_suite.core.training.feed import Feeds
 
     device = pick_device(runtime)
     faults: list[str] = []
@@ -135,7 +135,7 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
             if faults:
                 break  # go on only to find the other faults
             prepare(runtime, config.precision)
-            feed = make_feed(middle(decoded[form], config.data.eval_crop), device)
+            feed = Feeds().of(middle(decoded[form], config.data.eval_crop), device)
             total += predict_logits(network, feed, len(chunk), config.batch_size, config.precision).softmax(1)
         if not faults:
             rows.append((total / len(members)).cpu().numpy())

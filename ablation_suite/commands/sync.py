@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable
 import click
 
 from ablation_suite import options
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import UserError, printable
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.files import read_bytes
+from ablation_suite.core.runs.labels import uses
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
-from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, has_credentials
+from ablation_suite.core.tracking.choice import EXTRAS, KeyRefused, TrackerError, check_tracker, has_credentials
 from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import publish_run
-from ablation_suite.core.tracking.wandb_artifacts import log_artifacts
+from ablation_suite.core.tracking.wandb_artifacts import Picture, log_artifacts, log_media
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
 PATIENCE = 2
@@ -29,19 +32,39 @@ class SyncError(UserError):
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[SPEC|RUN...]")
+@click.argument("targets", nargs=-1, metavar="[SPEC|SWEEP|RUN... [path=value ...]]")
 @click.option("--tracker", default="online", help="online (W&B), tensorboard or mlflow.")
 @click.option("--artifacts", is_flag=True, help="Also publish best weights and tables of predictions (W&B).")
+@click.option(
+    "--log-images",
+    "num_images",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also show classes, confusions and the N worst validation images (W&B).",
+)
 @options.folders
-def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, runtime: Runtime) -> int:
-    """Publish runs to W&B; a second call adds nothing. RUN is the beginning of a run id; without targets, all runs."""
+def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, num_images: int | None, runtime: Runtime) -> int:
+    """Publish runs to W&B; a second call adds nothing. Without targets: all runs.
+
+    SPEC and overrides mean the runs of `ablate run SPEC path=value`, SWEEP the trials of a search, RUN the beginning of
+    a run id. W&B's own metrics of the machine are off: WANDB_X_DISABLE_STATS=false, WANDB_X_DISABLE_META=false
+    turn them on for `ablate run`.
+    """
     check_tracker(tracker)
     runtime = runtime.model_copy(update={"tracker": tracker})
-    return sync_runs(find_targets(targets, runtime), runtime, click.echo, artifacts=artifacts)
+    folders, missing = find_targets(targets, runtime)
+    for line in missing:
+        click.echo(line, err=True)
+    return sync_runs(folders, runtime, click.echo, artifacts=artifacts, num_images=num_images or 0)
 
 
 def sync_runs(
-    folders: Iterable[RunFolder], runtime: Runtime, echo: Callable[[str], None], *, artifacts: bool = False
+    folders: Iterable[RunFolder],
+    runtime: Runtime,
+    echo: Callable[[str], None],
+    *,
+    artifacts: bool = False,
+    num_images: int = 0,
 ) -> int:
     """Publish runs one at a time, and count what the tracker holds then; gives 0, or 1 where something is missing.
 
@@ -51,42 +74,81 @@ def sync_runs(
     if tracker == "online" and not has_credentials():
         raise TrackerError("sync needs a W&B login; run `wandb login` or set WANDB_API_KEY")
     num_bad = failures_in_a_row = 0
+    opened: dict[str, Picture] = {}
     for folder in folders:
         if failures_in_a_row == PATIENCE:
             echo(f"{tracker} does not answer; the rest is left for later")
             break
         try:
             good, text = _sync_one(folder, tracker, runtime)
-            if good and artifacts and tracker == "online" and folder.is_finished():
-                text += f", with {' and '.join(log_artifacts(runtime, folder))}"
+            if good and tracker == "online" and folder.is_finished():
+                more = log_artifacts(runtime, folder) if artifacts else []
+                more += (
+                    [log_media(runtime, folder, num_images, pictures(folder, runtime, opened))] if num_images else []
+                )
+                text += f", with {' and '.join(more)}" if more else ""
             failures_in_a_row = 0
+        except KeyRefused as error:
+            echo(str(error))
+            return 1
         except Exception as error:  # one run's trouble must not keep the others from being published
             good, text = False, error_line(error)
             failures_in_a_row += 1
         num_bad += not good
-        echo(f"{folder.run_id}  {text}")
+        echo(printable(f"{folder.run_id}  {text}"))
     return 1 if num_bad else 0
 
 
-def find_targets(words: tuple[str, ...], runtime: Runtime) -> list[RunFolder]:
-    """The run folders that run ids, beginnings of run ids and specs name; all of the store where nothing is named."""
+def pictures(folder: RunFolder, runtime: Runtime, opened: dict[str, Picture]) -> Picture:
+    """(split, name of an image) -> its PNG, from the data set that a run was trained on; each is `opened` once."""
+    from ablation_suite.reports.thumbnails import thumbnails
+
+    job = folder.job()
+    config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
+    key = config.data.model_dump_json()
+    if key not in opened:
+        opened[key] = thumbnails(config.data, runtime)
+    return opened[key]
+
+
+def find_targets(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[str]]:
+    """The run folders that beginnings of run ids, searches, and specs with overrides name; without words, all.
+
+    Beside them a line for each spec of which runs are not here. SyncError for a word that names several runs, and for
+    overrides of nothing.
+    """
+    names, overrides = options.split_words(words)
     known = run_folders(runtime.store)
-    if not words:
-        return known
+    if overrides and not names:
+        raise SyncError(f"{overrides[0]}: overrides say which runs of a SPEC are meant; name it")
+    if not names:
+        return known, []
     found: dict[str, RunFolder] = {}
     specs = []
-    for word in words:
+    for word in names:
         matches = [folder for folder in known if folder.run_id.startswith(word)]
         if len(matches) > 1:
             raise SyncError(f"{word}: several runs begin so: {', '.join(folder.run_id for folder in matches)}")
+        matches = matches or [folder for folder in known if word in _studies(folder)]
         found |= {folder.run_id: folder for folder in matches}
         specs += [] if matches else [word]
+    missing = []
     if specs:
         from ablation_suite.ablations.plan import make_plans
 
-        wanted = {cell.run_id for plan in make_plans(specs, runtime, ()) for cell in plan.cells}
-        found |= {folder.run_id: folder for folder in known if folder.run_id in wanted}
-    return list(found.values())
+        for plan in make_plans(specs, runtime, overrides):
+            wanted = {cell.run_id for cell in plan.cells}
+            here = {folder.run_id: folder for folder in known if folder.run_id in wanted}
+            found |= here
+            if len(here) < len(wanted):
+                again = options.command("run", plan.ablation.source, *overrides, carry=options.FOLDER_NAMES)
+                lacking = f"{len(wanted) - len(here)} of its {len(wanted)} runs are not in {runtime.store}"
+                missing.append(f"{plan.ablation.ablation}: {lacking}; train them with: {again}")
+    return list(found.values()), missing
+
+
+def _studies(folder: RunFolder) -> Iterable[str]:
+    return uses(folder.job().get("labels") or {}, "studies") if folder.has_job() else ()
 
 
 def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, str]:

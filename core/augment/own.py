@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ablation_suite.core.augment import OwnAugment, OwnMix
 from ablation_suite.core.augment.batch import to_float
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.own.loading import make, takes
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.training import streams
 
 NUM_DRAWS = 16

@@ -13,6 +13,18 @@ class UserError(ValueError):
     """Something that the user can mend; its text says what, where, and what to do. All other errors are defects."""
 
 
+class OwnPartError(UserError):
+    """What is wrong with an own part, with its file and, where there is one, its line."""
+
+
+def printable(text: str) -> str:
+    """The text, with all spelled out that gives orders to a terminal: escapes, the direction of writing; lines stay.
+
+    For whatever holds a name of anybody's, of a file, an arm, a setting.
+    """
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
 @contextmanager
 def plain_os_errors() -> Iterator[None]:
     """Turn what the operating system says at a border (a folder, a disk, a home) into one line for users."""

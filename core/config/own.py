@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.wording import models_in
 from ablation_suite.core.own.signature import Signature, read_signature
-from ablation_suite.core.own.source import Installed, OwnPartError, Source, known, of_file, of_module
+from ablation_suite.core.own.source import Installed, Source, known, of_file, of_module
 
 Path = tuple[str | int, ...]
 _FILE = re.compile(r".+\.py:[^\W\d]\w*")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import UserError, printable
 from ablation_suite.core.config.own import placed
 from ablation_suite.core.config.wording import explain, models_in, nearest, shown
 
@@ -31,8 +31,7 @@ class Fault(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        text = ": ".join(part for part in self if part)  # keys are anybody's: none may move a terminal's cursor
-        return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+        return printable(": ".join(part for part in self if part))  # keys are anybody's
 
 
 class SchemaError(UserError):

@@ -181,7 +181,7 @@ class OwnData(Pictures, Own):
     several threads.
     An argument that is called root, or annotated with Path, is a file or a folder, from here or else below the data
     root; its content counts as the data's. All else that an image depends on has to be in the arguments or the code.
-    Given, where its arguments have these names: size, split, split_seed.
+    Given, where its arguments have these names: size, split, split_seed, and the further settings of a data set.
     """
 
     builds = "ablation_suite.core.data.own:OwnSource"

@@ -24,8 +24,8 @@ MAX_PIXELS = 100_000_000
 """A header that claims more is refused before anything is decoded; also what all threads decode at a time."""
 LARGE_PIXELS = 25_000_000
 """Of images above this, memory that was freed is given back to the system at once."""
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-"""What a file may be, whatever its extension says; the JPEG of a stereo camera (MPO) counts as JPEG."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+"""What a file may be, whatever its extension says; of several frames the first. A camera's MPO counts as JPEG."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

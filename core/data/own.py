@@ -42,7 +42,7 @@ class OwnSource:
         from ablation_suite.core.own.randomness import undisturbed
 
         name, entry = self.entry.name, self.entry
-        given = {key: getattr(entry, key) for key in ("size", "split", "split_seed")}
+        given = {key: getattr(entry, key) for key in type(entry).model_fields if key not in ("name", "code")}
         with undisturbed(name):
             made = make(entry, {**entry.settings, **self._places}, **given)
             if not isinstance(made, Mapping) or "train" not in made:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.losses import OwnLoss
 from ablation_suite.core.losses.cross_entropy import SingleImages, wide
 from ablation_suite.core.models.initial import Construction
 from ablation_suite.core.own.loading import make, takes
-from ablation_suite.core.own.source import OwnPartError
 
 
 class OwnLossOfImages(SingleImages):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ablation_suite.core.own.source import OwnPartError
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.training import streams
 
 OVERWRITING = ("copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_", "log_normal_", "exponential_")

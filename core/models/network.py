@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.models import (
@@ -20,7 +21,6 @@ from ablation_suite.core.models.backbones import Drop, GeM, set_pooling
 from ablation_suite.core.models.initial import Construction, unrecorded
 from ablation_suite.core.models.own import Pool, own_module, tried
 from ablation_suite.core.models.stages import up_to
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.protocols import Head
 

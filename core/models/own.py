@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.models.backbones import make_pooling
 from ablation_suite.core.own.loading import blamed, make
-from ablation_suite.core.own.source import OwnPartError
 
 
 class Pool(nn.Module):

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from torch import nn, optim
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.optim import OwnOptimizer, OwnSchedule
 from ablation_suite.core.optim.schedules import Schedule
 from ablation_suite.core.own.loading import make, takes
-from ablation_suite.core.own.source import OwnPartError
 
 
 def own_optimizer(entry: OwnOptimizer, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:

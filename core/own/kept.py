@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.own import has_digest, own_data
-from ablation_suite.core.own.source import OwnPartError, Source, known
+from ablation_suite.core.own.source import Source, known
 
 
 def keep(folder: Path, config: Any) -> None:

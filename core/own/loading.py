@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import OwnPartError, UserError
 from ablation_suite.core.config.own import Own
-from ablation_suite.core.own.source import Installed, OwnPartError, Source, known
+from ablation_suite.core.own.source import Installed, Source, known
 
 PREFIX = "ablation_own_"
 """Of the private package that holds one version's modules."""

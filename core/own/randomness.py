@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ablation_suite.core.own.source import OwnPartError
+from ablation_suite.core.config.errors import OwnPartError
 
 
 @contextmanager

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.wording import nearest, shown
-from ablation_suite.core.own.source import Installed, Module, OwnPartError, Source, absolute
-
-MISSING = object()
-"""The default of a parameter that has none, or none that can be read without running it."""
+from ablation_suite.core.own.imports import absolute
+from ablation_suite.core.own.kinds import MISSING, fits, in_words, kinds_of, plain
+from ablation_suite.core.own.source import Installed, Module, Source
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 IMPORTS = (ast.Import, ast.ImportFrom)
@@ -37,8 +36,6 @@ class Signature:
     parameters: Mapping[str, Parameter]
     is_open: bool = False
     """Whether it takes any further name (**kwargs)."""
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    """Plain values that its class sets, such as `num_views = 2`."""
     is_function: bool = False
 
     def faults(self, settings: Mapping[str, Any], given: Iterable[str], name: str) -> Iterable[tuple[str, str]]:
@@ -54,8 +51,8 @@ class Signature:
             if key not in settings:
                 if parameter.needed:
                     yield "", f"{name} needs the argument '{key}'"
-            elif parameter.kinds is not None and not _fits(settings[key], parameter.kinds):
-                yield key, f"should be {_words(parameter.kinds)}, not {shown(settings[key])}"
+            elif parameter.kinds is not None and not fits(settings[key], parameter.kinds):
+                yield key, f"should be {in_words(parameter.kinds)}, not {shown(settings[key])}"
 
     def filled(self, settings: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
         """The settings with plain defaults put in, and whole numbers as fractions where these are taken."""
@@ -95,32 +92,29 @@ def _signature(source: Source | Installed, module: Module, definition: Definitio
     if not isinstance(definition, ast.ClassDef):
         inner = _of_arguments(definition.args, skip=0)
         return Signature(parameters=inner.parameters, is_open=inner.is_open, is_function=True)
-    attributes = _class_values(definition)
     methods = {each.name: each for each in definition.body if isinstance(each, ast.FunctionDef)}
     make = methods.get("__init__") or methods.get("__new__")
     if make is not None:
-        inner = _of_arguments(make.args, skip=1)
-        return Signature(parameters=inner.parameters, is_open=inner.is_open, attributes=attributes)
+        return _of_arguments(make.args, skip=1)
+    base = definition.bases[0] if definition.bases else None
     if any("dataclass" in ast.unparse(each) for each in definition.decorator_list):
-        fields = [
-            each for each in definition.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-        ]
-        parameters = {each.target.id: _parameter(each.target.id, each.annotation, each.value) for each in fields}  # type: ignore[union-attr]
-        return Signature(parameters=parameters, attributes=attributes)
-    if not definition.bases or ast.unparse(definition.bases[0]).rpartition(".")[2] in ("Module", "object", "ABC"):
-        return Signature(parameters={}, attributes=attributes)
-    base = definition.bases[0]
+        return Signature(parameters=dict(_fields(definition))) if base is None else None
+    if base is None or ast.unparse(base).rpartition(".")[2] in ("Module", "object", "ABC"):
+        return Signature(parameters={})
     if isinstance(base, ast.Name) and depth < 8:
         base_module, base_definition = _follow(source, module, base.id)
         if isinstance(base_definition, ast.ClassDef):
-            inherited = _signature(source, base_module, base_definition, depth + 1)
-            if inherited is not None:
-                return Signature(
-                    parameters=inherited.parameters,
-                    is_open=inherited.is_open,
-                    attributes={**inherited.attributes, **attributes},
-                )
+            return _signature(source, base_module, base_definition, depth + 1)
     return None
+
+
+def _fields(definition: ast.ClassDef) -> Iterator[tuple[str, Parameter]]:
+    """The arguments of a dataclass."""
+    for node in definition.body:
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        if "ClassVar" not in ast.unparse(node.annotation):
+            yield node.target.id, _parameter(node.target.id, node.annotation, node.value)
 
 
 def _of_arguments(arguments: ast.arguments, skip: int) -> Signature:
@@ -135,113 +129,12 @@ def _of_arguments(arguments: ast.arguments, skip: int) -> Signature:
 
 
 def _parameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Parameter:
-    kinds = _kinds(annotation)
-    value = _plain(default) if default is not None else MISSING
+    kinds = kinds_of(annotation)
+    value = plain(default) if default is not None else MISSING
     if kinds and "float" in kinds and "int" not in kinds and type(value) is int:
         value = float(value)
     named = name == "root" or (annotation is not None and "Path" in ast.unparse(annotation))
     return Parameter(needed=default is None, default=value, kinds=kinds, is_place=named)
-
-
-def _kinds(annotation: ast.expr | None) -> tuple[Any, ...] | None:
-    """Kinds of value that an annotation names, or None where it names any that cannot be told from YAML."""
-    if annotation is None:
-        return None
-    if isinstance(annotation, ast.Constant):
-        if annotation.value is None:
-            return ("None",)
-        try:
-            return _kinds(ast.parse(annotation.value, mode="eval").body) if isinstance(annotation.value, str) else None
-        except SyntaxError:
-            return None
-    if isinstance(annotation, ast.Name | ast.Attribute):
-        name = ast.unparse(annotation).rpartition(".")[2]
-        return (_ALIASES.get(name, name),) if _ALIASES.get(name, name) in _TYPES else None
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        return _together([annotation.left, annotation.right])
-    if isinstance(annotation, ast.Subscript):
-        return _subscript(ast.unparse(annotation.value).rpartition(".")[2], annotation.slice)
-    return None
-
-
-def _subscript(name: str, inside: ast.expr) -> tuple[Any, ...] | None:
-    parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
-    if name == "Literal":
-        values = [_plain(each) for each in parts]
-        return None if any(each is MISSING for each in values) else tuple((each,) for each in values)
-    if name == "Optional":
-        inner = _kinds(inside)
-        return None if inner is None else (*inner, "None")
-    if name == "Union":
-        return _together(parts)
-    return (_ALIASES.get(name, name),) if _ALIASES.get(name, name) in _TYPES else None
-
-
-def _together(parts: list[ast.expr]) -> tuple[Any, ...] | None:
-    kinds = [_kinds(each) for each in parts]
-    return None if any(each is None for each in kinds) else tuple(one for each in kinds for one in each or ())
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "float": (int, float),
-    "int": (int,),
-    "bool": (bool,),
-    "str": (str,),
-    "None": (type(None),),
-    "list": (list, tuple),
-    "dict": (dict,),
-}
-_ALIASES = {"tuple": "list", "Tuple": "list", "List": "list", "Sequence": "list", "Dict": "dict", "Mapping": "dict"}
-_ALIASES |= {"Path": "str"}
-_KIND_WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text", "None": "null"}
-_KIND_WORDS |= {"list": "a list", "dict": "a mapping"}
-
-
-def _fits(value: Any, kinds: tuple[Any, ...]) -> bool:
-    for kind in kinds:
-        if isinstance(kind, tuple):
-            if value == kind[0] and isinstance(value, bool) == isinstance(kind[0], bool):
-                return True
-        elif isinstance(value, _TYPES[kind]) and (kind == "bool") >= isinstance(value, bool):
-            return True
-    return False
-
-
-def _words(kinds: tuple[Any, ...]) -> str:
-    return " or ".join(
-        dict.fromkeys(shown(each[0]) if isinstance(each, tuple) else _KIND_WORDS[each] for each in kinds)
-    )
-
-
-def _plain(node: ast.expr) -> Any:
-    """The value of a literal that YAML could hold too, or MISSING."""
-    try:
-        value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return MISSING
-    return value if _is_plain(value) else MISSING
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _class_values(definition: ast.ClassDef) -> dict[str, Any]:
-    values = {}
-    for node in definition.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, value = node.targets[0], node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            target, value = node.target, node.value
-        else:
-            continue
-        if isinstance(target, ast.Name) and (plain := _plain(value)) is not MISSING:
-            values[target.id] = plain
-    return values
 
 
 def _follow(source: Source | Installed, module: Module, name: str) -> tuple[Module, ast.AST | None]:

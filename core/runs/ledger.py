@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import zlib
@@ -12,6 +13,7 @@ from typing import Any
 from ablation_suite.core.runs.files import naming, read_bytes
 
 Row = dict[str, Any]
+_COUNTS = ("seconds", "seconds_train", "images_seen", "num_steps")
 
 
 class Ledger:
@@ -56,9 +58,31 @@ class Ledger:
             checksum, _, text = line.partition(b" ")
             if checksum != b"%08x" % zlib.crc32(text):
                 break
-            rows.append(json.loads(text))
+            row = json.loads(text)
+            if not _is_row(row):
+                break
+            rows.append(row)
             good_bytes += len(line) + 1
         return rows, good_bytes
+
+
+def _is_row(value: Any) -> bool:
+    """Whether a line holds what all readers rely on; the sum says only that it is what somebody wrote."""
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or not _is_finite(value.get("time")):
+        return False
+    if value["kind"] != "epoch":
+        return True
+    numbers = [number for name, number in value.items() if "/" in name]
+    counts = [value[name] for name in _COUNTS if name in value]
+    return type(value.get("epoch")) is int and all(map(_is_number, numbers)) and all(map(_is_finite, counts))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 def _line(row: Row) -> bytes:

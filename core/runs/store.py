@@ -29,6 +29,10 @@ Status = Literal["finished", "running", "failed", "interrupted", "missing", "dam
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
+_JOB = {"run_id": "text", "config": "mapping", "data_fingerprint": "text", "labels": "mapping"}
+_LABELS = dict.fromkeys(("project", "group", "job_type", "name", "arm", "spec"), "text")
+_LABELS |= {"seed": "number", "factors": "mapping", "tags": "list of texts", "overrides": "list of texts"}
+_LABELS |= {"ablations": "uses", "studies": "uses"}
 _PARTS = {"config": dict, "metrics": dict, "history": list, "cost": dict, "classes": list}
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
@@ -78,8 +82,11 @@ class RunFolder:
             write_json(self.path / "run.json", wanted)
 
     def job(self) -> dict[str, Any]:
-        """The contents of `run.json`; Damaged where it does not read."""
-        return _read_object(self.path / "run.json")
+        """The contents of `run.json`; Damaged where it does not read or does not say what to train."""
+        job = _read_object(self.path / "run.json")
+        if fault := _job_fault(job):
+            raise Damaged(f"{self.path / 'run.json'}: is damaged ({fault})")
+        return job
 
     def has_job(self) -> bool:
         """Whether there is a `run.json` that reads."""
@@ -305,6 +312,26 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value
+
+
+def _job_fault(job: dict[str, Any]) -> str:
+    """What keeps an object from being read as the job of any version, or nothing; what is not there is no fault."""
+    for prefix, values, kinds in (("", job, _JOB), ("labels.", job.get("labels") or {}, _LABELS)):
+        for key, kind in kinds.items() if isinstance(values, dict) else ():
+            value = values.get(key)
+            if value is not None and not _is_kind(value, kind):
+                return f"{prefix}{key} is no {kind}"
+    return ""
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if kind == "uses":  # older jobs list the names alone
+        return _is_kind(value, "list of texts") or (
+            isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+        )
+    if kind == "list of texts":
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, {"text": str, "number": int, "mapping": dict}[kind])
 
 
 def _record_fault(record: dict[str, Any]) -> str:

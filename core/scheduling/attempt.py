@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ablation_suite.core.config.errors import os_error_line
+from ablation_suite.core.config.errors import OwnPartError, os_error_line
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
@@ -15,7 +15,6 @@ from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.own.loading import told
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
@@ -24,6 +23,7 @@ from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 
 if TYPE_CHECKING:
+    from ablation_suite.core.training.feed import Feeds
     from ablation_suite.core.training.session import Step
 
 DONE, FAILED, BAD_DATA, LOST_DEVICE, PREEMPTED, BAD_CONFIG = 0, 1, 65, 70, 75, 78
@@ -43,10 +43,19 @@ def retry_after(exit_status: int) -> Retry:
 
 
 class Datasets:
-    """The data sets that a warm worker has opened, by fingerprint and config."""
+    """The data sets that a warm worker has opened, by fingerprint and config, and what of them lies on its device."""
 
     def __init__(self) -> None:
         self._open: dict[str, Dataset] = {}
+        self._feeds: Feeds | None = None
+
+    def feeds(self, dataset: Dataset) -> Feeds:
+        """The feeds of this data set; what others left on a device is let go."""
+        from ablation_suite.core.training.feed import Feeds
+
+        self._feeds = self._feeds or Feeds()
+        self._feeds.keep_only(split.images for split in dataset.splits.values())
+        return self._feeds
 
     def get(self, config: RunConfig, data_fingerprint: str, runtime: Runtime) -> Dataset:
         """The data set of a config; DataError where its content is no longer what the run id was made from."""
@@ -69,6 +78,7 @@ def work(
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> int:
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
+    from ablation_suite.core.training.device import give_back_memory
     from ablation_suite.core.training.loop import Preempted
 
     stillness = Stillness()
@@ -93,6 +103,8 @@ def work(
                 return status
     except Busy:
         return PREEMPTED
+    finally:
+        give_back_memory()
 
 
 def _train(
@@ -117,9 +129,18 @@ def _train(
     facts = provenance(runtime, str(pick_device(runtime)))
     folder.ledger.append("start", attempt=attempt, provenance=facts)
     with open_tracker(runtime, folder) as tracker:
-        parts, position = train(config, dataset, runtime, folder, stop=stop, on_step=on_step, publish=tracker.publish)
-        compiling = {"compile": parts.compiling.words, "compiled": list(parts.compiled)}
-        record = finish(folder, config, dataset, parts, position, {**facts, **compiling})
+        session, position = train(
+            config,
+            dataset,
+            runtime,
+            folder,
+            stop=stop,
+            on_step=on_step,
+            publish=tracker.publish,
+            feeds=datasets.feeds(dataset),
+        )
+        compiling = {"compile": session.parts.compiling.words, "compiled": list(session.parts.compiled)}
+        record = finish(folder, session, position, {**facts, **compiling})
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)
         tracker.publish()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 
+from ablation_suite.core.config.errors import printable
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 
@@ -44,6 +45,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print a line that stays."""
+        text = printable(text)
         if self.live is not None:
             self.live.console.print(text.rstrip(), soft_wrap=True)
         else:

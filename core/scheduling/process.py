@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO
 
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.memory import available_bytes, memory, num_oom_kills
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE
 from ablation_suite.core.scheduling.executors import Event
@@ -115,11 +117,26 @@ class ProcessPool:
             return [Event(run_id=worker.folder.name, retry="counted")]  # the run's failure says why
         if worker.is_hung:
             message = worker.hung_words()
+        elif status == -signal.SIGKILL:
+            message = self._killed_words(worker)
         else:
             cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             message = f"the worker ended without a result ({cause})"
         message = f"{message}; {worker.last_words()}"
         return [Event(run_id=worker.folder.name, retry="counted", message=message)]
+
+    def _killed_words(self, worker: _Worker) -> str:
+        """Who killed a worker that we did not kill, and what needs less memory."""
+        assert worker.folder is not None
+        sure = num_oom_kills() > worker.num_oom_kills
+        cause = (
+            "the kernel killed the worker" if sure else "the worker was killed (SIGKILL), most likely by the kernel,"
+        )
+        size = RunFolder(worker.folder).job()["config"]["batch_size"]
+        return (
+            f"{cause} because memory ran out: {memory()}; set fewer --jobs ({self.size} now), or a smaller batch_size "
+            f"({size} now) with more accumulate"
+        )
 
 
 class _Worker:
@@ -153,6 +170,7 @@ class _Worker:
         self.partial = b""
         self.silence = _Silence()
         self.is_hung = False
+        self.num_oom_kills = num_oom_kills()
 
     def give(self, folder: Path) -> None:
         self.folder = folder
@@ -240,13 +258,4 @@ def num_jobs(runtime: Runtime) -> int:
     if runtime.device.startswith("cuda") or (runtime.device == "auto" and Path("/dev/nvidia0").exists()):
         return 1
     num_cores = len(os.sched_getaffinity(0)) // runtime.threads
-    return max(1, min(num_cores, _available_bytes() // BYTES_PER_WORKER))
-
-
-def _available_bytes() -> int:
-    """Memory that processes may still take, page cache included; all of it where the kernel does not say."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(num_cores, available_bytes() // BYTES_PER_WORKER))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ablation_suite.core.config.errors import printable
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Display
 from ablation_suite.core.scheduling.slurm_queue import Queue, Task
@@ -45,7 +46,7 @@ def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
     num_fitting = len(lines) if height is None else max(2, height - 2)
     if len(lines) > num_fitting:
         lines = [*lines[: num_fitting - 1], f"... and {len(lines) - num_fitting + 1} more"]
-    return "\n".join([*lines, _totals(rows)])
+    return printable("\n".join([*lines, _totals(rows)]))
 
 
 def watch(
@@ -74,9 +75,11 @@ def _row(folder: RunFolder, task: Task | None) -> dict[str, Any]:
     rows = folder.ledger.rows()
     history = [row for row in rows if row["kind"] == "epoch"]
     num_epochs = (job.get("config") or {}).get("epochs")
+    num_epochs = num_epochs if isinstance(num_epochs, int) else None
     num_done = max((row["epoch"] for row in history), default=0)
-    seconds_per_epoch = statistics.median(row["seconds"] for row in history[-5:]) if history else None
-    silence = time.time() - rows[-1]["time"] if rows else None
+    lately = [row["seconds"] for row in history[-5:] if "seconds" in row]
+    seconds_per_epoch = statistics.median(lately) if lately else None
+    silence = max(0.0, time.time() - rows[-1]["time"]) if rows else None  # a clock that was put back tells nothing
     host = _host(folder)
     state: str = folder.status()
     if state == "interrupted" and host != socket.gethostname() and silence is not None:

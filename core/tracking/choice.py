@@ -20,6 +20,10 @@ class TrackerError(UserError):
     """A tracker that does not exist, or that cannot be used as asked."""
 
 
+class KeyRefused(TrackerError):
+    """The server of a tracker does not know the key."""
+
+
 def check_tracker(name: str) -> None:
     """TrackerError, with the choices, for a tracker that does not exist."""
     if name not in TRACKERS:

@@ -164,25 +164,3 @@ def direction_of(metric: str) -> str:
     """`max` for accuracies, `min` for losses, and nothing for what has no good end."""
     ends = {"accuracy": "max", "loss": "min"}
     return ends.get(metric.rpartition("/")[2], "") if metric.startswith(("train/", "val/")) else ""
-
-
-def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """Per split, the columns and rows of a table of what the run says about each image."""
-    import numpy as np
-
-    classes = (folder.record() or {})["classes"]
-    outputs = np.load(folder.path / "outputs.npz")
-    tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
-    for split in [name.removesuffix("_names") for name in outputs.files if name.endswith("_names")]:
-        probabilities = outputs[f"{split}_probabilities"]  # N K
-        names, guesses = outputs[f"{split}_names"], probabilities.argmax(1)
-        columns = ["image", "predicted", "probability"]
-        rows = [
-            [str(name), str(classes[k]), float(p[k])] for name, k, p in zip(names, guesses, probabilities, strict=True)
-        ]
-        if f"{split}_labels" in outputs.files:
-            labels = outputs[f"{split}_labels"]
-            columns += ["label", "correct"]
-            rows = [[*row, str(classes[t]), bool(t == k)] for row, t, k in zip(rows, labels, guesses, strict=True)]
-        tables[split] = (columns, rows)
-    return tables

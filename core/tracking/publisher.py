@@ -153,8 +153,21 @@ def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:
 def note(folder: RunFolder, tracker: str, sink: Sink, **more: Any) -> None:
     """Keep in `tracker.json` what was published to which tracker: where, under which id, how many epochs, and when."""
     num_epochs, labels = len(folder.ledger.history()), digest(folder.job().get("labels"))
-    entry = {"where": sink.where, "id": sink.name, "num_epochs": num_epochs, "labels": labels, "time": time.time()}
+    kept = {name: value for name, value in notes(folder).get(tracker, {}).items() if name == "artifacts"}
+    entry = {
+        **kept,
+        "where": sink.where,
+        "id": sink.name,
+        "num_epochs": num_epochs,
+        "labels": labels,
+        "time": time.time(),
+    }
     _write_note(folder, tracker, {**entry, **more})
+
+
+def add_to_note(folder: RunFolder, tracker: str, **more: Any) -> None:
+    """Keep more of what was published to a tracker."""
+    _write_note(folder, tracker, {**notes(folder).get(tracker, {}), **more})
 
 
 def notes(folder: RunFolder) -> dict[str, dict[str, Any]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
+from ablation_suite.core.config.run_config import leaves
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.tracking.projection import Shown
 
@@ -41,9 +44,16 @@ class TensorBoardSink:
         self._summary = numbers
 
     def close(self, run: Shown) -> None:
-        """Write the numbers of the whole run under `summary/` and close the file."""
+        """Write the numbers of the whole run under `summary/`, as the metrics of its settings, and close the file."""
+        names = {name: f"summary/{name}" for name in self._summary}
         for name, value in self._summary.items():
-            self._writer.add_scalar(f"summary/{name}", value)
+            self._writer.add_scalar(names[name], value)
+        # `add_hparams` would open a second run for them.
+        settings = {
+            name: value for name, value in leaves(_settings(run)) if isinstance(value, bool | int | float | str)
+        }
+        for part in hparams(settings, {names[name]: value for name, value in self._summary.items()}):
+            self._writer._get_file_writer().add_summary(part)
         self._writer.close()
 
     def fault(self, history: list[Row]) -> str:
@@ -52,3 +62,9 @@ class TensorBoardSink:
         events.Reload()
         num_held = len(events.Scalars("epoch")) if "epoch" in events.Tags()["scalars"] else 0
         return "" if num_held == len(history) else f"holds {num_held} epochs of {len(history)}"
+
+
+def _settings(run: Shown) -> dict[str, Any]:
+    """What the HParams page compares: the config and the parameters of a trial, and what the run is called."""
+    left_out = ("ablations", "studies", "provenance", "ledger", "data_fingerprint", "recipe")
+    return {name: value for name, value in run.config.items() if name not in left_out}

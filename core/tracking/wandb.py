@@ -16,7 +16,14 @@ from typing import Any, Protocol
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.tracking.choice import EXTRAS, TrackerError, check_tracker, choose_tracker, has_credentials
+from ablation_suite.core.tracking.choice import (
+    EXTRAS,
+    KeyRefused,
+    TrackerError,
+    check_tracker,
+    choose_tracker,
+    has_credentials,
+)
 from ablation_suite.core.tracking.projection import Shown, direction_of, extremes, shown
 from ablation_suite.core.tracking.publisher import Publisher, Sink, project
 from ablation_suite.core.tracking.same_training import difference, mark
@@ -31,6 +38,8 @@ SCARCE_BYTES = 1_000_000
 """With less than this left on the disk, W&B loses rows without a word."""
 CLOCK_SLACK = 0.02
 """The share by which W&B's own seconds of a run may differ from the ledger's."""
+MEDIA_ROWS = "media_rows"
+"""Where in the config the number of rows stands that are no epoch."""
 MOST_ROWS = 500
 """Rows that a server is asked for at once, to be compared; of a longer history it gives a fair part."""
 
@@ -152,8 +161,9 @@ class WandbSink:
     def fault(self, history: list[Row]) -> str:
         """How the lines of history at the server differ from ours; where they do not, its clock is set by ours."""
         held = self._api().run(self.run.path)
-        if held.historyLineCount != len(history):
-            return f"holds {held.historyLineCount} epochs of {len(history)}"
+        num_epochs = held.historyLineCount - held.config.get(MEDIA_ROWS, 0)
+        if num_epochs != len(history):
+            return f"holds {num_epochs} epochs of {len(history)}"
         if reason := self._differs(held.config, held.history(samples=MOST_ROWS, pandas=False)):
             return f"holds another training ({reason})"
         self._set_clock(held, sum(row.get("seconds", 0.0) for row in history))
@@ -188,7 +198,13 @@ class WandbSink:
             held.summary.update({"_wandb": {**(known or {}), "runtime": seconds}, "_runtime": seconds})
 
     def _api(self) -> Any:
-        return self._wandb.Api(timeout=int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC)))
+        seconds = int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC))
+        try:
+            return self._wandb.Api(timeout=seconds)
+        except self._wandb.errors.AuthenticationError as error:
+            if "respond in time" in str(error):
+                raise TimeoutError(f"W&B did not answer in {seconds} s") from error
+            raise KeyRefused("W&B: key refused; run `wandb login`") from error
 
 
 def open_run_sink(mode: str, runtime: Runtime, folder: RunFolder, run: Shown, patience: float) -> WandbSink:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+import PIL.Image
 
 from ablation_suite.core.config.names import artifact_name
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import TrackerError
-from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, predictions, shown
-from ablation_suite.core.tracking.publisher import notes
+from ablation_suite.core.tracking.outputs import SPLIT, judged, predictions
+from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, shown
+from ablation_suite.core.tracking.publisher import add_to_note, notes
 from ablation_suite.core.tracking.same_training import mark
-from ablation_suite.core.tracking.wandb import Difference, WandbSink, closing, connect, open_run_sink
-from ablation_suite.core.tracking.wandb_report import Page, can_save_reports, save_report
+from ablation_suite.core.tracking.wandb import MEDIA_ROWS, Difference, WandbSink, closing, connect, open_run_sink
+from ablation_suite.core.tracking.wandb_report import TABLE, Page, can_save_reports, figure_key, save_report
 
 PATIENCE_UPLOAD = 600.0
 """Seconds that W&B gets to take large files."""
+Picture = Callable[[str, str], bytes | None]
+"""(split, name of an image) -> a PNG of it, or None where there is none."""
 REPORT_KEY = "report"
 """Where in the summary of a report's run the URL of its W&B Report stands, for the next call to find."""
 
 
 def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
-    """Give W&B the best weights and the table of predictions of a run, as versions of two artifacts; gives their names.
+    """Give W&B the best weights and the table of predictions of a run, made from its data set; gives their names.
 
     Equal content makes no new version. TrackerError for a run without a record.
     """
@@ -32,16 +41,49 @@ def log_artifacts(runtime: Runtime, folder: RunFolder) -> list[str]:
     if record is None:
         raise TrackerError(f"run {folder.run_id} is not finished, it has no weights to publish")
     wandb = connect()
-    opened = open_run_sink("online", runtime, folder, shown(folder), PATIENCE_UPLOAD)
-    with closing(opened, lambda: shown(folder)) as sink:
+    with _of_run(runtime, folder) as sink:
         weights = wandb.Artifact(f"weights-{sink.name}", type="model", metadata={"metrics": record["metrics"]})
         weights.add_file(str(folder.path / record["weights"]), name="weights.pt")
-        tables = wandb.Artifact(f"predictions-{sink.name}", type="predictions")
+        tables = wandb.Artifact(f"predictions-{sink.name}", type="predictions", metadata={"weights": weights.name})
         for split, (columns, rows) in predictions(folder).items():
             tables.add(wandb.Table(columns=columns, data=rows), split)
-        sink.run.log_artifact(weights)
-        sink.run.log_artifact(tables)
-    return [weights.name, tables.name]
+        sink.run.use_artifact(_data(folder.job(), record), aliases=["latest"])
+        for artifact in (weights, tables):
+            sink.run.log_artifact(artifact, aliases=["latest", "best"])
+    names = [weights.name.partition(":")[0], tables.name.partition(":")[0]]
+    add_to_note(folder, "online", artifacts=names)
+    return names
+
+
+def log_media(runtime: Runtime, folder: RunFolder, num_images: int, picture: Picture) -> str:
+    """Give W&B the classes, the confusions and the worst validation images of a finished run; says what it has then.
+
+    They are one more row of its history, and are sent once.
+    """
+    found = judged(folder, num_images)
+    if found is None:
+        return "no validation images with labels"
+    wandb = connect()
+    with _of_run(runtime, folder) as sink:
+        if sink.run.config.get(MEDIA_ROWS):
+            return "its images, sent before"
+        images = [(each.caption, picture(SPLIT, each.name)) for each in found.worst]
+        columns, rows = found.by_class()
+        sink.run.log(
+            {
+                f"{SPLIT}/classes": wandb.Table(columns=columns, data=rows),
+                f"{SPLIT}/confusion": wandb.plot.confusion_matrix(
+                    y_true=found.labels, preds=found.guesses, class_names=found.classes, title="Validation images"
+                ),
+                f"{SPLIT}/worst": [
+                    wandb.Image(PIL.Image.open(io.BytesIO(content)), caption=caption)
+                    for caption, content in images
+                    if content is not None
+                ],
+            }
+        )
+        sink.run.config.update({MEDIA_ROWS: 1})
+    return f"{sum(content is not None for _, content in images)} images"
 
 
 def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path, page: Page) -> tuple[list[str], str]:
@@ -67,11 +109,18 @@ def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path,
         with closing(WandbSink("online", results, run, PATIENCE_UPLOAD, _on_others(ledgers)), lambda: run) as sink:
             artifact = connect().Artifact(sink.name, type="report")
             artifact.add_dir(str(folder))
-            sink.run.log_artifact(artifact)
+            for name in _artifacts(page, runtime.store):
+                sink.run.use_artifact(f"{name}:latest")
+            sink.run.log_artifact(artifact, aliases=["latest"])
+            sink.run.summary.update(page.numbers)
+            if panels := _panels(page):
+                sink.run.log(panels)
             urls = [sink.where]
             if can_save_reports():
                 page = dataclasses.replace(page, arms=_names_there(page, runtime.store))
-                urls.append(save_report(page, sink.run.entity, sink.run.project, sink.run.summary.get(REPORT_KEY)))
+                urls.append(
+                    save_report(page, sink.run.entity, sink.run.project, sink.name, sink.run.summary.get(REPORT_KEY))
+                )
                 sink.run.summary[REPORT_KEY] = urls[-1]
     except TrackerError:
         raise
@@ -80,11 +129,42 @@ def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path,
     return urls, sink.told
 
 
+def _of_run(runtime: Runtime, folder: RunFolder) -> AbstractContextManager[WandbSink]:
+    return closing(
+        open_run_sink("online", runtime, folder, shown(folder), PATIENCE_UPLOAD), lambda: shown(folder)
+    )  # fmt: skip
+
+
+def _data(job: dict[str, Any], record: dict[str, Any]) -> Any:
+    """The data set as it was told apart from others; its images stay where they are."""
+    facts = {"data": job["config"].get("data"), "fingerprint": job["data_fingerprint"], "classes": record["classes"]}
+    artifact = connect().Artifact(f"data-{job['data_fingerprint'][:12]}", type="dataset", metadata=facts)
+    with artifact.new_file("data.json") as file:
+        file.write(json.dumps(facts, indent=1))
+    return artifact
+
+
 def _ledgers(page: Page, store: Path) -> dict[str, str]:
     """Run id -> what tells its ledger from all others, for the runs of a report that are here."""
     names = dict.fromkeys(run for runs in page.arms.values() for run in runs)
     rows = {name: RunFolder(store / name).ledger.rows() for name in names}
     return {name: mark(each, [])["origin"] for name, each in rows.items() if each}
+
+
+def _panels(page: Page) -> dict[str, Any]:
+    """The table and the pictures of a report, as W&B shows them."""
+    wandb = connect()
+    found: dict[str, Any] = {figure_key(path): wandb.Image(PIL.Image.open(path)) for path in page.figures}
+    if page.rows:
+        columns = list(page.rows[0])
+        found[TABLE] = wandb.Table(columns=columns, data=[[row.get(name) for name in columns] for row in page.rows])
+    return found
+
+
+def _artifacts(page: Page, store: Path) -> list[str]:
+    """The weights and predictions that the runs of a report have at W&B."""
+    runs = dict.fromkeys(run for names in page.arms.values() for run in names)
+    return [name for run in runs for name in notes(RunFolder(store / run)).get("online", {}).get("artifacts", [])]
 
 
 def _names_there(page: Page, store: Path) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.memory import memory
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -100,11 +102,19 @@ def free_memory_bytes(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
+def give_back_memory() -> None:
+    """Give what no tensor uses any more back to the CUDA devices, for the processes beside this one."""
+    if torch.cuda.is_initialized():
+        gc.collect()  # networks whose parts refer to each other
+        with suppress(RuntimeError):  # of a lost context, which gives back nothing
+            torch.cuda.empty_cache()
+
+
 def total_memory_bytes(device: torch.device) -> int:
-    """All the memory that there is: of the device on CUDA, of the machine elsewhere."""
+    """All the memory that there is: of the device on CUDA, elsewhere of the machine, or what a container has of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return memory().total_bytes
 
 
 def _keep_freed_memory() -> None:

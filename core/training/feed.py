@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ablation_suite.core.training.device import free_memory_bytes
+from ablation_suite.core.data.views import Rows
+from ablation_suite.core.training.device import free_memory_bytes, total_memory_bytes
 
 RESIDENT_SHARE = 0.4
-"""Share of the device's free memory that a data set may take as a resident."""
+"""Share of a worker's part of the device that one array of images may take as a resident."""
 
 
 class Feed(Protocol):
@@ -23,13 +24,41 @@ class Feed(Protocol):
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
-def make_feed(images: Any, device: torch.device) -> Feed:
-    """The fastest feed for images (N, H, W, 3) of uint8, an array or anything that is indexed like one."""
-    if device.type != "cuda":
-        return Host(images)
-    num_bytes = int(np.prod(images.shape))
-    fits = num_bytes < RESIDENT_SHARE * free_memory_bytes(device)
-    return Resident(images, device) if fits else Streamed(images, device)
+class Feeds:
+    """Gives the fastest feed for any images, and keeps what is resident on a device for the next run that asks."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Any, torch.device, Resident]] = []
+
+    def of(self, images: Any, device: torch.device, num_workers: int = 1) -> Feed:
+        """A feed for images (N, H, W, 3) of uint8, an array or anything that is indexed like one.
+
+        `num_workers` share the device. Rows of an array are read from the whole of it, which other splits and other
+        shares use as well, unless only they themselves fit.
+        """
+        if device.type != "cuda":
+            return Host(images)
+        whole, rows = _base(images)
+        if rows is not None and (resident := self._resident(whole, device, num_workers)):
+            return Chosen(resident, rows)
+        return self._resident(images, device, num_workers) or Streamed(images, device)
+
+    def keep_only(self, images: Iterable[Any]) -> None:
+        """Let go of all but these images, and of what is no row of one of them."""
+        kept = [each for given in images for each in (given, _base(given)[0])]
+        self._held = [held for held in self._held if any(held[0] is each for each in kept)]
+
+    def _resident(self, images: Any, device: torch.device, num_workers: int) -> Resident | None:
+        """The resident of these very images, a new one where there is room for it."""
+        for source, place, feed in self._held:
+            if source is images and place == device:
+                return feed
+        num_bytes = int(np.prod(images.shape))
+        if num_bytes >= RESIDENT_SHARE * min(free_memory_bytes(device), total_memory_bytes(device) / num_workers):
+            return None
+        resident = Resident(images, device)
+        self._held.append((images, device, resident))
+        return resident
 
 
 class Host:
@@ -53,11 +82,19 @@ class Resident:
             self.images[start : start + chunk] = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
-        if not batches:
-            return
-        rows = torch.from_numpy(np.concatenate(batches)).to(self.images.device)
-        for part in rows.split([len(each) for each in batches]):
+        for part in _on_device(batches, self.images.device):
             yield self.images[part], part
+
+
+class Chosen:
+    """Chosen rows of what is resident."""
+
+    def __init__(self, whole: Resident, rows: np.ndarray):
+        self.whole, self.rows = whole, torch.from_numpy(rows).to(whole.images.device)
+
+    def batches(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in _on_device(batches, self.rows.device):
+            yield self.whole.images[self.rows[part]], part
 
 
 class Streamed:
@@ -105,3 +142,18 @@ class Streamed:
                     ready.get(timeout=0.05)
                 except queue.Empty:
                     continue
+
+
+def _base(images: Any) -> tuple[Any, np.ndarray | None]:
+    """The array that images are rows of, and which; themselves and None where they are no rows of another."""
+    if not isinstance(images, Rows):
+        return images, None
+    base, rows = _base(images.images)
+    return base, images.rows if rows is None else rows[images.rows]
+
+
+def _on_device(batches: Sequence[np.ndarray], device: torch.device) -> Sequence[Tensor]:
+    """Batches of indices, brought to the device in one copy."""
+    if not batches:
+        return ()
+    return torch.from_numpy(np.concatenate(batches)).to(device).split([len(each) for each in batches])

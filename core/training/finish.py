@@ -11,37 +11,35 @@ import torch
 from torch import Tensor
 
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.data.dataset import Dataset, Split
+from ablation_suite.core.data.dataset import Split
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
-from ablation_suite.core.training.evaluate import metrics, predict_logits
-from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.evaluate import metrics
 from ablation_suite.core.training.loop import Position, best_path
-from ablation_suite.core.training.session import Parts
+from ablation_suite.core.training.session import Session
 
 
-def finish(
-    folder: RunFolder, config: RunConfig, dataset: Dataset, parts: Parts, position: Position, provenance: dict[str, Any]
-) -> dict[str, Any]:
+def finish(folder: RunFolder, session: Session, position: Position, provenance: dict[str, Any]) -> dict[str, Any]:
     """Evaluate the kept weights, write `outputs.npz`, and return the record, not yet committed.
 
     `last/*` metrics belong to the weights of the last epoch, all others to the kept ones.
     """
+    config, parts, dataset = session.config, session.parts, session.dataset
     history = folder.ledger.history()
     results = {f"last/val/{name}": history[-1][f"val/{name}"] for name in ("loss", "accuracy")}
     outputs: dict[str, Any] = {}
     test = dataset.splits.get("test")
     if test is not None and test.labels is not None:
-        results |= _named("last/test", _logits(parts, config, test), test)
+        results |= _named("last/test", session.predict("test"), test)
     kept = best_path(folder, position.best_epoch)
-    parts.evaluated.load_state_dict(checkpoint.read_verified(kept, parts.generator.device))
+    parts.evaluated.load_state_dict(checkpoint.read_verified(kept, session.device))
     for name in ("val", "test"):
         split = dataset.splits.get(name)
         if split is None:
             continue
-        logits = _logits(parts, config, split)
+        logits = session.predict(name)
         outputs |= {f"{name}_probabilities": logits.softmax(1).cpu().numpy(), f"{name}_names": np.array(split.names)}
         if split.labels is not None:
             results |= _named(name, logits, split)
@@ -58,11 +56,6 @@ def finish(
         "classes": list(dataset.classes),
         "weights": kept.name,
     }
-
-
-def _logits(parts: Parts, config: RunConfig, split: Split) -> Tensor:
-    feed = make_feed(split.images, parts.generator.device)
-    return predict_logits(parts.evaluated, feed, len(split), config.batch_size, config.precision)
 
 
 def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:

@@ -18,8 +18,8 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.averaging import add_epoch
 from ablation_suite.core.training.device import peak_memory_bytes
-from ablation_suite.core.training.evaluate import metrics, predict_logits
-from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.evaluate import metrics
+from ablation_suite.core.training.feed import Feeds
 from ablation_suite.core.training.session import Parts, Session, Step, set_up
 
 
@@ -56,21 +56,20 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[Step], None] = lambda step: None,
     publish: Callable[[], None] = lambda: None,
-) -> tuple[Parts, Position]:
+    feeds: Feeds | None = None,
+) -> tuple[Session, Position]:
     """Train to the last epoch, from the newest checkpoint if there is one; `best_path` has the kept weights.
 
     `on_step` is called after every step, before the run may be saved or stopped.
     Raises NonFiniteLoss at the end of the epoch in which it arose, and Preempted at the step after `stop()` is true.
     """
-    session = set_up(config, dataset, runtime)
+    session = set_up(config, dataset, runtime, feeds)
     parts, device = session.parts, session.device
     if runtime.compile != "off":
         compiled = list(parts.compiled)
         folder.ledger.append("event", event="compile", choice=parts.compiling.words, compiled=compiled)
     position = _restore(folder, parts, device)
-    val_split = dataset.splits["val"]
-    val_feed = make_feed(val_split.images, device)
-    val_labels = torch.from_numpy(val_split.labels).to(device)
+    val_labels = torch.from_numpy(dataset.splits["val"].labels).to(device)
     saver = _Saver(folder, parts, position, runtime, stop)
     for epoch in range(position.epoch, config.epochs + 1):
         if config.early_stopping is not None and epoch - 1 - position.best_epoch >= config.early_stopping.patience:
@@ -81,8 +80,7 @@ def train(
         begin = time.perf_counter()
         if config.swa is not None and epoch >= config.swa.start_epoch:
             add_epoch(session, epoch)
-        logits = predict_logits(parts.evaluated, val_feed, len(val_labels), config.batch_size, config.precision)
-        validated = metrics(logits, val_labels)
+        validated = metrics(session.predict("val"), val_labels)
         if isinstance(parts.schedule, Reduction):
             parts.schedule.watch(validated)
         if validated["accuracy"] > position.best_accuracy or config.selection == "last":
@@ -104,7 +102,7 @@ def train(
         position.epoch, position.step, position.seconds, position.tally = epoch + 1, 0, 0.0, None
         saver.save()
         _drop_best_but(folder, relied_on | {position.best_epoch})
-    return parts, position
+    return session, position
 
 
 def train_epoch(

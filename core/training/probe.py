@@ -19,17 +19,18 @@ from typing import Any
 
 import torch
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.own.kept import unpack
+from ablation_suite.core.own.loading import told
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.device import AUTOCAST, peak_memory_bytes
 from ablation_suite.core.training.evaluate import predict_logits
-from ablation_suite.core.training.feed import make_feed
 from ablation_suite.core.training.session import set_up
 
 LEAST_STEPS = 3
@@ -90,7 +91,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
     usual = statistics.median(taken)
     load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))
     num_images = min(len(val), EVALUATED_BATCHES * config.batch_size)
-    val_feed = make_feed(val.images, device)
+    val_feed = session.feed_of(val.images)
 
     def evaluate() -> None:
         predict_logits(parts.evaluated, val_feed, num_images, config.batch_size, config.precision)
@@ -138,8 +139,21 @@ def _save_seconds(state: dict[str, Any], results: Path) -> float:
 
 
 def main(answers: int) -> None:
-    """Time every config of the input; `ready` tells when what only the first run of a worker pays for was done."""
+    """Time every config of the input, and answer on a pipe; what the user can mend is an answer too (`fault`)."""
     order = json.loads(sys.stdin.readline())
+    try:
+        found = _time_all(order)
+    except Exception as error:
+        fault = error if isinstance(error, UserError) else told(error)
+        if fault is None:
+            raise
+        found = {"fault": str(fault)}
+    with os.fdopen(answers, "w") as pipe:
+        json.dump(found, pipe)
+
+
+def _time_all(order: dict[str, Any]) -> dict[str, Any]:
+    """The timing of each config; `ready` tells when what only the first run of a worker pays for was done."""
     runtime = Runtime.model_validate_json(order["runtime"])
     datasets: dict[str, Dataset] = {}
     timings: list[dict[str, Any]] = []
@@ -154,5 +168,4 @@ def main(answers: int) -> None:
         warm = bool(timings)
         timings.append(asdict(probe(config, datasets[key], runtime, seconds=1.0 if warm else 0.0)))
         ready = ready if warm else time.time()
-    with os.fdopen(answers, "w") as pipe:
-        json.dump({"ready": ready, "timings": timings[1:]}, pipe)
+    return {"ready": ready, "timings": timings[1:]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -28,7 +29,8 @@ from ablation_suite.core.optim.schedules import Reduction, Schedule
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
 from ablation_suite.core.training.device import memory_format, pick_device, prepare, reset_peak_memory
-from ablation_suite.core.training.feed import Feed, make_feed
+from ablation_suite.core.training.evaluate import predict_logits
+from ablation_suite.core.training.feed import Feed, Feeds
 from ablation_suite.core.training.protocols import Augment, Loss, Mix
 from ablation_suite.core.training.step import step
 
@@ -154,14 +156,18 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run that is set up: its parts and its training images on one device."""
+    """A run that is set up: its parts, and the feeds of its images, on one device."""
 
     config: RunConfig
     device: torch.device
     parts: Parts
+    dataset: Dataset
     split: Split
     """The training images."""
     feed: Feed
+    """Theirs."""
+    feed_of: Callable[[Any], Feed]
+    """The feed of other images."""
     steps_per_epoch: int
 
     def draw(self, epoch: int) -> Epoch:
@@ -191,6 +197,12 @@ class Session:
             draws=draws if getattr(self.parts.augment, "draws_on_host", False) else draws.to(self.device),
             labels=torch.from_numpy(labels).to(self.device),
         )
+
+    def predict(self, name: str) -> Tensor:
+        """The logits (N, K) of all images of a split by the network that counts, on the device."""
+        split, config = self.dataset.splits[name], self.config
+        feed = self.feed_of(split.images)
+        return predict_logits(self.parts.evaluated, feed, len(split), config.batch_size, config.precision)
 
     def _rate(self, epoch: int, step: int) -> float:
         """The learning rate of a step, counted from 0 over all epochs."""
@@ -227,8 +239,11 @@ class Session:
         )
 
 
-def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Session:
-    """Prepare torch and the device for a run, and build its parts; DeviceError, WeightsError where that fails."""
+def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime, feeds: Feeds | None = None) -> Session:
+    """Prepare torch and the device for a run, and build its parts; DeviceError, WeightsError where that fails.
+
+    `feeds` are those of the run before, whose resident images this one takes over.
+    """
     device = pick_device(runtime)
     prepare(runtime, config.precision)
     reset_peak_memory(device)
@@ -244,8 +259,18 @@ def set_up(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Session:
         runtime=runtime,
         class_sizes=np.bincount(split.labels, minlength=num_classes),
     )
-    feed = make_feed(split.images, device)
-    return Session(config=config, device=device, parts=parts, split=split, feed=feed, steps_per_epoch=num_steps)
+    num_workers = runtime.jobs if runtime.jobs != "auto" else 1
+    feed_of = partial((feeds or Feeds()).of, device=device, num_workers=num_workers)
+    return Session(
+        config=config,
+        device=device,
+        parts=parts,
+        dataset=dataset,
+        split=split,
+        feed=feed_of(split.images),
+        feed_of=feed_of,
+        steps_per_epoch=num_steps,
+    )
 
 
 def assemble(

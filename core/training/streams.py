@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ablation_suite.core.own.source import OwnPartError
+from ablation_suite.core.config.errors import OwnPartError
 
 if TYPE_CHECKING:
     import torch

@@ -34,9 +34,14 @@ SeedScores = Mapping[int, NDArray]  # seed -> N
 
 
 class IntervalOf(Protocol):
-    """What makes an interval of two arms' scores (S, N); `others` are those of other arms of the same seeds."""
+    """What makes an interval of two arms' scores (S, N).
 
-    def __call__(self, treated: Array, baseline: Array, *, others: Sequence[Array]) -> Interval: ...
+    `others` are those of other arms of the same seeds, `margin` is for `Interval.p_margin`.
+    """
+
+    def __call__(
+        self, treated: Array, baseline: Array, *, others: Sequence[Array], margin: float | None
+    ) -> Interval: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ class Comparison:
     p_adjusted: float | None
     smallest_detectable: float | None
     verdict: Verdict | None
+    p_margin_adjusted: float | None = None
 
 
 def compare(
@@ -72,6 +78,9 @@ def compare(
     interval: IntervalOf = difference_interval,
 ) -> tuple[Comparison, ...]:
     """Compare every arm with the baseline, in the order of `scores`, Holm-adjusted over the arms compared.
+
+    Differences are one family and, where there is a margin, equivalences are another: each holds the chance of any
+    wrong one at 1 - level.
 
     scores: arm -> seed -> per-image scores (N,), N the same for all; arms may lack seeds or have none yet.
     interval: what to make of two (S, N) arrays paired by seed and image, e.g. `difference_interval` with another method
@@ -84,12 +93,17 @@ def compare(
     intervals: dict[str, Interval] = {}
     for arm, of_arm in scores.items():
         if arm != baseline and len(of_arm.keys() & scores[baseline].keys()) > 1:
-            intervals[arm] = interval(*pair(of_arm, scores[baseline]), others=_others(scores, arm, baseline))
+            others = _others(scores, arm, baseline)
+            intervals[arm] = interval(*pair(of_arm, scores[baseline]), others=others, margin=margin)
     adjusted = dict(zip(intervals, holm([found.p for found in intervals.values()]), strict=True))
+    of_margin = {arm: found.p_margin for arm, found in intervals.items() if found.p_margin is not None}
+    margins = dict(zip(of_margin, holm(list(of_margin.values())), strict=True))
     return tuple(
         _baseline_row(arm, of_arm, num_images)
         if arm == baseline
-        else _row(arm, of_arm, num_images, scores[baseline], intervals.get(arm), adjusted.get(arm), margin)
+        else _row(
+            arm, of_arm, num_images, scores[baseline], intervals.get(arm), adjusted.get(arm), margin, margins.get(arm)
+        )
         for arm, of_arm in scores.items()
     )
 
@@ -147,6 +161,7 @@ def _row(
     interval: Interval | None,
     p_adjusted: float | None,
     margin: float | None,
+    p_margin_adjusted: float | None,
 ) -> Comparison:
     mean, sd = _mean_and_sd(of_arm)
     num_pairs = len(of_arm.keys() & of_baseline.keys())
@@ -162,7 +177,10 @@ def _row(
         p=interval.p if interval else None,
         p_adjusted=p_adjusted,
         smallest_detectable=smallest_detectable(interval) if interval else None,
-        verdict=verdict(interval, p_adjusted, margin) if interval and p_adjusted is not None else _silent(num_pairs),
+        verdict=verdict(interval, p_adjusted, margin, p_margin_adjusted)
+        if interval and p_adjusted is not None
+        else _silent(num_pairs),
+        p_margin_adjusted=p_margin_adjusted,
     )
 
 
@@ -187,16 +205,21 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
-def verdict(interval: Interval, p_adjusted: float, margin: float | None = None) -> Verdict:
+def verdict(
+    interval: Interval, p_adjusted: float, margin: float | None = None, p_margin_adjusted: float | None = None
+) -> Verdict:
     """Say by rule what an interval shows: equivalent, higher, lower, or nothing yet.
 
-    "equivalent": the interval lies inside +- margin, in units of the score. This comes first: the margin is the
-    author's own word for what does not matter, so a difference that is certain and smaller than it is no news.
+    "equivalent": the interval lies inside +- margin, in units of the score, and the adjusted p value of the margin, if
+    there is one, is below 1 - level. This comes first: the margin is the author's own word for what does not matter, so
+    a difference that is certain and smaller than it is no news.
     "higher" / "lower": the interval excludes zero and the adjusted p value is below 1 - level. Else "undecided".
     """
-    if margin is not None and -margin < interval.low and interval.high < margin:
+    enough = round(1 - interval.level, 12)
+    inside = margin is not None and -margin < interval.low and interval.high < margin
+    if inside and (p_margin_adjusted is None or p_margin_adjusted < enough):
         return "equivalent"
-    if interval.excludes_zero and p_adjusted < round(1 - interval.level, 12):
+    if interval.excludes_zero and p_adjusted < enough:
         return "higher" if interval.estimate > 0 else "lower"
     return "undecided"
 

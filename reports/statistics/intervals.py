@@ -27,6 +27,8 @@ class Interval:
     variation was counted: "crossed" (seeds and images), "bootstrap" (the same, resampled), "seeds", or "images only"
     (one seed; the training noise is unknown). `critical` is the half-width in standard errors; `degrees_of_freedom` is
     None where no t distribution was used. `num_others`: with how many other arms the variance between seeds was shared.
+    `p_margin`, where a margin was asked about: the p value of a difference of the margin or more, either way (two
+    one-sided tests, Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680).
     """
 
     estimate: float
@@ -38,6 +40,7 @@ class Interval:
     level: float
     critical: float
     num_others: int = 0
+    p_margin: float | None = None
 
     @property
     def half_width(self) -> float:
@@ -61,6 +64,7 @@ def difference_interval(
     rng: np.random.Generator | None = None,
     largest: float | None = None,
     others: Sequence[ArrayLike] = (),
+    margin: float | None = None,
 ) -> Interval:
     """Estimate the mean of treated - baseline, both (S, N) and paired by seed and image, with a two-sided interval.
 
@@ -79,6 +83,7 @@ def difference_interval(
     that are 0 or 1, and the largest that was seen for others.
     others: the scores (S, N) of other arms of the same seeds and images; "crossed" asks them how much seeds vary, with
     two to four seeds: see `moderation.spread_of_seeds`.
+    margin: the difference that does not matter, for `p_margin`, which needs a t interval ("crossed", "seeds").
     Errors: ValueError for shapes that differ, are not (S, N) or are empty, for values that are not finite, for an
     impossible level or method, for "seeds" with one seed, for "bootstrap" without rng.
     """
@@ -91,16 +96,16 @@ def difference_interval(
     if method not in ("crossed", "seeds", "bootstrap"):
         raise ValueError(f"method must be crossed, seeds or bootstrap, not {method!r}")
     if method == "seeds" or (method == "crossed" and num_images == 1 and num_seeds > 1):
-        return _seeds_only(difference, level)
+        return _seeds_only(difference, level, margin)
     if num_seeds == 1:
-        return _one_run_binary(difference, level) if binary else _one_run(difference, level)
+        return _one_run_binary(difference, level) if binary else _one_run(difference, level, margin)
     if method == "bootstrap":
         return _bootstrap(difference, level, rng)
     if largest is None:
         largest = 1.0 if binary else float(np.abs(difference.mean(axis=0)).max())
     of_others = [np.asarray(each, dtype=np.float64).mean(axis=1) for each in others]  # S each
     spread = spread_of_seeds(treated.mean(axis=1), baseline.mean(axis=1), of_others)
-    return replace(_crossed(difference, level, largest, spread), num_others=spread.num_others)
+    return replace(_crossed(difference, level, margin, largest, spread), num_others=spread.num_others)
 
 
 def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
@@ -112,7 +117,7 @@ def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
     return first, second
 
 
-def _crossed(difference: Array, level: float, largest: float, spread: Spread) -> Interval:
+def _crossed(difference: Array, level: float, margin: float | None, largest: float, spread: Spread) -> Interval:
     num_seeds, num_images = difference.shape
     estimate = float(difference.mean())
     of_seeds, of_images = difference.mean(axis=1), difference.mean(axis=0)  # S, N
@@ -127,7 +132,7 @@ def _crossed(difference: Array, level: float, largest: float, spread: Spread) ->
     uncertainty = seeds**2 / df_seeds + images**2 / df_images + rest**2 / df_residual
     df_both = max(both**2 / uncertainty if uncertainty > 0 else 0.0, min(df_seeds, df_images))
     parts = [(math.sqrt(both), df_both), (math.sqrt(seeds), df_seeds), (math.sqrt(images), df_images)]
-    return _widest(estimate, float(of_images.mean()), parts, level, "crossed")
+    return _widest(estimate, float(of_images.mean()), parts, level, margin, "crossed")
 
 
 def _and_one_gained_and_one_lost(of_images: Array, largest: float) -> Array:
@@ -140,7 +145,14 @@ def _and_one_gained_and_one_lost(of_images: Array, largest: float) -> Array:
     return np.append(of_images, [largest, -largest])
 
 
-def _widest(estimate: float, centre: float, parts: list[tuple[float, float]], level: float, method: str) -> Interval:
+def _widest(
+    estimate: float,
+    centre: float,
+    parts: list[tuple[float, float]],
+    level: float,
+    margin: float | None,
+    method: str,
+) -> Interval:
     """The widest of several t intervals around one centre, each part a (standard error, degrees of freedom).
 
     The widest interval excludes zero exactly if all do, so the p value that belongs to it is the largest. A part
@@ -161,7 +173,17 @@ def _widest(estimate: float, centre: float, parts: list[tuple[float, float]], le
         method=method,
         level=level,
         critical=float(stdtrit(df, (1 + level) / 2)),
+        p_margin=None if margin is None else max(_margin_test(margin - abs(centre), *part) for part in parts),
     )
+
+
+def _margin_test(inside: float, error: float, df: float) -> float:
+    """The one-sided p of a centre that lies so far inside the margin."""
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 2.0**-df / 2 if inside > 0 else 1.0
+    return float(stdtr(df, -inside / error))
 
 
 def _t_test(estimate: float, error: float, df: float) -> float:
@@ -172,23 +194,23 @@ def _t_test(estimate: float, error: float, df: float) -> float:
     return min(1.0, 2 * float(stdtr(df, -abs(estimate) / error)))
 
 
-def _seeds_only(difference: Array, level: float) -> Interval:
+def _seeds_only(difference: Array, level: float, margin: float | None) -> Interval:
     num_seeds = len(difference)
     if num_seeds < 2:
         raise ValueError("one seed says nothing about the variation between seeds: use method='crossed'")
     of_seeds = difference.mean(axis=1)  # S
     error = math.sqrt(of_seeds.var(ddof=1) / num_seeds)
     centre = float(of_seeds.mean())
-    return _widest(centre, centre, [(error, num_seeds - 1)], level, "seeds")
+    return _widest(centre, centre, [(error, num_seeds - 1)], level, margin, "seeds")
 
 
-def _one_run(difference: Array, level: float) -> Interval:
+def _one_run(difference: Array, level: float, margin: float | None) -> Interval:
     num_images = difference.shape[1]
     if num_images < 2:
         raise ValueError("one seed and one image leave nothing to estimate a variance from")
     error = math.sqrt(difference.var(ddof=1) / num_images)
     centre = float(difference.mean())
-    return _widest(centre, centre, [(error, num_images - 1)], level, "images only")
+    return _widest(centre, centre, [(error, num_images - 1)], level, margin, "images only")
 
 
 def _one_run_binary(difference: Array, level: float) -> Interval:

@@ -75,7 +75,11 @@ def _next_look(row: Comparison, rule: SeedRule) -> int:
 
 
 def repeated_interval(
-    treated: ArrayLike, baseline: ArrayLike, rule: SeedRule, others: Sequence[ArrayLike] = ()
+    treated: ArrayLike,
+    baseline: ArrayLike,
+    rule: SeedRule,
+    others: Sequence[ArrayLike] = (),
+    margin: float | None = None,
 ) -> Interval:
     """Estimate a difference so that the interval and p hold although every number of seeds was looked at.
 
@@ -86,9 +90,13 @@ def repeated_interval(
     Source: Jennison and Turnbull 1989, JRSS B 51, 305-361 (repeated confidence intervals and p values).
     """
     num_seeds = len(np.asarray(treated))
-    found = difference_interval(treated, baseline, level=look_level(num_seeds, rule))
-    scaled = found.p * rule.max / min(num_seeds, rule.max)
-    return replace(found, level=rule.level, p=_chance_of_any_look(scaled, rule))
+    found = difference_interval(treated, baseline, level=look_level(num_seeds, rule), margin=margin)
+    scale = rule.max / min(num_seeds, rule.max)
+    p_margin = None
+    if found.p_margin is not None:  # one-sided, and a path that crosses both ways is too rare to count
+        any_look = _chance_of_any_look(2 * found.p_margin * scale, rule) / 2
+        p_margin = max(found.p_margin, any_look)
+    return replace(found, level=rule.level, p=_chance_of_any_look(found.p * scale, rule), p_margin=p_margin)
 
 
 def look_level(num_seeds: int, rule: SeedRule) -> float:

@@ -23,6 +23,7 @@ from ablation_suite.core.scheduling import scheduler as module
 from ablation_suite.core.scheduling.attempt import PREEMPTED, retry_after
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.scheduler import DriverBusy, Scheduler, drive
+from tests.core.tracked_run import BARE_RECORD
 
 
 class Script:
@@ -55,7 +56,7 @@ class Script:
         self.before_poll(RunFolder(folder))
         status = self.statuses.get(folder.name, []).pop(0) if self.statuses.get(folder.name) else 0
         if status == 0:
-            (folder / "record.json").write_text(json.dumps({"run_id": folder.name}))
+            (folder / "record.json").write_text(json.dumps(BARE_RECORD))
         return [Event(run_id=folder.name, retry=retry_after(status))]
 
     def cancel(self, run_id: str) -> None:
@@ -306,9 +307,9 @@ def test_what_another_driver_trained_is_not_counted_as_ours(grid):
                 (folder.path / "attempts" / str(attempt)).mkdir(parents=True)
             folder.ledger.append("start", attempt=1)
         if folder.run_id == "a":
-            (grid.runtime.store / "c" / "record.json").write_text("{}")
+            (grid.runtime.store / "c" / "record.json").write_text(json.dumps(BARE_RECORD))
         if folder.run_id == "d":
-            (folder.path / "record.json").write_text("{}")
+            (folder.path / "record.json").write_text(json.dumps(BARE_RECORD))
 
     outcome, executor, _ = grid({"d": [75]}, "abcd", before_poll=others)
     assert executor.submitted == ["a", "b", "d"]

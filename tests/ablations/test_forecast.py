@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ablation_suite.ablations import forecast as module
 from ablation_suite.ablations.forecast import duration, forecast, makespan, run_seconds
 from ablation_suite.ablations.plan import folder, make_plans
 from ablation_suite.core.config.runtime import Runtime
+from tests.core.tracked_run import BARE_RECORD
 
 TIMING = {
     "num_steps": 10, "step": 0.1, "begin": 2.0, "evaluate": 0.5, "test": 0.25, "save": 0.05,
@@ -60,11 +63,11 @@ def test_finished_runs_cost_nothing(measured):
     *others, last = plans[0].cells
     for cell in others:
         folder(cell, runtime.store).path.mkdir(parents=True)
-        folder(cell, runtime.store).record_path.write_text("{}")
+        folder(cell, runtime.store).record_path.write_text(json.dumps(BARE_RECORD))
     assert forecast(plans, runtime)["seconds"] == pytest.approx(4.0 + run_seconds(TIMING, epochs=12))
     assert asked == [(1, 1)]
     folder(last, runtime.store).path.mkdir()
-    folder(last, runtime.store).record_path.write_text("{}")
+    folder(last, runtime.store).record_path.write_text(json.dumps(BARE_RECORD))
     assert forecast(plans, runtime)["seconds"] == 0.0
     assert len(asked) == 1
 

@@ -139,6 +139,7 @@ def test_the_menu_and_the_guide_have_every_protocol():
         assert f"### {path}\n\n{text}\n" in guide
     assert json.loads(typed("menu", "own", "--json").output)["families"].keys() == own_entries().keys()
     assert "FILE.py:NAME, MODULE:NAME: A loss of your own" in typed("menu", "loss").output
+    assert list(json.loads(typed("menu", "backbone", "--json").output)["families"]) == ["model.backbone"]
 
 
 def test_an_edited_file_is_another_run_and_the_plan_says_since_when(folder, runtime):
@@ -286,6 +287,14 @@ def test_a_plan_of_six_arms_with_own_parts_takes_little_longer_than_another(fold
         name="plain",
     )
 
+    code = (
+        "import sys; sys.argv = ['ablate', 'plan', 'spec.yaml']\nfrom ablation_suite.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([name for name in sys.modules if name in ('torch', 'my_loss') or name.startswith('{PREFIX}')])"
+    )
+    planned = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert planned.stdout.splitlines()[-1] == "[]"
+
     def seconds(name: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert ablate("plan", f"{name}.yaml", cwd=folder).returncode == 0
@@ -406,6 +415,17 @@ def _kill_in_mid_run(driver: subprocess.Popen, store: Path, arm: str) -> RunFold
                 return run
         time.sleep(0.01)
     raise AssertionError("the run never began")
+
+
+@pytest.mark.slow
+def test_a_forecast_of_a_broken_part_is_its_line(folder):
+    """The process that times is given the code, and answers with the fault."""
+    (folder / "bad.py").write_text("def bad(logits, targets):\n    return logits @ targets")
+    write_spec(folder, "bad: {loss: bad.py:bad}")
+    result = ablate("plan", "spec.yaml", "--probe", "--device", "cpu", "--jobs", "1", cwd=folder)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "bad.py:2: RuntimeError" in result.stderr
 
 
 @pytest.mark.slow

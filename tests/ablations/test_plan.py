@@ -12,6 +12,7 @@ from ablation_suite.ablations.plan import grown, jobs, make_plans
 from ablation_suite.commands import look
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.reports.design import design_of
+from tests.core.tracked_run import BARE_RECORD
 
 BASE = "data: digits\nepochs: 2\n"
 ONE = """ablation: one
@@ -95,7 +96,7 @@ def test_seeds_that_a_rule_added_are_found_again(folder):
     fourth = grown(plan, {"dropout": 4}).of_arm("dropout")[-1]
     run = folder / "results" / "runs" / fourth.run_id
     run.mkdir(parents=True)
-    (run / "record.json").write_text(json.dumps({}))
+    (run / "record.json").write_text(json.dumps(BARE_RECORD))
     [again] = plans(folder, "one.yaml")
     assert [len(again.of_arm(arm)) for arm in ("plain", "dropout")] == [3, 4]
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ablation_suite.ablations.plan import make_plans
 from ablation_suite.commands.reproduce import compare, reproduce_run
 from ablation_suite.commands.sync import SyncError, find_targets, sync_runs
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.runs.store import RunFolder
 
 
@@ -37,10 +39,40 @@ def test_targets_are_runs_by_the_beginning_of_their_ids_or_everything(tmp_path: 
     runtime = Runtime(results=str(tmp_path))
     for run_id in ("ab1111", "ab2222", "cd3333"):
         make(runtime.store, run_id)
-    assert [each.run_id for each in find_targets(("ab1", "cd"), runtime)] == ["ab1111", "cd3333"]
-    assert len(find_targets((), runtime)) == 3
+    assert [each.run_id for each in find_targets(("ab1", "cd"), runtime)[0]] == ["ab1111", "cd3333"]
+    assert len(find_targets((), runtime)[0]) == 3
     with pytest.raises(SyncError, match="ab1111, ab2222"):
         find_targets(("ab",), runtime)
+
+
+def test_a_spec_with_overrides_means_the_runs_that_run_would_train(tmp_path: Path) -> None:
+    """Two seeds of four are here: both are found by the words of `ablate run`, and the rest is told with its cure."""
+    spec = "quickstart/1-backbone"
+    runtime = Runtime(results=str(tmp_path))
+    [plan] = make_plans([spec], runtime, ("epochs=3", "seeds=4"))
+    trained = [cell.run_id for cell in plan.cells][:2]
+    for run_id in trained:
+        make(runtime.store, run_id)
+    folders, missing = find_targets((spec, "epochs=3", "seeds=4"), runtime)
+    assert {folder.run_id for folder in folders} == set(trained)
+    (line,) = missing
+    num = len(plan.cells)
+    assert f"{num - 2} of its {num} runs are not in {runtime.store}" in line
+    assert line.endswith("train them with: ablate run quickstart/1-backbone epochs=3 seeds=4")
+    assert find_targets((spec,), runtime)[0] == [], "without the overrides other runs are meant"
+    with pytest.raises(SyncError, match="name it"):
+        find_targets(("epochs=3",), runtime)
+    with pytest.raises(SchemaError, match="epoch"):
+        find_targets((spec, "epoch=3"), runtime)
+
+
+def test_a_sweep_means_the_runs_of_its_trials(tmp_path: Path) -> None:
+    """By the name of its study, which the runs say themselves."""
+    runtime = Runtime(results=str(tmp_path))
+    make(runtime.store, "ab1111")
+    folder = make(runtime.store, "ab2222")
+    folder.create({**folder.job(), "labels": {"studies": {"lr": {"trial": 3}}}})
+    assert find_targets(("lr",), runtime) == ([folder], [])
 
 
 def test_running_and_empty_runs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

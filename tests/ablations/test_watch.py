@@ -15,6 +15,7 @@ from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.scheduling import console
 from ablation_suite.core.scheduling.watch import INTERVAL, format_rows, grid_rows, watch
+from tests.core.tracked_run import BARE_RECORD
 
 TRAINER = """
 import sys, time
@@ -85,7 +86,7 @@ def test_every_state_has_its_row_and_its_count(tmp_path: Path) -> None:
     finished, failed, missing = (make(tmp_path, "wide", seed) for seed in range(3))
     with finished.claim():
         finished.ledger.append("epoch", epoch=6, seconds=1.0, **{"val/accuracy": 0.75})
-    finished.commit({"config": {}, "metrics": {}, "history": [], "cost": {}, "classes": []})
+    finished.commit(BARE_RECORD)
     with failed.claim() as attempt:
         write_json(attempt / "failure.json", {"message": "out of memory"})
     rows = grid_rows([*run_folders(tmp_path), RunFolder(tmp_path / "never")])

@@ -28,7 +28,7 @@ from ablation_suite.core.augment import Photo
 from ablation_suite.core.config import menu
 from ablation_suite.core.data import Folder
 from ablation_suite.core.training import streams
-from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.feed import Feeds
 from tests.benchmarks import reference
 
 SIZE, BATCH_SIZE = 224, 64
@@ -170,7 +170,7 @@ def _epoch(images: Any, epoch: int, device: torch.device | None = None) -> Itera
     draws = augment.draw(0, epoch, len(images)).to(device)
     order = streams.order(0, epoch, len(images))
     batches = np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE))
-    for there, indices in make_feed(images, device).batches(batches):
+    for there, indices in Feeds().of(images, device).batches(batches):
         yield augment(there, draws[indices])
 
 

@@ -125,3 +125,88 @@ def test_the_cache_is_built_listed_and_removed(root: Path) -> None:
     assert isinstance(run("cache", "remove", first).exception, DataError)
     assert run("cache", "remove", "--all").exit_code == 0
     assert json.loads(run("cache", "list", "--json").output) == {}
+
+
+def scene(seed: int, size: int = 64) -> Image.Image:
+    """A picture of blotches, unlike those of other seeds."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def test_one_picture_with_two_labels_is_found_by_its_bytes_and_by_its_looks(root: Path) -> None:
+    """The same file in two classes; the same scene as PNG and as JPEG of another size; and no others."""
+    one, other, *_ = sorted(each.name for each in (root / "train").iterdir())
+    for seed in range(30):
+        scene(seed).save(root / "train" / one / f"s{seed}.png")
+    shutil.copy(root / "train" / one / "s0.png", root / "train" / other / "copy.png")
+    scene(1).resize((90, 90), Image.Resampling.BICUBIC).save(root / "train" / other / "again.jpg", quality=80)
+    scene(2).save(root / "train" / one / "twice.jpg", quality=90)
+    found = check.inspect(root)
+    assert found.conflicting == ((f"train/{one}/s0.png", f"train/{other}/copy.png"),)
+    assert sorted(found.look_alike) == [(f"train/{one}/s1.png", f"train/{other}/again.jpg")]
+    assert found.repeated == 1
+    assert not found.ok
+
+
+def test_every_entry_is_used_or_passed_over_with_its_reason(root: Path, tmp_path: Path) -> None:
+    """What Pillow reads is used; the system's thumbnails, texts, HEIC and folders beside the splits are told."""
+    a_class = sorted(each.name for each in (root / "train").iterdir())[0]
+    before = check.inspect(root).counts["train"]
+    place, elsewhere = root / "train" / a_class, tmp_path / "elsewhere"
+    for number, extension in enumerate(("tif", "gif", "ppm", "avif", "jfif")):
+        scene(50 + number).save(place / f"x{number}.{extension}", format="JPEG" if extension == "jfif" else None)
+    (place / "@eaDir").mkdir()
+    scene(60).save(place / "@eaDir" / "thumbnail.jpg")
+    (place / "notes.txt").write_text("")
+    (place / "x.heic").write_bytes(b"?")
+    (root / "raw").mkdir()
+    elsewhere.mkdir()
+    scene(61).save(elsewhere / "linked.png")
+    (place / "link").symlink_to(elsewhere)
+    (place / "link again").symlink_to(elsewhere)
+    (place / "up").symlink_to(root)
+    found = check.inspect(root)
+    assert found.counts["train"][a_class] == before[a_class] + 6
+    here = f"train/{a_class}"
+    assert found.passed_over == {
+        f"{here}/@eaDir": "a folder of the system's",
+        f"{here}/notes.txt": "no image by its name (.txt)",
+        f"{here}/x.heic": ".heic images cannot be read here; convert them",
+        f"{here}/link again": "a link to a folder that is read elsewhere",
+        f"{here}/up": "a link to a folder that is read elsewhere",
+        "raw": "a folder beside the splits",
+    }
+    assert "passed over, no image by its name (.txt): " in check.text(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_test"),
+    [("cat", "Cat"), ("caf\u00e9", "cafe\u0301"), ("7", "07"), ("red fox", "red_fox")],
+    ids=["case", "encoding", "zero", "separator"],
+)
+def test_a_class_of_test_that_is_almost_one_of_train_is_named(tmp_path: Path, name: str, in_test: str) -> None:
+    """The split does not become one without labels."""
+    for seed, (split, folder) in enumerate([("train", name), ("train", "zebra"), ("test", in_test), ("test", "zebra")]):
+        (tmp_path / split / folder).mkdir(parents=True)
+        scene(seed).save(tmp_path / split / folder / "a.png")
+    found = check.inspect(tmp_path)
+    assert [f"did you mean '{name}'" in fault for fault in found.faults] == [True]
+    assert check.UNLABELLED not in found.counts["test"]
+
+
+def test_classes_of_almost_one_name_are_a_finding(tmp_path: Path) -> None:
+    """A folder renamed on another machine makes two classes of one."""
+    for seed, folder in enumerate(("cat", "Cat", "dog")):
+        (tmp_path / "train" / folder).mkdir(parents=True)
+        scene(seed).save(tmp_path / "train" / folder / "a.png")
+    assert check.inspect(tmp_path).similar_classes == (("Cat", "cat"),)
+
+
+def test_many_findings_of_one_kind_are_a_line_with_examples(root: Path) -> None:
+    """All of them where that is asked for."""
+    a_class = sorted(each.name for each in (root / "train").iterdir())[0]
+    for number in range(2000):
+        (root / "train" / a_class / f"broken{number:04}.jpg").write_bytes(b"?")
+    found = check.inspect(root)
+    assert "  and 1,995 more like these (--all lists them)" in check.text(found).splitlines()
+    assert check.text(found, every=True).count("unreadable: ") == 2000

@@ -11,7 +11,7 @@ import torch
 
 from ablation_suite.core.data.views import Rows
 from ablation_suite.core.training import feed
-from ablation_suite.core.training.feed import Host, Resident, Streamed, make_feed
+from ablation_suite.core.training.feed import Chosen, Feeds, Host, Resident, Streamed
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), dtype=np.uint8)
 BATCHES = np.split(np.random.default_rng(1).permutation(50), [16, 32, 48])
@@ -19,6 +19,9 @@ gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason
 FEEDS = {
     "host": lambda images: Host(images),
     "resident": lambda images: Resident(images, torch.device("cpu"), chunk=7),
+    "chosen of resident": lambda images: Chosen(
+        Resident(images[::-1], torch.device("cpu")), np.arange(50)[::-1].copy()
+    ),
     "resident on cuda": lambda images: Resident(images, torch.device("cuda"), chunk=7),
     "streamed to cuda": lambda images: Streamed(images, torch.device("cuda")),
 }
@@ -50,16 +53,23 @@ def test_no_batches_are_no_work(kind):
 
 
 def test_images_live_on_the_device_where_they_fit_and_are_streamed_where_not(monkeypatch):
-    """Up to two fifths of the free memory; on a CPU they stay where they are."""
-    assert isinstance(make_feed(IMAGES, torch.device("cpu")), Host)
+    """Up to two fifths of what is free, and of what falls to each worker; on a CPU they stay where they are."""
+    assert isinstance(Feeds().of(IMAGES, torch.device("cpu")), Host)
     monkeypatch.setattr(feed, "Resident", lambda *args: "resident")
     monkeypatch.setattr(feed, "Streamed", lambda *args: "streamed")
-    for free, kind in ((IMAGES.nbytes / 0.39, "resident"), (IMAGES.nbytes / 0.41, "streamed")):
+    enough, too_little = IMAGES.nbytes / 0.39, IMAGES.nbytes / 0.41
+    for free, total, num_workers, kind in [
+        (enough, 10 * enough, 1, "resident"),
+        (too_little, 10 * enough, 1, "streamed"),
+        (enough, 4 * enough, 4, "resident"),
+        (enough, 4 * too_little, 4, "streamed"),
+    ]:
         # Half of it is the allocator's: held from an earlier run of a warm worker, and not in use.
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free / 2, 10 * free))
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device, free=free: free / 2 + 1000)
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
-        assert make_feed(IMAGES, torch.device("cuda")) == kind
+        monkeypatch.setattr(feed, "total_memory_bytes", lambda device, total=total: total)
+        assert Feeds().of(IMAGES, torch.device("cuda"), num_workers) == kind
 
 
 class Broken:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.vision_transformer import VisionTransformer
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.models.initial import Construction, unrecorded
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.training import streams
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Document, parse, validate
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.models.network import build_network
 from ablation_suite.core.own.loading import load, told
-from ablation_suite.core.own.source import OwnPartError
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.first_step import first_step
 from ablation_suite.core.training.session import set_up

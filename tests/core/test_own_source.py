@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Document, SchemaError, parse, validate
 from ablation_suite.core.own import kept
-from ablation_suite.core.own.source import OwnPartError, known, of_file
+from ablation_suite.core.own.source import known, of_file
 from ablation_suite.core.runs.identity import run_id
 
 LOSS = """
@@ -47,7 +48,8 @@ def test_a_part_is_read_beside_the_yaml_that_names_it_and_never_run(tmp_path):
     loss = read("loss: my_losses.py:Poly", tmp_path).loss
     assert loss.name == "my_losses.py:Poly"
     assert loss.settings == {"epsilon": 1.0, "mode": None, "steps": (1, 2)}
-    assert read("loss: {name: my_losses.py:Poly, epsilon: 1}", tmp_path).loss == loss
+    same = read("loss: {name: my_losses.py:Poly, epsilon: 1}", tmp_path).loss
+    assert same.model_dump_json() == loss.model_dump_json()
     assert read("loss: {name: my_losses.py:Poly, epsilon: 2}", tmp_path).loss != loss
 
 
@@ -96,10 +98,29 @@ def test_an_installed_module_counts_by_the_version_of_its_distribution(tmp_path)
     assert lines == [f"torch {version('torch')}", "0.5 1e-10", "False"]
 
 
+def test_a_module_that_nobody_installed_counts_by_its_files(tmp_path, monkeypatch):
+    """It is found on the path, and its package's files are its code; the same file by its name is another root's."""
+    files = {
+        "ownpkg/__init__": "",
+        "ownpkg/losses": "from ownpkg.deep import VALUE\ndef poly(a=1): ...",
+        "ownpkg/deep": "",
+    }
+    write(tmp_path / "lib", files)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    first = read("loss: ownpkg.losses:poly", tmp_path).loss
+    assert set(known[first.code].files) == {"ownpkg/__init__.py", "ownpkg/losses.py", "ownpkg/deep.py"}
+    by_file = read("loss: lib/ownpkg/losses.py:poly", tmp_path).loss
+    assert "losses.py" in known[by_file.code].files
+    assert read("loss: ownpkg.losses:poly", tmp_path).loss == first
+    write(tmp_path / "lib", {"ownpkg/deep": "# edited"})
+    assert read("loss: ownpkg.losses:poly", tmp_path).loss.code != first.code
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("loss: nothing.py:Poly", ["spec.yaml:1: loss: ", "nothing.py: no such file"]),
+        ("loss: poly", ["unknown name 'poly'", "supervised_contrastive", ", or FILE.py:NAME of your own"]),
         ("loss: my_losses.py:Pol", ["has no 'Pol' (did you mean 'Poly'?)"]),
         ("loss: {name: my_losses.py:Poly, epsilom: 2}", ["loss.epsilom: ", "(did you mean 'epsilon'?)"]),
         ("loss: {name: my_losses.py:Poly, epsilon: x}", ["loss.epsilon: should be a number, not 'x'"]),

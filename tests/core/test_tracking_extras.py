@@ -46,6 +46,18 @@ def test_tensorboard_holds_each_epoch_once(tmp_path: Path) -> None:
     assert [point.value for point in points] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
     assert [point.wall_time for point in points] == pytest.approx([row["time"] for row in folder.ledger.history()])
     assert events.Scalars("summary/test/accuracy")[0].value == pytest.approx(0.85)
+    # TensorBoard's own plugin reads these three from the metadata of a run's summaries.
+    plugin = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2")
+    held = {
+        tag: plugin.HParamsPluginData.FromString(events.SummaryMetadata(tag).plugin_data.content)
+        for tag in events.PluginTagToContent("hparams")
+    }
+    settings = held["_hparams_/session_start_info"].session_start_info.hparams
+    assert settings["loss.weight"].number_value == 15.0
+    assert settings["arm"].string_value == "contrastive"
+    metrics = [each.name.tag for each in held["_hparams_/experiment"].experiment.metric_infos]
+    assert set(metrics) <= set(events.Tags()["scalars"])
+    assert "summary/test/accuracy" in metrics
 
 
 def test_mlflow_holds_each_epoch_once(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def test_an_offline_run_holds_names_config_epochs_and_summary(offline: Runtime, 
     assert rows[1]["sys/images_per_second"] == 1002
     axes = {each["metric"].get("step_metric") for each in records if each["type"] == "metric"} - {None}
     assert axes == {"epoch"}
+    defined = {each["metric"]["name"]: each["metric"].get("summary") for each in records if each["type"] == "metric"}
+    assert (defined["val/accuracy"], defined["train/loss"], defined["lr"]) == ({"max": True}, {"min": True}, None)
+    assert run["notes"] == "Does a contrastive term help?"
     summary = _summary(segment)
     assert (summary["best/epoch"], summary["last/epoch"], summary["best/val/accuracy"]) == (3, 5, 0.9)
     assert summary["last/val/accuracy"] == pytest.approx(0.7)
@@ -102,6 +105,27 @@ def test_the_variables_of_the_user_win(offline: Runtime, tmp_path: Path, monkeyp
         ["a", "b"],
     )
     assert run["entity"] == "lab"
+
+
+def test_system_metrics_are_off_unless_the_user_turns_them_on(
+    offline: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither statistics nor metadata of the machine by default; WANDB_X_DISABLE_STATS and _META of the user win."""
+    import wandb
+
+    for name, value in (("off", None), ("on", "false")):
+        wandb.teardown()
+        if value is not None:
+            monkeypatch.setenv("WANDB_X_DISABLE_STATS", value)
+            monkeypatch.setenv("WANDB_X_DISABLE_META", value)
+            monkeypatch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.1")
+        results = tmp_path / name
+        train(make_folder(results), offline.model_copy(update={"results": str(results)}), 1, 5, pause=0.1)
+        (segment,) = _segments(results)
+        kinds = {each["type"] for each in _read(segment)}
+        assert ("stats" in kinds) == (name == "on"), kinds
+        assert ("environment" in kinds) == (name == "on"), kinds
+    wandb.teardown()
 
 
 def test_nothing_is_written_beside_the_results_folder(

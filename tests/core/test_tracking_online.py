@@ -267,6 +267,18 @@ def test_a_run_killed_while_online_resumes_into_the_same_line(
     _assert_times_are_the_ledgers(server, RunFolder(tmp_path / "runs" / "abcdefabcdef"))
 
 
+def test_a_refused_key_is_one_line(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs there are, sync says once what to do, with exit status 1 and without the key."""
+    for number in range(3):
+        append_epoch(make_folder(tmp_path, f"{number:012d}"), 1)
+    monkeypatch.setenv("WANDB_API_KEY", "f00dbabe" * 5)
+    lines: list[str] = []
+    assert sync_runs(run_folders(runtime.store), runtime, lines.append) == 1
+    assert lines == ["W&B: key refused; run `wandb login`"]
+
+
 def test_sync_without_credentials_says_how_to_log_in(
     server: WandbServer, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

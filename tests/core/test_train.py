@@ -20,7 +20,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.training import session, streams
 from ablation_suite.core.training.evaluate import metrics, predict_logits
-from ablation_suite.core.training.feed import make_feed
+from ablation_suite.core.training.feed import Feeds
 from ablation_suite.core.training.loop import NonFiniteLoss, Preempted, train
 from ablation_suite.core.training.session import assemble
 
@@ -506,8 +506,8 @@ def weights_after(config, digits, runtime, folder):
         if step.number == step.num_steps:
             kept.append({name: each.detach().clone() for name, each in step.parts.network.named_parameters()})
 
-    parts, position = train(config, digits, runtime, folder, on_step=on_step)
-    return kept, parts, position
+    run, position = train(config, digits, runtime, folder, on_step=on_step)
+    return kept, run.parts, position
 
 
 def test_swa_is_the_equal_average_of_the_last_epochs_with_statistics_of_its_own(
@@ -530,7 +530,7 @@ def test_swa_is_the_equal_average_of_the_last_epochs_with_statistics_of_its_own(
     rates = [row["lr"] for row in folder.ledger.history()]
     assert rates == [3e-3, 3e-3, 1e-3, 1e-3, 1e-3]
     val = digits.splits["val"]
-    logits = predict_logits(parts.evaluated, make_feed(val.images, run.device), len(val), 64, "float32")
+    logits = predict_logits(parts.evaluated, Feeds().of(val.images, run.device), len(val), 64, "float32")
     told = metrics(logits, torch.from_numpy(val.labels))
     assert told["loss"] == pytest.approx(folder.ledger.history()[-1]["val/loss"])
 

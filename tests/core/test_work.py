@@ -25,6 +25,7 @@ from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.scheduling.scheduler import drive
 from ablation_suite.core.training import device
 from ablation_suite.core.training.session import Session
+from tests.core.tracked_run import BARE_RECORD
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -225,10 +226,9 @@ def test_a_run_that_a_hung_process_holds_is_told_by_host_process_and_time(
 def test_the_first_record_wins(make_config, make_folder):
     """A late attempt finds the run finished, and its record is refused."""
     folder = make_folder(make_config())
-    parts = {"config": {}, "metrics": {}, "history": [], "cost": {}}
-    assert folder.commit({**parts, "classes": ["the first"]})
-    assert not folder.commit({**parts, "classes": ["the late one"]})
-    assert folder.record() == {**parts, "classes": ["the first"]}
+    assert folder.commit({**BARE_RECORD, "classes": ["the first"]})
+    assert not folder.commit({**BARE_RECORD, "classes": ["the late one"]})
+    assert folder.record() == {**BARE_RECORD, "classes": ["the first"]}
     assert not list(folder.path.glob(".record*"))
 
 

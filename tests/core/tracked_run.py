@@ -18,6 +18,9 @@ from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.wandb import open_tracker
 
+BARE_RECORD: dict[str, Any] = {"config": {}, "metrics": {}, "history": [], "cost": {}, "classes": []}
+"""What every record has."""
+
 
 def make_folder(results: Path, run_id: str = "0123456789ab", epochs: int = 5, **labels: Any) -> RunFolder:
     """A run folder of the arm `contrastive` with seed 3 and nothing trained."""

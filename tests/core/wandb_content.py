@@ -16,6 +16,8 @@ class Artifacts:
         self.url, self.uploads = url, uploads
         self.begun: list[dict[str, Any]] = []
         self.committed: list[dict[str, Any]] = []
+        self.used: list[tuple[str, str]] = []
+        """(run, collection): what each run took as its input."""
 
     def files(self, collection: str) -> dict[str, bytes]:
         """Name -> content of the files in the last committed version of a collection."""
@@ -37,6 +39,20 @@ class Artifacts:
             wanted = given["input"]["artifactFiles"]
             edges = [{"node": self._file(each["artifactID"], each["name"])} for each in wanted]
             return {"createArtifactFiles": {"files": {"edges": edges}}}
+        if operation == "ArtifactByID":
+            return {"artifact": self._whole(int(given["id"]))}
+        if operation == "ArtifactMembershipByName":
+            wanted, _, alias = given["name"].partition(":")
+            names = [each["artifactCollectionName"] for each in self.begun]
+            if wanted not in names:
+                return {"project": {"artifactCollectionMembership": None}}
+            number = len(names) - 1 - names[::-1].index(wanted)
+            return {"project": {"artifactCollectionMembership": self._membership(number, alias)}}
+        if operation == "UseArtifact":
+            use = given.get("input", given)  # of the client's core, and of its Python part
+            number = int(use["artifactID"])
+            self.used.append((use["runName"], self.begun[number]["artifactCollectionName"]))
+            return {"useArtifact": {"artifact": self._whole(number)}}
         if operation == "CommitArtifact":
             begun = self.begun[int(given["artifactID"])]
             self.committed.append(begun)
@@ -45,12 +61,58 @@ class Artifacts:
 
     def _begin(self, given: dict[str, Any]) -> dict[str, Any]:
         """A version to be uploaded, or the one that has this content already."""
-        same = [k for k, each in enumerate(self.begun) if each in self.committed and each["digest"] == given["digest"]]
+        keys = ("digest", "artifactCollectionName")
+        alike = [k for k, each in enumerate(self.begun) if all(each[key] == given[key] for key in keys)]
+        same = [k for k in alike if self.begun[k] in self.committed]
         if not same:
             self.begun.append(given)
         number = str(same[0] if same else len(self.begun) - 1)
         sequence = {"id": given["artifactCollectionName"], "latestArtifact": {"id": number} if same else None}
         return {"id": number, "state": "COMMITTED" if same else "PENDING", "artifactSequence": sequence}
+
+    def _whole(self, number: int) -> dict[str, Any]:
+        begun = self.begun[number]
+        aliases = [
+            {"__typename": "ArtifactAlias", "id": each["alias"], "alias": each["alias"], "artifactCollection": None}
+            for each in begun.get("aliases") or []
+        ]
+        return {
+            "__typename": "Artifact",
+            "id": str(number),
+            "artifactSequence": self._collection(begun["artifactCollectionName"]),
+            "versionIndex": 0,
+            "artifactType": {"name": begun["artifactTypeName"]},
+            "description": None,
+            "metadata": begun.get("metadata"),
+            "ttlDurationSeconds": -2,
+            "ttlIsInherited": True,
+            "tags": [],
+            "historyStep": None,
+            "state": "COMMITTED",
+            "size": 1,
+            "digest": begun["digest"],
+            "commitHash": "0",
+            "fileCount": 1,
+            "createdAt": MOMENT,
+            "updatedAt": None,
+            "aliases": aliases,
+        }
+
+    def _membership(self, number: int, alias: str) -> dict[str, Any]:
+        return {
+            "__typename": "ArtifactCollectionMembership",
+            "id": str(number),
+            "versionIndex": 0,
+            "createdAt": MOMENT,
+            "aliases": [{"__typename": "ArtifactAlias", "id": alias, "alias": alias}],
+            "artifactCollection": self._collection(self.begun[number]["artifactCollectionName"]),
+            "artifact": self._whole(number),
+        }
+
+    @staticmethod
+    def _collection(name: str) -> dict[str, Any]:
+        project = {"id": "project", "internalId": "1", "name": "digits", "entity": {"name": "me"}}
+        return {"__typename": "ArtifactSequence", "name": name, "project": project}
 
     def _file(self, artifact: str, name: str) -> dict[str, Any]:
         place = f"{artifact}/{name}"

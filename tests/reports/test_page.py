@@ -157,6 +157,14 @@ def test_the_index_links_to_every_report(page, hostile):
     assert links == ["contrastive/report.html", "contrastive/report.html"]
 
 
+def test_the_index_says_how_many_families_it_holds(page, hostile):
+    """Two ablations, each adjusted by itself: 1 - 0.95^2 for one false call or more where nothing differs."""
+    compared = [len(each.design.contenders) for each in (page[0], hostile[0])]
+    assert f"{sum(compared)} comparisons in 2 ablations" in index_html([page[0], hostile[0]])
+    assert "up to 10 % of such reports" in index_html([page[0], hostile[0]])
+    assert "comparisons in" not in index_html([page[0]])
+
+
 def browse(folder, text, actions="", *, width=1280, extra=()):
     """The page in headless Chromium: (its DOM after `actions`, a script; the lines of its console)."""
     path = folder / "page.html"

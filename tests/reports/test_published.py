@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
 from ablation_suite.commands.report import publish_report
@@ -39,6 +41,18 @@ def test_the_page_names_the_runs_of_each_arm(written):
     assert {arm: list(runs) for arm, runs in read_page(folder).arms.items()} == {
         arm: [cell.run_id for cell in plan.of_arm(arm)] for arm in ("baseline", "wide")
     }
+
+
+def test_the_page_has_the_differences_and_the_pictures(written):
+    """The numbers of the answer's table, and the PNG of each figure."""
+    _, folder = written
+    page = read_page(folder)
+    with open(folder / "tables" / "answer.csv") as file:
+        [wide] = [row for row in csv.DictReader(file) if row["arm"] == "wide"]
+    assert page.differences == {"wide": tuple(float(wide[name]) for name in ("difference_pp", "low_pp", "high_pp"))}
+    assert [row["arm"] for row in page.rows] == ["baseline", "wide"]
+    assert {path.name for path in page.figures} == {path.name for path in (folder / "figures").glob("*.png")} != set()
+    assert page.metric == "test/accuracy"
 
 
 def test_publishing_says_where_and_what_is_missing(written, tmp_path, monkeypatch, capsys):

@@ -90,6 +90,20 @@ def test_a_repeated_interval_excludes_zero_where_its_p_is_below_the_level():
     assert 5 < sum(verdicts) < 55
 
 
+def test_a_repeated_interval_is_inside_the_margin_where_its_p_of_the_margin_is_below_half_the_error():
+    """The same relation as at a single look, and the p is never below that of one."""
+    inside = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        baseline = np.stack(list(arm(4 + seed % 8, 0.8, seed).values()))
+        treated = np.where(rng.random(baseline.shape) < 0.1, 1 - baseline, baseline)
+        found = repeated_interval(treated, baseline, RULE, margin=0.11)
+        inside.append(max(-found.low, found.high) < 0.11)
+        assert inside[-1] == (found.p_margin < 0.025)
+        assert found.p_margin >= difference_interval(treated, baseline, margin=0.11).p_margin
+    assert 5 < sum(inside) < 35
+
+
 def test_a_repeated_p_is_small_but_never_zero_beyond_the_reach_of_the_simulation():
     """Bonferroni bounds it: the sum of the looks' shares of spending, times p."""
     rng = np.random.default_rng(0)

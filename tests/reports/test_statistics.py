@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import tt_solve_power
+from statsmodels.stats.weightstats import ttost_paired
 
 from ablation_suite.reports.statistics.comparison import compare, holm, smallest_detectable, verdict
 from ablation_suite.reports.statistics.intervals import Interval, difference_interval
@@ -58,6 +59,52 @@ def an_interval(low, high, level=0.95):
 )
 def test_verdicts_follow_the_rule(low, high, p_adjusted, margin, expected):
     assert verdict(an_interval(low, high), p_adjusted, margin) == expected
+
+
+def test_the_p_value_of_a_margin_is_the_two_one_sided_tests_of_statsmodels():
+    """For a seeds-only interval it is TOST over the seeds' means."""
+    treated, baseline = np.random.default_rng(0).normal(0.1, 1, size=(2, 7, 300))
+    found = difference_interval(treated, baseline, method="seeds", margin=0.3)
+    reference = ttost_paired(treated.mean(axis=1), baseline.mean(axis=1), -0.3, 0.3)[0]
+    assert found.p_margin == pytest.approx(reference)
+    assert difference_interval(treated, baseline, method="seeds").p_margin is None
+
+
+def test_an_interval_lies_inside_the_margin_exactly_where_the_p_of_the_margin_is_below_half_its_error():
+    """At 95 % the interval is inside where each one-sided test is below 0.025, also where the widest part changes."""
+    inside = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        baseline = correctness(2 + seed % 4, 200, 0.8, seed)
+        treated = np.where(rng.random(baseline.shape) < 0.06, 1 - baseline, baseline)
+        found = difference_interval(treated, baseline, margin=0.08)
+        inside.append(max(-found.low, found.high) < 0.08)
+        assert inside[-1] == (found.p_margin < 0.025)
+    assert 5 < sum(inside) < 55
+
+
+def test_equivalence_is_adjusted_for_the_arms_that_ask_for_it():
+    """Arms whose p of the margin is 0.01 to 0.024 are equivalent alone; of four, only where Holm says so."""
+    baseline = correctness(5, 400, 0.8, 0)
+    scores = {"base": dict(enumerate(baseline))}
+    for arm in range(4):
+        rng = np.random.default_rng([7, arm])
+        scores[f"arm {arm}"] = dict(enumerate(np.where(rng.random(baseline.shape) < 0.08, 1 - baseline, baseline)))
+    intervals = [difference_interval(np.stack(list(rows.values())), baseline) for rows in scores.values()][1:]
+    margin = 1.02 * max(max(abs(each.low), abs(each.high)) for each in intervals)
+    rows = compare(scores, "base", margin=margin)[1:]
+    expected = multipletests([row.interval.p_margin for row in rows], method="holm")[1]
+    assert [row.p_margin_adjusted for row in rows] == pytest.approx(list(expected))
+    assert all(abs(end) < margin for each in intervals for end in (each.low, each.high))
+    assert [row.verdict == "equivalent" for row in rows] == [p < 0.05 for p in expected]
+    alone = {arm: scores[arm] for arm in ("base", "arm 0")}
+    assert compare(alone, "base", margin=margin)[1].verdict == "equivalent"
+
+
+def test_an_arm_inside_the_margin_whose_family_is_not_convinced_is_not_equivalent():
+    assert verdict(an_interval(-0.01, 0.03), 0.2, 0.04, 0.049) == "equivalent"
+    assert verdict(an_interval(-0.01, 0.03), 0.2, 0.04, 0.05) == "undecided"
+    assert verdict(an_interval(0.01, 0.03), 0.02, 0.04, 0.2) == "higher"
 
 
 def test_the_smallest_detectable_difference_has_the_power_that_statsmodels_computes():
@@ -114,7 +161,7 @@ def test_an_arm_is_asked_how_much_seeds_vary_only_if_it_has_the_seeds():
     scores = a_grid() | {"c": {0: np.ones(50), 1: np.zeros(50)}}
     asked = []
 
-    def interval(treated, baseline, *, others):
+    def interval(treated, baseline, *, others, margin):
         asked.append(others)
         return difference_interval(treated, baseline)
 

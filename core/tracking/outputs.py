@@ -1,0 +1,87 @@
+"""What does a run say about each image and class? Plain rows for the tables and pictures of a tracker."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ablation_suite.core.runs.files import read_bytes
+from ablation_suite.core.runs.store import RunFolder
+
+SPLIT = "val"
+"""Whose images are looked at one by one: a look at those of the test split would be a reading of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictured:
+    """One image that a run took for something else, or was least sure of."""
+
+    name: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a run made of the validation images; labels and guesses are numbers of classes, one each per image."""
+
+    classes: list[str]
+    labels: list[int]
+    guesses: list[int]
+    worst: list[Pictured]
+
+    def by_class(self) -> tuple[list[str], list[list[Any]]]:
+        """Columns and a row for each class: how many of it were found, and how many of those found were of it."""
+        labels, guesses = np.array(self.labels), np.array(self.guesses)
+        rows = []
+        for index, name in enumerate(self.classes):
+            of_class, taken = labels == index, guesses == index
+            hits = int((of_class & taken).sum())
+            recall, precision = _share(hits, of_class.sum()), _share(hits, taken.sum())
+            rows.append([name, int(of_class.sum()), recall, precision, _share(2 * hits, of_class.sum() + taken.sum())])
+        return ["class", "images", "recall", "precision", "f1"], rows
+
+
+def judged(folder: RunFolder, num_worst: int) -> Judged | None:
+    """The validation images of a finished run, and those whose own class it gave the least probability; or None."""
+    record, outputs = folder.record(), np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
+    if record is None or f"{SPLIT}_labels" not in outputs.files:
+        return None
+    probabilities, labels = outputs[f"{SPLIT}_probabilities"], outputs[f"{SPLIT}_labels"]  # N K, N
+    classes, names = [str(each) for each in record["classes"]], outputs[f"{SPLIT}_names"]
+    guesses, own = probabilities.argmax(1), probabilities[np.arange(len(labels)), labels]
+    worst = [
+        Pictured(
+            name=str(names[k]),
+            caption=f"{names[k]}: {classes[labels[k]]} ({own[k]:.0%}), taken for {classes[guesses[k]]} "
+            f"({probabilities[k, guesses[k]]:.0%})",
+        )
+        for k in np.argsort(own, kind="stable")[:num_worst]
+    ]
+    return Judged(classes=classes, labels=labels.tolist(), guesses=guesses.tolist(), worst=worst)
+
+
+def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]]]:
+    """Per split, the columns and rows of a table of what the run says about each image."""
+    classes = (folder.record() or {})["classes"]
+    outputs = np.load(io.BytesIO(read_bytes(folder.path / "outputs.npz")))
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
+    for split in [name.removesuffix("_names") for name in outputs.files if name.endswith("_names")]:
+        probabilities = outputs[f"{split}_probabilities"]  # N K
+        names, guesses = outputs[f"{split}_names"], probabilities.argmax(1)
+        columns = ["image", "predicted", "probability"]
+        rows = [
+            [str(name), str(classes[k]), float(p[k])] for name, k, p in zip(names, guesses, probabilities, strict=True)
+        ]
+        if f"{split}_labels" in outputs.files:
+            labels = outputs[f"{split}_labels"]
+            columns += ["label", "correct"]
+            rows = [[*row, str(classes[t]), bool(t == k)] for row, t, k in zip(rows, labels, guesses, strict=True)]
+        tables[split] = (columns, rows)
+    return tables
+
+
+def _share(part: int, whole: Any) -> float | None:
+    return float(part / whole) if whole else None
