@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ablation_suite.core.config.menu import Entry, Frozen, tagged
+from ablation_suite.core.config.menu import Entry, Frozen, later, tagged
 from ablation_suite.core.config.own import Own
 
 
@@ -20,7 +20,26 @@ class Backbone(Entry):
     """The one height and width that it takes, if there is such."""
 
 
-class TorchvisionBackbone(Backbone):
+class Residual(Backbone):
+    """What the residual networks have in common."""
+
+    norm: Literal["batch", "group", "none"] = later("batch")
+    """What follows each convolution: batch norm, group norm in 32 groups (or as many of them as divide the channels),
+    or nothing."""
+    zero_init_residual: bool = later(False)
+    """Whether each block begins as the identity, since the scale of its last norm begins at 0 (Goyal et al. 2017)."""
+    stochastic_depth: float = later(0.0, ge=0.0, lt=1.0)
+    """Probability that an image skips the last block in training; it rises evenly from 0 at the first (Huang et al.
+    2016)."""
+
+    @model_validator(mode="after")
+    def _a_norm_can_begin_at_zero(self) -> Residual:
+        if self.zero_init_residual and self.norm == "none":
+            raise ValueError("zero_init_residual sets the scale of a norm, and norm: none has none")
+        return self
+
+
+class TorchvisionBackbone(Residual):
     """A ResNet or ResNeXt of torchvision, up to its pooled features."""
 
     builds = "ablation_suite.core.models.backbones:torchvision_backbone"
@@ -130,7 +149,7 @@ class TorchvisionClassifier(Backbone):
         return 224 if self.name.startswith(("maxvit", "vit")) else None
 
 
-class BottleneckBackbone(Backbone):
+class BottleneckBackbone(Residual):
     """A small twin of the ResNet and ResNeXt families, made of torchvision's own bottleneck blocks."""
 
     builds = "ablation_suite.core.models.backbones:bottleneck_backbone"
@@ -151,6 +170,32 @@ class BottleneckBackbone(Backbone):
         if min(self.planes) * self.width_per_group < 64 or min(self.blocks) < 1:
             raise ValueError("every stage needs a block, and planes x width_per_group of at least 64")
         return self
+
+
+class Timm(Backbone):
+    """A network of timm by its name, up to its pooled features (pip install 'ablation-suite[timm]').
+
+    `model.weights` takes the tags of its published weights, such as `a1_in1k`, or `default`. Initial values have timm's
+    distributions, each tensor drawn by (seed, its name); its dropout and drop path are seeded by (seed, epoch, step).
+    """
+
+    builds = "ablation_suite.core.models.timm_networks:timm_backbone"
+    pools: ClassVar[bool] = False  # args: {global_pool: max} does it
+    name: Literal["timm"] = "timm"
+    model: str = Field(min_length=1)
+    """Its name in timm, such as `resnet50d`."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """What timm's function of that name is called with: stem, attention, drop path, norm and activation layers, ..."""
+
+    @model_validator(mode="after")
+    def _leaves_the_ends_alone(self) -> Timm:
+        taken = {"num_classes", "pretrained", "checkpoint_path", "in_chans", "features_only"} & self.args.keys()
+        if taken:
+            raise ValueError(f"args: {', '.join(sorted(taken))} cannot be set; the suite sees to heads and weights")
+        return self
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
 
 class OwnBackbone(Backbone, Own):
@@ -215,7 +260,7 @@ class LinearHead(Entry):
     """Probability that an input of the linear layer is zeroed in training."""
 
 
-BACKBONES = (TorchvisionBackbone, TorchvisionClassifier, BottleneckBackbone)
+BACKBONES = (TorchvisionBackbone, TorchvisionClassifier, BottleneckBackbone, Timm)
 
 
 class Model(Frozen):
@@ -230,7 +275,8 @@ class Model(Frozen):
     """`backbone` keeps its weights, batch norm's statistics included, and trains the head alone; a name of a part, such
     as `layer2`, does so up to and with that part."""
     weights: str = "none"
-    """`none`, a torchvision weights name such as `IMAGENET1K_V1`, or the path of a state dict (.pth, .safetensors)."""
+    """`none`, a torchvision weights name such as `IMAGENET1K_V1`, a tag of timm's for one of its networks, or the path
+    of a state dict (.pth, .safetensors)."""
     normalize: Literal["none", "imagenet"] = "none"
     """`imagenet` subtracts ImageNet's channel means and divides by its standard deviations."""
     encoding: tagged(NoEncoding, SinusoidalEncoding, own=OwnEncoding) = NoEncoding()  # type: ignore[valid-type]
@@ -247,7 +293,7 @@ class Model(Frozen):
     @property
     def is_tried_early(self) -> bool:
         """Whether only a look at the network itself tells if it can be built so."""
-        return self.weights != "none" or self.freeze not in ("none", "backbone")
+        return self.weights != "none" or self.freeze not in ("none", "backbone") or isinstance(self.backbone, Timm)
 
     @property
     def weights_file(self) -> Path | None:

@@ -11,6 +11,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import StochasticDepth
 
 from ablation_suite.core.models import BottleneckBackbone, TorchvisionBackbone, TorchvisionClassifier
+from ablation_suite.core.models.residual import Drop, finish_blocks, norm_layer
 
 
 def torchvision_backbone(entry: TorchvisionBackbone) -> ResNet:
@@ -18,13 +19,14 @@ def torchvision_backbone(entry: TorchvisionBackbone) -> ResNet:
 
     `left_out` are the beginnings of those names in a published state dict for which the network has no use.
     """
-    network = get_model(entry.name, weights=None)
+    network = get_model(entry.name, weights=None, norm_layer=norm_layer(entry))
     network.num_features = network.fc.in_features
     network.fc = nn.Identity()
     network.left_out = ("fc.",)
     if entry.stem == "small":
         network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
         network.maxpool = nn.Identity()
+    finish_blocks(network, entry)
     return network
 
 
@@ -54,24 +56,6 @@ def torchvision_classifier(entry: TorchvisionClassifier) -> nn.Module:
             elif isinstance(child, StochasticDepth):
                 setattr(parent, name, Drop(child.p, by_row=child.mode == "row"))
     return network
-
-
-class Drop(nn.Module):
-    """Dropout of single values or, `by_row`, of whole images (stochastic depth), from a given stream in training."""
-
-    generator: torch.Generator | None = None
-
-    def __init__(self, probability: float, *, by_row: bool):
-        super().__init__()
-        self.probability, self.by_row = probability, by_row
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Values (N, ...), of which the kept ones are divided by the share that is kept."""
-        if not self.training or self.probability == 0.0:
-            return values
-        shape = [len(values)] + [1] * (values.dim() - 1) if self.by_row else list(values.shape)
-        kept = 1.0 - self.probability
-        return values * values.new_empty(shape).bernoulli_(kept, generator=self.generator) / kept
 
 
 class GeM(nn.Module):
@@ -144,7 +128,7 @@ class BottleneckNetwork(nn.Module):
         super().__init__()
         channels = entry.planes[0]
         self.conv1 = nn.Conv2d(3, channels, kernel_size=3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = norm_layer(entry)(channels)
         self.relu = nn.ReLU(inplace=True)
         stages = []
         for number, (planes, blocks) in enumerate(zip(entry.planes, entry.blocks, strict=True)):
@@ -154,6 +138,7 @@ class BottleneckNetwork(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.num_features = channels
         self.left_out = ("fc.",)
+        finish_blocks(self, entry)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) to pooled features (N, D)."""
@@ -170,8 +155,9 @@ def bottleneck_backbone(entry: BottleneckBackbone) -> BottleneckNetwork:
 
 def _stage(entry: BottleneckBackbone, channels: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
     """The blocks of one stage; the first changes the channels and the stride, as torchvision's `_make_layer` does."""
-    out = planes * Bottleneck.expansion
-    shortcut = nn.Sequential(nn.Conv2d(channels, out, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(out))
-    first = Bottleneck(channels, planes, stride, shortcut, entry.groups, entry.width_per_group)
-    rest = [Bottleneck(out, planes, 1, None, entry.groups, entry.width_per_group) for _ in range(blocks - 1)]
+    out, norm = planes * Bottleneck.expansion, norm_layer(entry)
+    shortcut = nn.Sequential(nn.Conv2d(channels, out, kernel_size=1, stride=stride, bias=False), norm(out))
+    width = (entry.groups, entry.width_per_group, 1, norm)  # not dilated
+    first = Bottleneck(channels, planes, stride, shortcut, *width)
+    rest = [Bottleneck(out, planes, 1, None, *width) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import Own
-from ablation_suite.core.models import Model, OwnBackbone, OwnEncoding, OwnHead, TorchvisionClassifier
+from ablation_suite.core.models import (
+    Model,
+    OwnBackbone,
+    OwnEncoding,
+    OwnHead,
+    Timm,
+    TorchvisionClassifier,
+    timm_networks,
+)
 from ablation_suite.core.models.backbones import Drop, GeM, set_pooling
 from ablation_suite.core.models.initial import Construction, unrecorded
 from ablation_suite.core.models.own import Pool, own_module, tried
@@ -31,7 +39,7 @@ class Network(nn.Module):
     """How images lie in memory when they enter the backbone, whoever brings them; None leaves them as they come."""
 
     def __init__(self, model: Model, num_classes: int, image_size: int = 224):
-        """`image_size` matters to an own backbone alone, which is tried on images of that height and width."""
+        """`image_size` matters to own backbones and to timm's, which are tried on images of that height and width."""
         super().__init__()
         self.normalize = model.normalize == "imagenet"
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -40,12 +48,13 @@ class Network(nn.Module):
         self.pool: nn.Module | None = None
         if isinstance(model.backbone, OwnBackbone):
             self.num_features = self._try_own_backbone(model, image_size)
+        elif isinstance(model.backbone, Timm):
+            with unrecorded():
+                self.num_features = timm_networks.num_features(self.backbone, model.backbone, image_size)
         else:
             set_pooling(self.backbone, model.pooling)
             self.num_features = self.backbone.num_features
-        num_features = self.num_features
         self.drops = [each for each in self.backbone.modules() if isinstance(each, Drop)]
-        self.num_features = num_features
         self.is_frozen = model.freeze == "backbone"
         self.still: list[nn.Module] = []
         """What stays in evaluation."""
@@ -57,11 +66,11 @@ class Network(nn.Module):
             for parameter in parameters:
                 parameter.requires_grad_(False)
         if isinstance(model.encoding, OwnEncoding):
-            self.encoding: nn.Module = own_module(model.encoding, num_features=num_features)
-            num_inputs = _width(model.encoding, self.encoding, num_features, "features (N, D)")
+            self.encoding: nn.Module = own_module(model.encoding, num_features=self.num_features)
+            num_inputs = _width(model.encoding, self.encoding, self.num_features, "features (N, D)")
         else:
             encoding = self.encoding = build(model.encoding)
-            num_inputs = encoding.num_outputs(num_features)
+            num_inputs = encoding.num_outputs(self.num_features)
         self.has_own_head = isinstance(model.head, OwnHead)
         if isinstance(model.head, OwnHead):
             self.head: Head = own_module(model.head, num_inputs=num_inputs, num_classes=num_classes)
@@ -112,7 +121,7 @@ def build_network(model: Model, num_classes: int, seed: int, image_size: int = 2
     with Construction(seed) as construction:
         network = Network(model, num_classes, image_size)
     for name, entry in (("backbone", model.backbone), ("encoding", model.encoding), ("head", model.head)):
-        if isinstance(entry, TorchvisionClassifier | Own):
+        if isinstance(entry, TorchvisionClassifier | Timm | Own):
             construction.replay(network.get_submodule(name), f"{name}.")
         else:
             initialise(network.get_submodule(name), seed, f"{name}.")
@@ -142,8 +151,10 @@ def initialise(network: nn.Module, seed: int, prefix: str = "") -> None:
             source = streams.torch_generator(seed, "init", f"{prefix}{name}.weight")
             nn.init.uniform_(module.weight, -bound, bound, generator=source)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
             module.reset_parameters()
+            if getattr(module, "begins_at_zero", False):
+                nn.init.zeros_(module.weight)
         elif isinstance(module, GeM):
             module.gem_power.fill_(3.0)
         elif any(True for _ in module.parameters(recurse=False)):

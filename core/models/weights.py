@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.own import own_parts
-from ablation_suite.core.models import Model
+from ablation_suite.core.models import Model, Timm
 from ablation_suite.core.runs.files import file_sha256
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ def load_weights(network: Network, model: Model) -> None:
 def read_weights(model: Model) -> Values:
     """The state dict that `model.weights` names, on the CPU; only tensors are read, never code."""
     import torch
+
+    if isinstance(model.backbone, Timm) and model.weights_file is None:
+        from ablation_suite.core.models.timm_networks import published
+
+        return published(model)
 
     path = locate(model)
     if not path.exists():

@@ -20,6 +20,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
 from ablation_suite.core.data.splits import part_of
 from ablation_suite.core.losses import Distillation, OwnLoss
+from ablation_suite.core.models import Timm
 from ablation_suite.core.models.network import Network, build_network, initialise
 from ablation_suite.core.models.teacher import load_teacher
 from ablation_suite.core.models.weights import load_weights
@@ -57,7 +58,7 @@ class Parts:
     compiling: Choice
     """Whether anything is compiled, and why."""
     has_own: bool
-    """Whether any of them is the user's own."""
+    """Whether any of them, the user's own or timm's, may draw from torch's generators."""
     compiled: tuple[str, ...]
     """What is compiled for whole batches: `backbone`, `augmentation`, both or nothing."""
 
@@ -335,7 +336,7 @@ def assemble(
         teacher=load_teacher(config.loss, num_classes, runtime, device) if teaches else None,
         generator=torch.Generator(device),
         compiling=compiling,
-        has_own=any(own_parts(config)),
+        has_own=any(own_parts(config)) or isinstance(config.model.backbone, Timm),
         compiled=tuple(compiled),
     )
 

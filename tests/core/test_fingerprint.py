@@ -35,6 +35,7 @@ OTHER = {
     "model.backbone.planes": (8, 16),
     "model.backbone.blocks": (2, 1),
     "optimizer.betas": (0.8, 0.999),
+    "model.backbone.norm": "group",
     "model.pooling": "gem",
     "model.freeze": "backbone",
     "early_stopping": {"patience": 2},
@@ -49,6 +50,7 @@ OTHER = {
 }
 LATER = {
     "": "swa head_lr_factor layer_decay",
+    "model.backbone": "norm zero_init_residual stochastic_depth",
     "optimizer": "decay_norms_and_biases",
     "data": "resize preprocess eval_size eval_crop sampler",
     "augment": (
