@@ -16,7 +16,7 @@ from ablation_suite.ablations.plan import Cell, Plan, folder
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling import isolation
-from ablation_suite.core.scheduling.process import num_jobs
+from ablation_suite.core.scheduling.devices import cuda_devices, num_jobs, placed
 
 RUN_SECONDS = 0.15
 """What a run of a warm worker takes beside all that is timed: claim, record, tracker, folders."""
@@ -97,9 +97,12 @@ def distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
 def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
     """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
     data = [each.model_dump(mode="json") for each in configs]
-    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": data})
+    devices, places = cuda_devices(runtime), list[Runtime]()
+    for _ in range(workers):
+        places.append(placed(runtime, devices, [each.devices[0] for each in places if each.devices]))
+    orders = [json.dumps({"runtime": each.model_dump_json(), "configs": data}) for each in places]
     begun = time.time()
-    probes = [_Probe(order, str(runtime.threads)) for _ in range(workers)]
+    probes = [_Probe(order, str(runtime.threads)) for order in orders]
     answers = [each.answer() for each in probes]
     start_up = statistics.median(answer["ready"] - begun for answer in answers)
     timings = zip(*(answer["timings"] for answer in answers), strict=True)

@@ -21,13 +21,16 @@ class DeviceError(UserError):
 
 
 def pick_device(runtime: Runtime) -> torch.device:
-    """The device of `runtime.device`; DeviceError where it does not exist on this machine."""
-    name = runtime.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    """The device of a runtime; DeviceError where it does not exist on this machine.
+
+    A CUDA device is made the current one, so that pinned memory and streams open no context on the first.
+    """
+    name = _name(runtime)
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.index is not None and device.type == "cuda":
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(f"device {name}: not usable here ({reason}); use --device cpu or auto") from None
@@ -36,7 +39,7 @@ def pick_device(runtime: Runtime) -> torch.device:
 
 def is_lost(runtime: Runtime) -> bool:
     """Whether the runtime's CUDA device answers only errors to this process, as it does for ever after a bad access."""
-    name = "cuda" if runtime.device == "auto" else runtime.device
+    name = _name(runtime)
     if not name.startswith("cuda") or not torch.cuda.is_initialized():
         return False
     try:
@@ -114,6 +117,13 @@ def total_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _name(runtime: Runtime) -> str:
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{runtime.devices[0]}" if name == "cuda" and runtime.devices else name
 
 
 def _keep_freed_memory() -> None:
