@@ -60,6 +60,8 @@ def prepare(runtime: Runtime, precision: str) -> None:
     torch.backends.cudnn.deterministic = runtime.deterministic
     torch.backends.cudnn.benchmark = not runtime.deterministic
     torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+    # The same in the older words, in which torch's compiler asks; it would raise where the two disagree.
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

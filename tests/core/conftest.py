@@ -99,6 +99,7 @@ def one_thread():
     torch.set_num_threads(before[0])
     torch.use_deterministic_algorithms(before[1])
     torch.backends.fp32_precision = before[2]
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")
