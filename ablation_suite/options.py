@@ -20,6 +20,7 @@ FOLDERS = [
 ]
 TRAINING = [
     click.option("--device", help="auto, cpu, cuda, cuda:1, ..."),
+    click.option("--devices", metavar="0,2", help="CUDA devices that runs are spread over [all]."),
     click.option("--jobs", help="Runs side by side, or auto."),
     click.option("--threads", type=int, help="CPU threads of one run."),
     click.option("--compile", type=click.Choice(["auto", "on", "off"]), help="Whether torch.compile is used."),
@@ -42,7 +43,7 @@ TRAINING = [
 FOLDER_NAMES = ("results", "data_root")
 TRAINING_NAMES = (
     *FOLDER_NAMES,
-    *("device", "jobs", "threads", "compile", "channels_last", "deterministic", "checkpoint_minutes"),
+    *("device", "devices", "jobs", "threads", "compile", "channels_last", "deterministic", "checkpoint_minutes"),
     *("executor", "slurm", "pack", "tracker"),
 )
 """What verbs of the same kind take over from each other."""
@@ -94,6 +95,13 @@ def given(carry: Collection[str] | None = None, **instead: str) -> list[str]:
     return words
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not numbers of devices, such as 0,2", param_hint="--devices") from None
+
+
 def _with(options: list[Any], command: Callable[..., Any]) -> Callable[..., Any]:
     keys = [option(lambda: None).__click_params__[-1].name for option in options]
 
@@ -104,6 +112,8 @@ def _with(options: list[Any], command: Callable[..., Any]) -> Callable[..., Any]
         for name in ("jobs", "pack"):
             if str(settings.get(name, "")).isdigit():
                 settings[name] = int(settings[name])
+        if "devices" in settings:
+            settings["devices"] = _numbers(settings["devices"])
         runtime = validate(Runtime, Document(data=settings, source="command line"))
         return command(runtime=runtime, **kwargs)
 

@@ -18,7 +18,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import packed
 from ablation_suite.core.scheduling import isolation
-from ablation_suite.core.scheduling.process import num_jobs
+from ablation_suite.core.scheduling.devices import cuda_devices, num_jobs, placed
 
 RUN_SECONDS = 0.15
 """What a run of a warm worker takes beside all that is timed: claim, record, tracker, folders."""
@@ -99,9 +99,13 @@ def distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
 def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
     """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
     data = [each.model_dump(mode="json") for each in configs]
-    order = json.dumps({"runtime": runtime.model_dump_json(), "configs": data, "code": packed(data)})
+    devices, places = cuda_devices(runtime), list[Runtime]()
+    for _ in range(workers):
+        places.append(placed(runtime, devices, [each.devices[0] for each in places if each.devices]))
+    code = packed(data)
+    orders = [json.dumps({"runtime": each.model_dump_json(), "configs": data, "code": code}) for each in places]
     begun = time.time()
-    probes = [_Probe(order, str(runtime.threads)) for _ in range(workers)]
+    probes = [_Probe(order, str(runtime.threads)) for order in orders]
     answers = [each.answer() for each in probes]
     if faults := dict.fromkeys(answer["fault"] for answer in answers if "fault" in answer):
         raise UserError("\n".join(faults))

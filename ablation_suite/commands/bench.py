@@ -13,7 +13,7 @@ from ablation_suite.ablations.forecast import distinct, measure
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.scheduling.process import num_jobs
+from ablation_suite.core.scheduling.devices import num_jobs
 
 HEADER = "arm, jobs side by side             images/s    step    input     FLOP/s   of products    memory"
 

@@ -40,7 +40,9 @@ class Runtime(Frozen):
     """Device, folders, workers and tracker of an invocation; environment variables are the defaults of the folders."""
 
     device: str = "auto"
-    """`auto` takes the first CUDA device, else the CPU."""
+    """`auto` takes the CUDA devices, else the CPU."""
+    devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Numbers of the CUDA devices that workers are spread over, all where none is named; a worker has one."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether torch.compile is used; `auto` weighs its warm-up against the steps to come."""
     channels_last: Literal["auto", "on", "off"] = "auto"
@@ -50,7 +52,7 @@ class Runtime(Frozen):
     threads: int = Field(1, ge=1)
     """CPU threads of one worker."""
     jobs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Runs side by side."""
+    """Runs side by side; `auto` is as many as the cores of the CPU, or the CUDA devices, take."""
     executor: Literal["inline", "process", "slurm"] = "process"
     """`process` trains in a pool of warm worker processes, `inline` in this one, `slurm` in a cluster's queue."""
     slurm: str = ""

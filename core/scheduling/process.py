@@ -14,19 +14,17 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.memory import available_bytes, memory, num_oom_kills
+from ablation_suite.core.runs.memory import memory, num_oom_kills
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling import isolation
+from ablation_suite.core.scheduling import devices, isolation
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE
 from ablation_suite.core.scheduling.executors import Event
 
 GRACE_SECONDS = 10.0
 """How long a run may take to save itself when the pool closes."""
-BYTES_PER_WORKER = 2 * 1024**3
-"""Host memory that a worker needs for itself (torch's libraries) and a small network."""
 PATIENCE_SECONDS = 600.0
 """How long a worker may be silent before it says that it has begun a run: it starts and imports."""
 SILENCE_SECONDS, SILENCE_RATIO = 30.0, 20.0
@@ -40,7 +38,9 @@ class ProcessPool:
 
     def __init__(self, runtime: Runtime):
         self.runtime = runtime
-        self.size = num_jobs(runtime)
+        self.devices = devices.cuda_devices(runtime)
+        self.runs_per_device: int | None = None
+        """What `--jobs auto` learns from the runs that end; one until then."""
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
         self.looked_at = time.monotonic()
@@ -49,10 +49,10 @@ class ProcessPool:
         """This machine is here."""
 
     def capacity(self) -> int:
-        return self.size
+        return devices.num_jobs(self.runtime, self.runs_per_device or 1)
 
     def room(self) -> int:
-        return self.size
+        return self.capacity()
 
     def adopt(self) -> set[str]:
         return set()  # workers end with their driver
@@ -60,7 +60,7 @@ class ProcessPool:
     def submit(self, folder: Path) -> None:
         idle = (each for each in self.workers if each.folder is None and not each.is_hung)
         worker = next(idle, None) or self._start()
-        worker.give(folder)
+        worker.give(folder, num_beside=-(-self.capacity() // max(1, len(self.devices))))
 
     def poll(self, seconds: float) -> list[Event]:
         events: list[Event] = []
@@ -71,6 +71,10 @@ class ProcessPool:
                 events += self._bury(worker)
             else:
                 events += filter(None, map(worker.event, lines))
+        if self.devices and self.runtime.jobs == "auto":
+            for event in events:
+                if event.retry is not None and (folder := RunFolder(self.runtime.store / event.run_id)).is_finished():
+                    self._learn(folder)
         return events + self._end_the_hung()
 
     def cancel(self, run_id: str) -> None:
@@ -88,10 +92,24 @@ class ProcessPool:
         self.workers.clear()
 
     def _start(self) -> _Worker:
-        worker = _Worker(self.runtime, number=len(self.workers))
+        taken = [each.device for each in self.workers]
+        runtime = devices.placed(self.runtime, self.devices, taken)
+        worker = _Worker(runtime, number=len(self.workers), device=next(iter(runtime.devices), None))
         self.workers.append(worker)
         self.selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
+
+    def _learn(self, folder: RunFolder) -> None:
+        """How many runs such as this one a device takes at a time; of several kinds, the largest says it."""
+        record = folder.record()
+        if record is None:
+            return
+        cost = record["cost"]
+        step_flops = 3 * cost["flops_per_image"] * cost["images_seen"] / cost["optimizer_steps"]
+        memory = devices.cuda_memory()
+        device_bytes = min(memory[number] for number in self.devices)
+        fitting = devices.runs_per_device(step_flops, cost["peak_memory_bytes"], device_bytes)
+        self.runs_per_device = min(fitting, self.runs_per_device or fitting)
 
     def _end_the_hung(self) -> list[Event]:
         """Kill workers that have been silent for too long; their end is then found like that of any other."""
@@ -134,13 +152,14 @@ class ProcessPool:
         )
         size = RunFolder(worker.folder).job()["config"]["batch_size"]
         return (
-            f"{cause} because memory ran out: {memory()}; set fewer --jobs ({self.size} now), or a smaller batch_size "
-            f"({size} now) with more accumulate"
+            f"{cause} because memory ran out: {memory()}; set fewer --jobs ({self.capacity()} now), or a smaller "
+            f"batch_size ({size} now) with more accumulate"
         )
 
 
 class _Worker:
-    def __init__(self, runtime: Runtime, number: int):
+    def __init__(self, runtime: Runtime, number: int, device: int | None):
+        self.device = device
         log = Path(runtime.results) / "logs" / f"worker-{number}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
@@ -172,12 +191,13 @@ class _Worker:
         self.is_hung = False
         self.num_oom_kills = num_oom_kills()
 
-    def give(self, folder: Path) -> None:
+    def give(self, folder: Path, num_beside: int) -> None:
+        """Let it train a run, as one of so many on its device."""
         self.folder = folder
         self.silence = _Silence()
-        self.send({"folder": str(folder)})
+        self.send({"folder": str(folder), "jobs": num_beside})
 
-    def send(self, message: dict[str, str]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         with suppress(BrokenPipeError):  # the end of a worker shows at the next poll
             self.input.write(json.dumps(message).encode() + b"\n")
             self.input.flush()
@@ -249,13 +269,3 @@ class _Silence:
             return self.seconds > PATIENCE_SECONDS
         usual = statistics.median(self.before) if self.before else 0.0
         return self.seconds > max(SILENCE_SECONDS, SILENCE_RATIO * usual)
-
-
-def num_jobs(runtime: Runtime) -> int:
-    """Runs side by side: as asked for, else one on a CUDA device, else as many as cores and memory allow."""
-    if runtime.jobs != "auto":
-        return runtime.jobs
-    if runtime.device.startswith("cuda") or (runtime.device == "auto" and Path("/dev/nvidia0").exists()):
-        return 1
-    num_cores = len(os.sched_getaffinity(0)) // runtime.threads
-    return max(1, min(num_cores, available_bytes() // BYTES_PER_WORKER))

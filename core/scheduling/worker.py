@@ -52,8 +52,9 @@ def serve(news: int) -> int:
     cancelled: set[str] = set()
     folders = _read_input(stopping, cancelled)
     _warm_up()
-    while (line := folders.get()) is not None:
-        folder = RunFolder(Path(line))
+    while (message := folders.get()) is not None:
+        folder = RunFolder(Path(message["folder"]))
+        runtime = runtime.model_copy(update={"jobs": message["jobs"]})
         teller = _Teller(answers, folder.run_id)
         with printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
@@ -123,12 +124,13 @@ def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) ->
     return stopping.is_set() or run_id in cancelled
 
 
-def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[str | None]:
-    """Folders as they arrive; the end of the input means that the driver is gone, and the run saves and stops.
+def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[dict[str, Any] | None]:
+    """Messages of runs to be trained, as they arrive: `folder`, and `jobs`, the number of runs on our device.
 
-    A message that cancels a run adds it to `cancelled`; being given again takes it out.
+    The end of the input means that the driver is gone, and the run saves and stops. A message that cancels a run adds
+    it to `cancelled`; being given again takes it out.
     """
-    folders: queue.Queue[str | None] = queue.Queue()
+    folders: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
@@ -137,7 +139,7 @@ def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[s
                 cancelled.add(message["cancel"])
             else:
                 cancelled.discard(Path(message["folder"]).name)
-                folders.put(message["folder"])
+                folders.put(message)
         stopping.set()
         folders.put(None)
 

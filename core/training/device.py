@@ -22,13 +22,16 @@ class DeviceError(UserError):
 
 
 def pick_device(runtime: Runtime) -> torch.device:
-    """The device of `runtime.device`; DeviceError where it does not exist on this machine."""
-    name = runtime.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    """The device of a runtime; DeviceError where it does not exist on this machine.
+
+    A CUDA device is made the current one, so that pinned memory and streams open no context on the first.
+    """
+    name = _name(runtime)
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.index is not None and device.type == "cuda":
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(f"device {name}: not usable here ({reason}); use --device cpu or auto") from None
@@ -37,7 +40,7 @@ def pick_device(runtime: Runtime) -> torch.device:
 
 def is_lost(runtime: Runtime) -> bool:
     """Whether the runtime's CUDA device answers only errors to this process, as it does for ever after a bad access."""
-    name = "cuda" if runtime.device == "auto" else runtime.device
+    name = _name(runtime)
     if not name.startswith("cuda") or not torch.cuda.is_initialized():
         return False
     try:
@@ -58,6 +61,8 @@ def prepare(runtime: Runtime, precision: str) -> None:
     torch.backends.cudnn.deterministic = runtime.deterministic
     torch.backends.cudnn.benchmark = not runtime.deterministic
     torch.backends.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+    # The same in the older words, in which torch's compiler asks; it would raise where the two disagree.
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -115,6 +120,13 @@ def total_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return memory().total_bytes
+
+
+def _name(runtime: Runtime) -> str:
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{runtime.devices[0]}" if name == "cuda" and runtime.devices else name
 
 
 def _keep_freed_memory() -> None:

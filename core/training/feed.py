@@ -110,6 +110,7 @@ class Streamed:
 
         def fill() -> None:
             try:
+                torch.cuda.set_device(self.device)  # a thread begins on the first, where pinning would open a context
                 for rows in batches:
                     if cancelled.is_set():
                         return

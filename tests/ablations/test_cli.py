@@ -155,6 +155,8 @@ def test_report_writes_page_tables_and_figures(trained):
         (["run", "tiny.yaml", "--tracker", "wanbd"], "tracker"),
         (["run", "tiny.yaml", "data={name: folder, path: nowhere}"], "--data-root"),
         (["run", "tiny.yaml", "--jobs", "0"], "jobs"),
+        (["run", "tiny.yaml", "--devices", "first"], "'first' is not numbers of devices, such as 0,2"),
+        (["run", "tiny.yaml", "--devices", "99"], "no CUDA device 99 here"),
         (["diff", "tiny.yaml", "soem"], "did you mean 'some'?"),
         (["show", "zzz"], "no such run"),
         (["menu", "los"], "did you mean 'loss'?"),

@@ -19,7 +19,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
-from ablation_suite.core.scheduling.process import num_jobs
+from ablation_suite.core.scheduling.devices import num_jobs
 from tests.benchmarks.lines import Line, ratio_line, seconds_line
 
 CORES = len(os.sched_getaffinity(0))

@@ -101,6 +101,7 @@ def one_thread():
     torch.set_num_threads(before[0])
     torch.use_deterministic_algorithms(before[1])
     torch.backends.fp32_precision = before[2]
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")
@@ -234,7 +235,6 @@ def another_user():
 def server(monkeypatch):
     """A healthy stand-in for W&B, to which the clients of this process are sent; they give up after a second."""
     import wandb
-
     from tests.core.wandb_server import wandb_server
 
     wandb.teardown()

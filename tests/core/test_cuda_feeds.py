@@ -14,6 +14,7 @@ from ablation_suite.core.data.views import Rows
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 from ablation_suite.core.training import feed
+from ablation_suite.core.training.device import pick_device
 from ablation_suite.core.training.feed import Feeds, Resident, Streamed
 from tests.null_cuda import counts
 
@@ -23,7 +24,7 @@ BATCHES = np.split(np.random.default_rng(1).permutation(50), [16, 32, 48])
 
 def feed_all(kind: str) -> dict:
     """What an epoch does on the second device; a wait between its first batch and its last raises."""
-    device = torch.device("cuda:1")
+    device = pick_device(Runtime(device="cuda", devices=(1,)))
     feed = (Resident if kind == "resident" else Streamed)(IMAGES, device)
     counts.reset()
     batches = feed.batches(BATCHES)
@@ -38,6 +39,7 @@ def feed_all(kind: str) -> dict:
         "rows": [rows.tolist() for _, rows in given],
         "devices": sorted({str(tensor.device) for pair in given for tensor in pair}),
         "asked for": [counts.bytes_asked_for(number) > 0 for number in range(2)],
+        "contexts": [counts.has_context(number) for number in range(2)],
         "copies": copies,
         "waits": waits,
     }
@@ -45,18 +47,18 @@ def feed_all(kind: str) -> dict:
 
 @pytest.mark.parametrize("kind", ["resident", "streamed"])
 def test_each_feed_fills_the_second_device_and_leaves_the_first_alone(kind, null_cuda):
-    """The bytes arrive, nothing is taken of `cuda:0`, and no batch waits for the device."""
+    """The bytes arrive, nothing is opened or taken on `cuda:0`, and no batch waits for the device."""
     seen = null_cuda.call(feed_all, kind, devices=2)
     expected = [IMAGES] if kind == "resident" else [IMAGES[rows] for rows in BATCHES]
     assert seen["digests"] == [hashlib.sha256(each.tobytes()).hexdigest() for each in expected]
     assert seen["rows"] == [rows.tolist() for rows in BATCHES]
     assert seen["devices"] == ["cuda:1"]
-    assert seen["asked for"] == [False, True]
+    assert seen["asked for"] == seen["contexts"] == [False, True]
     assert "to device, pageable" not in (seen["copies"] if kind == "streamed" else {})
     assert sum(seen["waits"].values()) <= (1 if kind == "resident" else 0)  # the epoch's indices go over at once
 
 
-def two_runs(folders: list[str], settings: dict) -> dict:
+def two_runs(folders: list[str], runtime: str) -> list[dict]:
     """Which arrays each run brought to the device, as their numbers of images, and the memory that is held between."""
     brought: list[int] = []
 
@@ -68,7 +70,7 @@ def two_runs(folders: list[str], settings: dict) -> dict:
     feed.Resident = Watched  # this process ends after the call
     datasets, seen = Datasets(), []
     for folder in folders:
-        status = work(RunFolder(Path(folder)), Runtime(**settings), datasets)
+        status = work(RunFolder(Path(folder)), Runtime.model_validate_json(runtime), datasets)
         used, held = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
         seen.append({"status": status, "brought": brought.copy(), "used": used, "held": held})
         brought.clear()
@@ -80,7 +82,7 @@ def test_a_warm_worker_brings_the_images_to_the_device_once_and_gives_back_all_e
 ):
     """Train, validation and test in the first run, nothing in the second; hardly more is held than is used."""
     configs = [make_config(seed=0, epochs=1), make_config(seed=1, epochs=1)]
-    settings = runtime.model_copy(update={"device": "cuda"}).model_dump()
+    settings = runtime.model_copy(update={"device": "cuda"}).model_dump_json()
     seen = null_cuda.call(two_runs, [str(make_folder(each).path) for each in configs], settings, zeros=True)
     assert [each["status"] for each in seen] == [DONE, DONE]
     assert sorted(seen[0]["brought"]) == sorted(len(split) for split in digits.splits.values())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from ablation_suite.core.runs.files import read_json
@@ -51,3 +54,36 @@ def test_a_worker_that_lost_its_device_ends_and_costs_the_grid_one_attempt(grid,
     failures = [read_json(path) for each in folders for path in each.path.glob("attempts/*/failure.json")]
     assert [(each["kind"], each["status"]) for each in failures] == [("lost device", LOST_DEVICE)]
     assert "illegal memory access" in failures[0]["message"]
+
+
+BASE = """
+data: digits
+model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}
+optimizer: {name: adam, lr: 3e-3}
+epochs: 1
+"""
+SPEC = """
+ablation: tiny
+question: Does dropout help?
+base: base.yaml
+seeds: 4
+baseline: none
+arms:
+  some: {model.head.dropout: 0.3}
+"""
+
+
+@pytest.mark.slow
+def test_runs_are_spread_over_the_devices_asked_for_and_records_name_theirs(null_cuda, tmp_path):
+    """Two of three devices, which the driver has found without torch; one worker on each."""
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    command = [sys.executable, "-P", "-m", "ablation_suite", "run", "tiny.yaml", "--devices", "0,2", "--tracker", "off"]
+    environment = null_cuda.environment(devices=3, zeros=True) | {"ABLATE_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "8 runs to train on 2 workers" in done.stderr
+    records = [read_json(path) for path in tmp_path.glob("results/runs/*/record.json")]
+    assert len(records) == 8
+    assert {each["provenance"]["device"]["name"] for each in records} == {"cuda:0", "cuda:2"}
+    assert {each["provenance"]["device"]["model"] for each in records} == {"Null H100"}

@@ -76,3 +76,29 @@ def test_no_step_waits_for_the_device_or_takes_a_kernel_of_chance(kind, null_cud
     assert seen["warnings"] == []
     assert sum(seen["launches"].values()) > 50
     assert not [name for name in seen["copies"] if "pageable" in name or "host" in name]
+
+
+def multiply_compiled(precisions: list[str]) -> list[dict]:
+    """The launches of a compiled product under each precision, and what torch says of it."""
+    seen = []
+    matrix = torch.zeros(64, 64, device="cuda")
+    for precision in precisions:
+        prepare(Runtime(device="cuda"), precision)
+        torch._dynamo.reset()
+        product = torch.compile(lambda x: torch.relu(x @ x + 1.0))
+        product(matrix)
+        counts.reset()
+        product(matrix)
+        seen.append({"launches": counts.launches(), "words": torch.get_float32_matmul_precision()})
+    return seen
+
+
+@pytest.mark.slow
+def test_what_is_compiled_runs_in_every_arithmetic_of_32_bits(null_cuda):
+    """torch's compiler asks for the precision in words of its own, and finds the same: one product, one fused rest."""
+    seen = null_cuda.call(multiply_compiled, ["float32", "tf32", "float32"])
+    assert [each["words"] for each in seen] == ["highest", "high", "highest"]
+    for each in seen:
+        names = [name for name in each["launches"] if "triton" in name or "gemm" in name]
+        assert sorted(each["launches"].values()) == [1, 1]
+        assert len(names) == 2

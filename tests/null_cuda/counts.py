@@ -35,6 +35,11 @@ def bytes_asked_for(device: int) -> int:
     return library.null_memory_reserved(device)
 
 
+def has_context(device: int) -> bool:
+    """Whether this process has opened a context on a device, which costs half a gigabyte there."""
+    return bool(_library().null_has_context(device))
+
+
 def _counts(kind: int) -> Counter[str]:
     library, found = _library(), Counter()
     for index in range(library.null_num_counters()):

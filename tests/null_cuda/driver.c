@@ -27,6 +27,10 @@ CUresult cuDeviceGet(CUdevice *device, int ordinal) {
     *device = ordinal;
     return ordinal < null_devices() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
+CUresult cuDeviceTotalMem(size_t *size, CUdevice device) {
+    *size = null_memory();
+    return CUDA_SUCCESS;
+}
 CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device) {
     switch (attribute) {
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = MAJOR; break;
@@ -51,7 +55,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
 }
 CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active) {
     *flags = 0;
-    *active = 1;
+    *active = null_has_context(device);
     return CUDA_SUCCESS;
 }
 CUresult cuCtxGetCurrent(CUcontext *context) {

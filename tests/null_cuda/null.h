@@ -15,6 +15,7 @@ size_t null_memory_left(void); // of the current device
 
 // The context of this thread: a device's number plus one, 0 for none. Calls of the runtime that need one set it.
 extern __thread int null_context;
+int null_has_context(int device); // whether any thread of this process has one there
 
 enum { MULTIPROCESSORS = 132, SHARED_BYTES = 232448, MAJOR = 9, MINOR = 0 }; // as an H100
 

@@ -10,10 +10,17 @@
 
 __thread int null_context;
 static __thread int current; // device
+static int has_context[16];
 
-static cudaError_t answer(void) {
+int null_has_context(int device) { return has_context[device]; }
+
+static cudaError_t answer(void) { return null_is_broken() ? cudaErrorIllegalAddress : cudaSuccess; }
+
+// The answer of a call that opens the current device's context where this process has none there yet.
+static cudaError_t answer_in_context(void) {
+    has_context[current] = 1;
     null_context = current + 1;
-    return null_is_broken() ? cudaErrorIllegalAddress : cudaSuccess;
+    return answer();
 }
 
 // --- Kernels. Libraries tell the names of theirs when they are loaded; several ways lead to a launch.
@@ -45,7 +52,7 @@ void __cudaRegisterFunction(void **module, const char *host, char *device, const
 static cudaError_t launch(const void *host) {
     const char *name = kernels[kernel_slot(host)].name;
     null_count(LAUNCH, host, name ? name : "kernel of no name");
-    return answer();
+    return answer_in_context();
 }
 
 cudaError_t cudaLaunchKernel(const void *f, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t s) {
@@ -91,7 +98,7 @@ cudaError_t cudaSetDevice(int device) {
     if (device < 0 || device >= null_devices())
         return cudaErrorInvalidDevice;
     current = device;
-    return answer();
+    return answer_in_context();
 }
 cudaError_t cudaDriverGetVersion(int *version) {
     *version = CUDART_VERSION;
@@ -151,7 +158,7 @@ cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer) {
 }
 cudaError_t cudaDeviceSynchronize(void) {
     null_count(WAIT, "cudaDeviceSynchronize", "cudaDeviceSynchronize");
-    return answer();
+    return answer_in_context();
 }
 cudaError_t cudaGetLastError(void) { return answer(); }
 cudaError_t cudaPeekAtLastError(void) { return answer(); }
@@ -167,7 +174,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **function, 
 
 static cudaError_t make(void *handle) {
     *(void **)handle = calloc(1, 64);
-    return cudaSuccess;
+    return answer_in_context();
 }
 cudaError_t cudaStreamCreate(cudaStream_t *s) { return make(s); }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags) { return make(s); }
@@ -176,7 +183,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) { return cudaSuccess; }
 cudaError_t cudaStreamQuery(cudaStream_t s) { return answer(); }
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
     null_count(WAIT, "cudaStreamSynchronize", "cudaStreamSynchronize");
-    return answer();
+    return answer_in_context();
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned flags) { return answer(); }
 cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *status) {
@@ -203,8 +210,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) { return answer(); }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s) { return answer(); }
-cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t s, unsigned flags) { return answer(); }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s) { return answer_in_context(); }
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t s, unsigned flags) { return answer_in_context(); }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     null_count(WAIT, "cudaEventSynchronize", "cudaEventSynchronize");
     return answer();
@@ -274,18 +281,18 @@ size_t null_memory_reserved(int place) { return reserved[place]; } // bytes that
 
 cudaError_t cudaMalloc(void **pointer, size_t size) {
     *pointer = allocate(current, size);
-    return *pointer ? answer() : cudaErrorMemoryAllocation;
+    return *pointer ? answer_in_context() : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void *pointer) { return pointer ? give_back(pointer) : answer(); }
 cudaError_t cudaHostAlloc(void **pointer, size_t size, unsigned flags) {
     *pointer = allocate(PINNED, size);
-    return *pointer ? answer() : cudaErrorMemoryAllocation;
+    return *pointer ? answer_in_context() : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFreeHost(void *pointer) { return give_back(pointer); }
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total) {
     *left = null_memory_left();
     *total = null_memory();
-    return answer();
+    return answer_in_context();
 }
 cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, const void *pointer) {
     int place = place_of(pointer);
@@ -311,7 +318,7 @@ static cudaError_t copy(void *to, const void *from, size_t size, enum cudaMemcpy
         memset(to, 0, size);
     else
         memmove(to, from, size);
-    return answer();
+    return answer_in_context();
 }
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t s) {
     return copy(to, from, size, kind);
@@ -323,6 +330,6 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t size, enum cudaMemcpyK
 cudaError_t cudaMemsetAsync(void *to, int value, size_t size, cudaStream_t s) {
     null_count(COPY, "cudaMemset", "cudaMemset");
     memset(to, value, size);
-    return answer();
+    return answer_in_context();
 }
 cudaError_t cudaMemset(void *to, int value, size_t size) { return cudaMemsetAsync(to, value, size, NULL); }
