@@ -36,8 +36,9 @@ LONGEST_LOOK_SECONDS = 2.0
 class ProcessPool:
     """Workers are started when first needed, each takes one run at a time, and one that dies is replaced."""
 
-    def __init__(self, runtime: Runtime):
-        self.runtime = runtime
+    def __init__(self, runtime: Runtime, name: str = "worker"):
+        """`name`: how the files begin that the workers print to."""
+        self.runtime, self.name = runtime, name
         self.size = num_jobs(runtime)
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
@@ -86,7 +87,7 @@ class ProcessPool:
         self.workers.clear()
 
     def _start(self) -> _Worker:
-        worker = _Worker(self.runtime, number=len(self.workers))
+        worker = _Worker(self.runtime, f"{self.name}-{len(self.workers)}")
         self.workers.append(worker)
         self.selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
@@ -123,8 +124,8 @@ class ProcessPool:
 
 
 class _Worker:
-    def __init__(self, runtime: Runtime, number: int):
-        log = Path(runtime.results) / "logs" / f"worker-{number}.txt"
+    def __init__(self, runtime: Runtime, name: str):
+        log = Path(runtime.results) / "logs" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         output, news = os.pipe()  # a pipe of its own: anything may be printed to the standard output
