@@ -31,9 +31,10 @@ TRAINING = [
         help="Kernels that give the same bits at each run, or the fastest [deterministic].",
     ),
     click.option("--checkpoint-minutes", type=float, help="Longest time between checkpoints in an epoch [5]."),
-    click.option("--executor", type=click.Choice(["process", "inline", "slurm"]), help="Who trains."),
+    click.option("--executor", type=click.Choice(["process", "inline", "slurm", "ray"]), help="Who trains."),
     click.option("--slurm", metavar="OPTIONS", help="Options of sbatch: '-p gpu --gres=gpu:1 -t 8:00:00'."),
     click.option("--pack", metavar="N", help="Runs of one Slurm task, or auto."),
+    click.option("--ray-address", envvar="RAY_ADDRESS", metavar="ADDRESS", help="The Ray cluster [RAY_ADDRESS]."),
     click.option(
         "--tracker",
         help="auto, online, offline, tensorboard, mlflow or off. W&B's metrics of the machine are off; "
@@ -44,7 +45,7 @@ FOLDER_NAMES = ("results", "data_root")
 TRAINING_NAMES = (
     *FOLDER_NAMES,
     *("device", "devices", "jobs", "threads", "compile", "channels_last", "deterministic", "checkpoint_minutes"),
-    *("executor", "slurm", "pack", "tracker"),
+    *("executor", "slurm", "pack", "ray_address", "tracker"),
 )
 """What verbs of the same kind take over from each other."""
 tuned = click.option("--tuned", is_flag=True, help="Compare the arms under the values that `ablate tune` found.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import turn
@@ -34,6 +35,8 @@ def run_sweep(
 
     An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
     """
+    if runtime.executor == "slurm" and runtime.jobs == "auto":
+        raise UserError("a sweep on slurm needs --jobs N, trials at a time: each learns from those before it")
     journal = journal_path(sweep, runtime)
     with plain_errors(url, journal), ExitStack() as stack:
         pool = stack.enter_context(open_executor(runtime)) if executor is None else executor

@@ -19,6 +19,7 @@ SOLE_IMPORTERS = {
     "matplotlib": {"reports/figures.py"},
     "jinja2": {"reports/page.py"},
     "yaml": {"core/config/schema.py"},
+    "ray": {"core/scheduling/ray.py", "core/scheduling/ray_cluster.py"},
 }
 
 

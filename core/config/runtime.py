@@ -53,12 +53,14 @@ class Runtime(Frozen):
     """CPU threads of one worker."""
     jobs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Runs side by side; `auto` is as many as the cores of the CPU, or the CUDA devices, take."""
-    executor: Literal["inline", "process", "slurm"] = "process"
-    """`process` trains in a pool of warm worker processes, `inline` in this one, `slurm` in a cluster's queue."""
+    executor: Literal["inline", "process", "slurm", "ray"] = "process"
+    """`process` is a pool of warm workers, `inline` this very process, `slurm` a cluster's queue, `ray` its nodes."""
     slurm: str = ""
     """Options of sbatch, as in '-p gpu --gres=gpu:1 -t 8:00:00'."""
     pack: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Runs of one Slurm task; `auto` packs those that are known to be short."""
+    ray_address: str | None = None
+    """Where the Ray cluster is (RAY_ADDRESS); without, one starts on this machine."""
     tracker: str = "auto"
     """Where runs are shown: `auto`, `online`, `offline` (W&B), `tensorboard`, `mlflow` or `off`."""
     checkpoint_minutes: float = Field(5.0, gt=0.0)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,15 @@ def source_hash(package: Path) -> str:
     return found.hexdigest()[:12]
 
 
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that the numbers may depend on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
 @functools.cache
 def _of_process() -> dict[str, Any]:
     package = Path(__file__).parents[2]
@@ -78,7 +88,7 @@ def _of_process() -> dict[str, Any]:
         "command": scrub_command(shlex.split(os.environ.get("ABLATE_COMMAND", "")) or sys.argv),
         "git": _commit(Path.cwd()),
         "suite": {**(_commit(package.resolve()) or {}), "version": _suite_version(), "source": source_hash(package)},
-        "packages": {"python": platform.python_version(), **_versions()},
+        "packages": versions(),
         "host": socket.gethostname(),
         "system": platform.platform(),
         "cpu": _cpu_model(),
@@ -113,16 +123,6 @@ def _suite_version() -> str | None:
         return metadata.version("ablation-suite")
     except metadata.PackageNotFoundError:
         return None
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _cpu_model() -> str:

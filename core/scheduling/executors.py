@@ -87,6 +87,10 @@ def make_executor(runtime: Runtime) -> Executor:
         from ablation_suite.core.scheduling.slurm import Slurm
 
         return Slurm(runtime)
+    if runtime.executor == "ray":
+        from ablation_suite.core.scheduling.ray import Ray
+
+        return Ray(runtime)
     from ablation_suite.core.scheduling.process import ProcessPool
 
     return ProcessPool(runtime)

@@ -36,8 +36,9 @@ LONGEST_LOOK_SECONDS = 2.0
 class ProcessPool:
     """Workers are started when first needed, each takes one run at a time, and one that dies is replaced."""
 
-    def __init__(self, runtime: Runtime):
-        self.runtime = runtime
+    def __init__(self, runtime: Runtime, name: str = "worker"):
+        """`name`: how the files begin that the workers print to."""
+        self.runtime, self.name = runtime, name
         self.devices = devices.cuda_devices(runtime)
         self.runs_per_device: int | None = None
         """What `--jobs auto` learns from the runs that end; one until then."""
@@ -94,7 +95,8 @@ class ProcessPool:
     def _start(self) -> _Worker:
         taken = [each.device for each in self.workers]
         runtime = devices.placed(self.runtime, self.devices, taken)
-        worker = _Worker(runtime, number=len(self.workers), device=next(iter(runtime.devices), None))
+        name = f"{self.name}-{len(self.workers)}"
+        worker = _Worker(runtime, name, device=next(iter(runtime.devices), None))
         self.workers.append(worker)
         self.selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
@@ -158,9 +160,9 @@ class ProcessPool:
 
 
 class _Worker:
-    def __init__(self, runtime: Runtime, number: int, device: int | None):
+    def __init__(self, runtime: Runtime, name: str, device: int | None):
         self.device = device
-        log = Path(runtime.results) / "logs" / f"worker-{number}.txt"
+        log = Path(runtime.results) / "logs" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         output, news = os.pipe()  # a pipe of its own: anything may be printed to the standard output

@@ -99,6 +99,16 @@ def test_a_fault_of_the_cluster_is_one_line_before_anything_is_planned(cluster, 
     assert options.split("=")[0] in text
 
 
+def test_a_sweep_in_a_queue_must_say_how_many_trials_it_learns_from_at_a_time(cluster, monkeypatch, capsys, tmp_path):
+    """A queue would take all of them at once."""
+    words = ["sweep", "quickstart", "--executor", "slurm", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["ablate", *words])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert "needs --jobs N" in capsys.readouterr().err
+
+
 def test_ctrl_c_leaves_the_queue_and_says_how_to_end_it(cluster, ablate, tmp_path, monkeypatch):
     """Nothing is asked; the jobs stay."""
 

@@ -1,0 +1,163 @@
+"""Do runs go on a Ray cluster as they do here, whatever becomes of a node, an actor or the driver?"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling import ray_cluster
+from ablation_suite.core.scheduling.attempt import Datasets, work
+from ablation_suite.core.scheduling.ray import Ray
+from tests.core.fake_slurm import wait_until
+from tests.core.killed_driver import epochs_trained, kill_and_start_again, start_driver
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
+    # Ray leaves sockets and processes to the end of its own process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without cores, and two nodes of one core each."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ray_cluster.ENVIRONMENT.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture
+def runtime(cluster, tmp_path):
+    """Runs go to the cluster, and their folders below the test's own."""
+    (tmp_path / "results").mkdir()
+    folders = {"results": str(tmp_path / "results"), "cache": str(tmp_path / "cache")}
+    settings = {"device": "cpu", "compile": "off", "tracker": "off", **folders}
+    return Runtime(executor="ray", ray_address=cluster.address, **settings)
+
+
+@pytest.fixture
+def grid(make_config, make_folder):
+    """Folders of the same runs in any store."""
+    return lambda store, num_runs, epochs: [
+        make_folder(make_config(seed=seed, epochs=epochs), store) for seed in range(num_runs)
+    ]
+
+
+def printed(runtime) -> str:
+    """What the driver said."""
+    return (Path(runtime.results) / "driver.txt").read_text()
+
+
+def actors() -> list[int]:
+    """The processes of our actors, on any node of this machine."""
+    found = subprocess.run(["pgrep", "-f", "^ray::Trainer"], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_grid_whose_driver_is_killed_again_and_again_is_trained_once_to_the_same_bits(grid, runtime, weights_digest):
+    """No run lost, no epoch trained twice, and the actors of a killed driver are gone within a second or so."""
+    folders, plain = grid("results/runs", 3, 12), grid("plain", 3, 12)
+    seed = random.randrange(10**6)
+    instants = int(os.environ.get("KILL_INSTANTS", "3"))
+    assert kill_and_start_again(folders, runtime, instants, 12.0, seed) == 0, f"seed {seed}: {printed(runtime)}"
+    for folder, other in zip(folders, plain, strict=True):
+        assert work(other, runtime.model_copy(update={"results": str(other.path)}), Datasets()) == 0
+        assert weights_digest(folder) == weights_digest(other), f"seed {seed}"
+        assert set(epochs_trained(folder).values()) == {1}, f"seed {seed}"
+
+
+def test_the_actors_of_a_killed_driver_end_and_the_next_driver_goes_on(grid, runtime):
+    """Within a second; the run under way saves itself, since its worker is told."""
+    folder = grid("results/runs", 1, 200)[0]
+    driver = start_driver([folder], runtime)
+    wait_until(lambda: len(folder.ledger.history()) >= 1, 120)
+    driver.kill()
+    driver.wait()
+    killed = time.monotonic()
+    wait_until(lambda: not actors())
+    print(f"gone after {time.monotonic() - killed:.2f} s")
+    assert time.monotonic() - killed < 10.0
+    wait_until(lambda: not folder.is_locked())
+    assert list((folder.path / "checkpoints").glob("*.pt"))
+
+
+def test_a_dead_node_costs_no_try_and_its_run_goes_on_elsewhere(cluster, grid, runtime):
+    """Told in one line; Ray's own words stay away from the terminal."""
+    extra = cluster.add_node(num_cpus=1)
+    folders = grid("results/runs", 3, 40)
+    driver = start_driver(folders, runtime)
+    wait_until(lambda: all(folder.ledger.history() for folder in folders), 120)
+    cluster.remove_node(extra, allow_graceful=False)
+    assert driver.wait(240) == 0, printed(runtime)
+    lines = printed(runtime).splitlines()
+    assert sum("its node is gone; it goes on elsewhere" in line for line in lines) == 1
+    assert all(line.startswith(("3 runs", "run ", "  ")) or "runs done" in line for line in lines), printed(runtime)
+    assert all(set(epochs_trained(folder).values()) == {1} for folder in folders)
+
+
+def test_an_actor_that_dies_counts_as_a_try(grid, runtime):
+    """Three times, and the run has failed; its words say of what."""
+    folder = grid("results/runs", 1, 400)[0]
+    driver = start_driver([folder], runtime)
+    for attempt in range(1, 4):
+        wait_until(lambda attempt=attempt: len(folder.attempts()) == attempt and actors(), 120)
+        for process in actors():
+            os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not actors())
+    assert driver.wait(120) == 1
+    assert "its Ray actor ended: " in printed(runtime)
+
+
+def test_a_cluster_that_does_not_see_the_results_or_has_no_gpu_is_one_line_at_check(runtime, monkeypatch):
+    """So are other versions, workers that would be nice to everybody, and a cluster that is not there."""
+    import ray
+
+    executor = Ray(runtime)
+    try:
+        executor.check()
+        assert executor.capacity() == 2
+        with pytest.raises(UserError, match="ray: no node has 1 CPU and 1 GPU; for a cluster that grows"):
+            Ray(runtime.model_copy(update={"device": "cuda"})).check()
+        with pytest.raises(UserError, match="on a Ray cluster say --device cuda"):
+            Ray(runtime.model_copy(update={"device": "cuda:1"})).check()
+        monkeypatch.setattr(ray_cluster, "versions", lambda: {"python": "2.7"})
+        with pytest.raises(UserError, match=r"has other versions.*: python 3\.\d+\.\d+ \(here 2\.7\)"):
+            executor.check()
+        monkeypatch.setattr(ray_cluster, "_ask", lambda node, nonce, reply: ray.put({"seen": ""}))
+        with pytest.raises(UserError, match=r"does not see .*results; put --results on a file system that all"):
+            executor.check()
+        assert [path.name for path in Path(runtime.results).glob(".ray*")] == []
+    finally:
+        executor.close(detach=False)
+    with pytest.raises(UserError, match=r"^ray at 127\.0\.0\.1:1: no cluster answers there"):
+        Ray(runtime.model_copy(update={"ray_address": "127.0.0.1:1"})).check()
+
+
+def test_without_an_address_a_cluster_of_this_machine_starts_and_ends_with_the_command(grid, runtime):
+    """A laptop; SIGTERM is still ours."""
+    folders = grid("results/runs", 2, 2)
+    before = signal.getsignal(signal.SIGTERM)
+    driver = start_driver(folders, runtime.model_copy(update={"ray_address": None, "jobs": 2}))
+    assert driver.wait(180) == 0, printed(runtime)
+    assert all(RunFolder(folder.path).is_finished() for folder in folders)
+    assert signal.getsignal(signal.SIGTERM) is before
