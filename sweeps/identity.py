@@ -8,6 +8,7 @@ from typing import Any
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.run_config import leaves
 from ablation_suite.core.runs.identity import RECIPE
+from ablation_suite.sweeps.space import has_parts
 from ablation_suite.sweeps.spec import Sweep
 
 
@@ -17,6 +18,9 @@ class StudyMismatch(UserError):
 
 def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     """What a study belongs to: whatever moves a score or a proposal, so not the number of trials."""
+    labels = {
+        each.path: list(each.labels) for each in sweep.space.parameters if any(map(has_parts, each.levels.values()))
+    }
     return {
         "base": sweep.config.model_dump(mode="json", exclude={"seed"}),
         "data": data_fingerprint,
@@ -27,6 +31,7 @@ def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
         "sampler": sweep.spec.sampler.model_dump(mode="json"),
         "pruner": sweep.spec.pruner.model_dump(mode="json"),
         "stream": sweep.stream,
+        **({"labels": labels} if labels else {}),
     }
 
 
