@@ -63,12 +63,18 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
 def _importances(analysis: SweepAnalysis) -> Figure | None:
     if not analysis.importances:
         return None
-    figure = empty_figure(_WIDTH, 0.8 + 0.28 * len(analysis.importances), left=2.2)
+    figure = empty_figure(_WIDTH, 0.95 + 0.28 * len(analysis.importances), left=2.2, bottom=0.65)
     axes = figure.add_subplot()
     paths = list(analysis.importances)[::-1]
     names = distinct([analysis.sweep.space.names[path] for path in paths], 28)
-    axes.barh(names, [100 * analysis.importances[path] for path in paths], color=_BLUE, height=0.55)
-    axes.set_xlabel("Share of the difference between good and other trials (%)")
+    shares = [100 * analysis.importances[path] for path in paths]
+    ends = analysis.importance_ends
+    axes.barh(names, shares, color=_BLUE if ends else _GREY, height=0.55)
+    for place, path in enumerate(paths):
+        if path in ends:
+            axes.plot([100 * end for end in ends[path]], [place, place], color="#333333", linewidth=1.0)
+    few = "" if ends else "\ntoo few complete trials to rank them by"
+    axes.set_xlabel(f"Share of the difference between good and other trials (%){few}")
     return figure
 
 
