@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ablation_suite.reports.sweep_rivals import Rivals, find_rivals
 from ablation_suite.reports.tables import Column, Row, Table
 from ablation_suite.sweeps.progress import short, short_score
 from ablation_suite.sweeps.spec import Sweep
-from ablation_suite.sweeps.study import Study
+from ablation_suite.sweeps.study import ENOUGH_FOR_IMPORTANCES, Study
 from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
 
@@ -48,6 +48,8 @@ class SweepAnalysis:
     rivals: Rivals | None
     """None where the metric is no accuracy, or where nothing can be compared."""
     importances: dict[str, float]
+    importance_ends: dict[str, tuple[float, float]]
+    """Parameter -> the interval of its share; empty where the trials are too few for one."""
     expected: tuple[float, ...]
     """The expected best validation score of 1, 2, ... trials."""
     effort: Effort
@@ -74,7 +76,7 @@ class SweepAnalysis:
 def analyse(study: Study, store: Path) -> SweepAnalysis:
     """The analysis of a study whose runs lie in a store."""
     sweep, trials = study.sweep, study.trials()
-    importances = study.importances()
+    importances, ends = study.importances(), study.importance_ends(np.random.default_rng(0))
     expected = expected_best(scores(trials, sweep.maximize), sweep.maximize)
     top = best(trials, sweep.maximize)
     return SweepAnalysis(
@@ -83,11 +85,16 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
         best=top,
         rivals=find_rivals(top, trials, store) if sweep.spec.metric == "val/accuracy" else None,
         importances=importances,
+        importance_ends=ends,
         expected=expected,
         effort=effort(sweep, trials, store),
         tables={
             table.name: table
-            for table in (_trials_table(sweep, trials), _importance_table(importances), _budget_table(sweep, expected))
+            for table in (
+                _trials_table(sweep, trials),
+                _importance_table(importances, ends, trials),
+                _budget_table(sweep, expected),
+            )
             if table.rows
         },
     )
@@ -166,18 +173,36 @@ def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
     return Table(name="trials", title="Trials", note=note, columns=columns, rows=tuple(rows))
 
 
-def _importance_table(importances: dict[str, float]) -> Table:
+def _importance_table(
+    importances: dict[str, float], ends: dict[str, tuple[float, float]], trials: Sequence[Trial]
+) -> Table:
     columns = (
         Column(key="parameter", heading="Setting", sort="parameter", number=False),
         Column(key="share", heading="Share (%)", sort="share_percent"),
     )
-    percents = {path: 100 * share for path, share in importances.items()}
-    rows = tuple(
-        Row(values={"parameter": path, "share_percent": each}, texts={"parameter": path, "share": f"{each:.0f}"})
-        for path, each in percents.items()
-    )
+    rows = []
+    for path, share in importances.items():
+        values: dict[str, Any] = {"parameter": path, "share_percent": 100 * share}
+        text = f"{100 * share:.0f}"
+        if path in ends:
+            low, high = (100 * end for end in ends[path])
+            values |= {"low_percent": low, "high_percent": high}
+            text += f" [{low:.0f}, {high:.0f}]"
+        rows.append(Row(values=values, texts={"parameter": path, "share": text}))
     note = "How much of what sets the good trials apart each setting explains (PED-ANOVA, Watanabe et al. 2023)."
-    return Table(name="importances", title="Which setting matters", note=note, columns=columns, rows=rows)
+    note = f"{note} {importance_words(ends, trials)}"
+    return Table(name="importances", title="Which setting matters", note=note, columns=columns, rows=tuple(rows))
+
+
+def importance_words(ends: Mapping[str, tuple[float, float]], trials: Sequence[Trial]) -> str:
+    """How far the shares can be trusted, in one sentence."""
+    if ends:
+        return "In brackets: the middle 95 % of the share when the complete trials are drawn again with replacement."
+    num = sum(each.score is not None for each in trials)
+    return (
+        f"These are {num} complete trials, and below about {ENOUGH_FOR_IMPORTANCES} the order is largely chance: at 12 "
+        "a setting without any effect comes first in about three searches of ten."
+    )
 
 
 _BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)

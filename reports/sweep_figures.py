@@ -16,6 +16,11 @@ from ablation_suite.sweeps.trial import Trial
 
 _WIDTH = 7.0
 _BLUE, _ORANGE, _GREY = "#0072b2", "#cf5a00", "#b5b2aa"
+_CHARACTER_INCHES = 0.075
+"""The mean width of a character of the figures' text."""
+_WORDS_MOST, _WORDS_INCHES = 20, 0.75
+"""Characters of a slanted level, and how far down they reach."""
+_BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
 _OUTCOMES = {"complete": (_BLUE, "o"), "pruned": (_GREY, "x"), "diverged": (_ORANGE, "x")}
 
 
@@ -58,11 +63,18 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
 def _importances(analysis: SweepAnalysis) -> Figure | None:
     if not analysis.importances:
         return None
-    figure = empty_figure(_WIDTH, 0.8 + 0.28 * len(analysis.importances), left=2.2)
+    figure = empty_figure(_WIDTH, 0.95 + 0.28 * len(analysis.importances), left=2.2, bottom=0.65)
     axes = figure.add_subplot()
-    names = list(analysis.importances)[::-1]
-    axes.barh(names, [100 * analysis.importances[name] for name in names], color=_BLUE, height=0.55)
-    axes.set_xlabel("Share of the difference between good and other trials (%)")
+    paths = list(analysis.importances)[::-1]
+    names = distinct([analysis.sweep.space.names[path] for path in paths], 28)
+    shares = [100 * analysis.importances[path] for path in paths]
+    ends = analysis.importance_ends
+    axes.barh(names, shares, color=_BLUE if ends else _GREY, height=0.55)
+    for place, path in enumerate(paths):
+        if path in ends:
+            axes.plot([100 * end for end in ends[path]], [place, place], color="#333333", linewidth=1.0)
+    few = "" if ends else "\ntoo few complete trials to rank them by"
+    axes.set_xlabel(f"Share of the difference between good and other trials (%){few}")
     return figure
 
 
@@ -72,16 +84,20 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
     complete = [trial for trial in analysis.trials if _value(trial) is not None]
     if not complete:
         return None
-    num_rows = math.ceil(len(parameters) / 3)
-    figure = empty_figure(_WIDTH, 0.4 + 2.1 * num_rows, left=0.8)
-    grid = figure.subplots(num_rows, min(3, len(parameters)), sharey=True, squeeze=False)
+    num_rows, num_columns = math.ceil(len(parameters) / 3), min(3, len(parameters))
+    # Slanted words of choices need room below them, and the row below must not begin in it.
+    plot, below = 1.55, 0.5 + _WORDS_INCHES * any(_is_slanted(each, num_columns) for each in parameters)
+    height = num_rows * (plot + below) + 0.15
+    figure = empty_figure(_WIDTH, height, left=0.8, bottom=below, top=0.15)
+    figure.subplots_adjust(hspace=below / plot)
+    grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
     edge = edge_of([value for trial in complete if (value := _value(trial)) is not None], analysis.sweep.maximize)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         for outcome in _OUTCOMES:
             chosen = [each for each in complete if each.outcome == outcome and parameter.path in each.values]
             points = [(_place(parameter, each), float(_value(each) or 0.0)) for each in chosen]
             _plot_trials(axes, points, outcome, edge, analysis.sweep.maximize)
-        _label_x(axes, parameter)
+        _label_x(axes, analysis, parameter, num_columns)
     for axes in grid.flat[len(parameters) :]:
         axes.set_visible(False)
     for row in grid:
@@ -112,8 +128,8 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
     stopped = [each for each in stopped if across.path in each.values]
     axes.plot([_place(across, each) for each in stopped], [_place(up, each) for each in stopped], "x", color="#333333")
     figure.colorbar(filled, ax=axes, label=analysis.sweep.spec.metric)
-    _label_x(axes, across)
-    axes.set_ylabel(_name(up))
+    _label_x(axes, analysis, across)
+    axes.set_ylabel(_name(analysis, up))
     return figure
 
 
@@ -123,7 +139,7 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
     if len(trials) < 2:
         return None
     parameters = analysis.sweep.space.parameters
-    figure = empty_figure(_WIDTH, 3.0, left=0.3, right=0.3, bottom=0.75)
+    figure = empty_figure(_WIDTH, 3.2, left=0.5, right=0.5, bottom=0.75)
     axes = figure.add_subplot()
     scores = np.array([trial.score for trial in trials], dtype=float)
     low, high = float(scores.min()), float(scores.max())
@@ -135,9 +151,16 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
         axes.plot([*range(len(parameters) + 1)], [*ups, heights[index]], color=colours[index], linewidth=1.0)
     for place in range(len(parameters) + 1):
         axes.axvline(place, color="#999999", linewidth=0.6, zorder=0)
-    ends = [f"{_name(each)}\n{_end(each, 0)} to {_end(each, 1)}" for each in parameters]
-    ends.append(f"{analysis.sweep.spec.metric}\n{low:.4f} to {high:.4f}")
+    most = int((_WIDTH - 1.0) / len(parameters) / _CHARACTER_INCHES) - 1
+    names = distinct([analysis.sweep.space.names[each.path] for each in parameters], most)
+    for place, parameter in enumerate(parameters):
+        for label, word in zip(parameter.labels, distinct(parameter.labels, most), strict=True):
+            up = parameter.labels.index(label) / (len(parameter.labels) - 1)
+            axes.text(place, up, word, ha="center", va="center", fontsize=7, bbox=_BEHIND_WORDS)
+    ends = [f"{name}\n{_ends(each)}" for name, each in zip(names, parameters, strict=True)]
+    ends.append(f"{analysis.sweep.spec.metric}\n{low:.4f} to\n{high:.4f}")
     axes.set_xticks(range(len(ends)), ends)
+    axes.set_xlim(0, len(parameters))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     return figure
@@ -225,20 +248,44 @@ def _share(parameter: Parameter, trial: Trial) -> float:
     return (_place(parameter, trial) - low) / (high - low)
 
 
-def _label_x(axes: Axes, parameter: Parameter) -> None:
-    axes.set_xlabel(_name(parameter))
-    if parameter.kind == "choice":
-        axes.set_xticks(range(len(parameter.labels)), [str(label) for label in parameter.labels])
+def _label_x(axes: Axes, analysis: SweepAnalysis, parameter: Parameter, num_columns: int = 1) -> None:
+    """Name and levels below an axis, the levels slanted where they would run into each other."""
+    axes.set_xlabel(_name(analysis, parameter))
+    if parameter.kind != "choice":
+        return
+    words = distinct(parameter.labels, _WORDS_MOST)
+    axes.set_xticks(range(len(words)), words)
+    if _is_slanted(parameter, num_columns):
+        for text in axes.get_xticklabels():
+            text.set(rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_xlim(-0.4, len(words) - 0.6)
 
 
-def _name(parameter: Parameter) -> str:
-    return f"log10 {parameter.path}" if parameter.kind == "log" else parameter.path
+def _is_slanted(parameter: Parameter, num_columns: int) -> bool:
+    """Whether the levels of a choice are too long to stand side by side below one of so many plots."""
+    words = distinct(parameter.labels, _WORDS_MOST)
+    room = 0.8 * _WIDTH / num_columns / max(1, len(words))
+    return any(len(word) * _CHARACTER_INCHES > room for word in words)
 
 
-def _end(parameter: Parameter, side: int) -> str:
-    if parameter.kind == "choice":
-        return str(parameter.labels[-side])
-    return f"{(parameter.low, parameter.high)[side]:g}"
+def distinct(labels: Sequence[Any], most: int) -> list[str]:
+    """Labels as words of at most so many characters; what is cut out of some is their middle, where the ends differ."""
+    words = [str(label) for label in labels]
+    for end in (0, most // 3):
+        cut = [word if len(word) <= most else f"{word[: most - 1 - end]}…{word[len(word) - end :]}" for word in words]
+        if len(set(cut)) == len(set(words)):
+            return cut
+    return [f"{word[: most - 4]}… {place}" for place, word in enumerate(words, start=1)]
+
+
+def _name(analysis: SweepAnalysis, parameter: Parameter) -> str:
+    name = distinct([analysis.sweep.space.names[parameter.path]], 24)[0]
+    return f"log10 {name}" if parameter.kind == "log" else name
+
+
+def _ends(parameter: Parameter) -> str:
+    """Where the axis of a range begins and ends, on two lines; the levels of a choice stand on its axis."""
+    return "\n" if parameter.kind == "choice" else f"{parameter.low:g} to\n{parameter.high:g}"
 
 
 def _xy(trial: Trial) -> tuple[list[int], list[float]]:

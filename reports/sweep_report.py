@@ -19,7 +19,7 @@ CAPTIONS = {
     "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
     "slices": "The score against each setting; crosses were stopped early, triangles at the edge lie beyond it.",
     "contour": "The score between the complete trials; crosses were stopped early.",
-    "importances": "How much each setting matters.",
+    "importances": "How much each setting matters; lines span 95 % over resampled trials, grey bars have too few.",
     "parallel": "One line per complete trial, coloured by its score.",
     "curves": "What each trial had reached; the grey ones were stopped.",
     "budget": "What a smaller budget would have found.",

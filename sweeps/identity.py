@@ -10,6 +10,7 @@ from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.runs.identity import RECIPE
+from ablation_suite.sweeps.space import has_parts
 from ablation_suite.sweeps.spec import Sweep
 
 
@@ -20,6 +21,9 @@ class StudyMismatch(UserError):
 def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     """What a study belongs to: whatever moves a score or a proposal, so not the number of trials."""
     codes = {f"{part.name} {part.code}" for each in _levels(sweep) for part in own_parts(each)}
+    labels = {
+        each.path: list(each.labels) for each in sweep.space.parameters if any(map(has_parts, each.levels.values()))
+    }
     return {
         **({"own": sorted(codes)} if codes else {}),
         "base": {path: value for path, value in identity_data(sweep.config).items() if path != "seed"},
@@ -31,6 +35,7 @@ def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
         "sampler": sweep.spec.sampler.model_dump(mode="json"),
         "pruner": sweep.spec.pruner.model_dump(mode="json"),
         "stream": sweep.stream,
+        **({"labels": labels} if labels else {}),
     }
 
 

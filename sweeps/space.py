@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ablation_suite.core.config import schema
-from ablation_suite.core.config.levels import short_paths
+from ablation_suite.core.config.levels import level_names, short_paths
 from ablation_suite.core.config.own import absolute
 from ablation_suite.core.config.run_config import with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
@@ -17,7 +17,7 @@ from ablation_suite.core.runs.identity import canonical
 
 Kind = Literal["log", "uniform", "int", "choice"]
 Values = dict[str, Any]
-"""Parameter -> its value; a choice that is no scalar goes by its label."""
+"""Parameter -> its value; a choice that has parts goes by its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,11 @@ class Parameter:
     @property
     def labels(self) -> tuple[Any, ...]:
         return tuple(self.levels)
+
+    def labels_of(self, level: Any) -> list[Any]:
+        """What a level of a choice, or the label of one, is called in the study: one label, or none at all."""
+        wanted = canonical(level)
+        return [label for label, each in self.levels.items() if wanted in (canonical(each), canonical(label))]
 
     def is_active(self, values: Mapping[str, Any]) -> bool:
         """Whether the parameter exists beside these values of the parameters above it."""
@@ -211,17 +216,21 @@ def _range(kind: Kind, value: Any) -> tuple[float, float]:
 
 
 def _levels(value: Any) -> dict[Any, Any]:
+    """Label -> level: a scalar goes by itself, and one that has parts by its name, as in the tables."""
     if not isinstance(value, list | tuple) or len(value) < 2:
         raise _Wrong(f"`choice` takes two levels or more, not {value!r}")
-    labels = [label(level) for level in value]
-    if len(set(map(canonical, labels))) < len(labels):
+    if len(set(map(canonical, value))) < len(value):
         raise _Wrong("a level stands twice")
-    return dict(zip(labels, value, strict=True))
+    names = level_names(value)
+    found = {name if has_parts(level) else level: level for name, level in zip(names, value, strict=True)}
+    if len(found) < len(value):
+        raise _Wrong("two levels are called the same")
+    return found
 
 
-def label(level: Any) -> Any:
-    """What a level is called in the study: itself, or its JSON where it has parts."""
-    return canonical(level) if isinstance(level, Mapping | list | tuple) else level
+def has_parts(level: Any) -> bool:
+    """Whether a level is more than one number or word."""
+    return isinstance(level, Mapping | list | tuple)
 
 
 def _conditions(when: Any, above: Mapping[str, Parameter]) -> dict[str, tuple[Any, ...]]:
@@ -232,11 +241,12 @@ def _conditions(when: Any, above: Mapping[str, Parameter]) -> dict[str, tuple[An
         if path not in above or above[path].kind != "choice":
             known = [name for name, each in above.items() if each.kind == "choice"]
             raise _Wrong(f"`when` names a choice that stands above it; {path} is none{schema.nearest(path, known)}")
-        accepted = tuple(map(label, value)) if isinstance(value, list) else (label(value),)
-        for level in accepted:
-            if level not in above[path].levels:
+        accepted: list[Any] = []
+        for level in value if isinstance(value, list) and not above[path].labels_of(value) else [value]:
+            if not above[path].labels_of(level):
                 raise _Wrong(f"`when`: {level!r} is no level of {path}")
-        found[path] = accepted
+            accepted += above[path].labels_of(level)
+        found[path] = tuple(accepted)
     return found
 
 

@@ -15,7 +15,7 @@ from ablation_suite.core.config.names import name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
-from ablation_suite.sweeps.space import Space, Values, label, read_space
+from ablation_suite.sweeps.space import Space, Values, read_space
 
 SHIPPED = Path(__file__).parent
 FIRST_SEED = 1000
@@ -195,7 +195,7 @@ def own_values(space: Space, config: RunConfig) -> Values:
             names = [label for label, level in parameter.levels.items() if _entry_name(level) == value.get("name")]
             value = names[0] if names else None
         elif isinstance(value, list):
-            value = label(value)
+            value = next(iter(parameter.labels_of(value)), None)
         if value is not None and parameter.is_active(values) and parameter.contains(value):
             values[parameter.path] = value
     return values

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -41,6 +42,10 @@ GRACE_SECONDS = 90
 """A trial of another machine that was silent for so long is tried again by someone else."""
 MAX_REASON_CHARACTERS = 2000
 """MySQL takes 64 KiB of JSON, where a character may need twelve bytes."""
+
+ENOUGH_FOR_IMPORTANCES = 30
+"""Complete trials below which a setting without any effect is often ranked first (tests/sweeps/test_importances.py)."""
+NUM_RESAMPLES = 100
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -199,20 +204,31 @@ class Study:
         return any(each.outcome == "running" and each.number not in self.ours for each in self.trials())
 
     def importances(self) -> dict[str, float]:
-        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few.
+        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few."""
+        return _importances(self.study, self._complete())
 
-        Where the best trials are not fewer than all of them, Optuna warns and gives equal shares, which say nothing.
+    def importance_ends(self, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+        """Parameter -> the middle 95 % of its share over resampled trials (percentile bootstrap); empty for too few.
+
+        Proposals that learn are no independent draws, so that this says how far the trials at hand carry, and no more.
         """
-        complete = [set(each.values) for each in self.trials() if each.score is not None]
-        if len(complete) < 2:
+        complete = self._complete()
+        if len(complete) < ENOUGH_FOR_IMPORTANCES:
             return {}
-        always = sorted(set.intersection(*complete))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Target and region quantiles")
-            try:
-                return optuna.importance.get_param_importances(self.study, params=always) if always else {}
-            except UserWarning:
-                return {}
+        found: list[dict[str, float]] = []
+        for _ in range(NUM_RESAMPLES):
+            again = optuna.create_study(direction=self.study.direction)
+            again.add_trials([complete[index] for index in rng.integers(len(complete), size=len(complete))])
+            found += [shares] if (shares := _importances(again, complete)) else []
+        ends = {
+            path: np.percentile([shares.get(path, 0.0) for shares in found], [2.5, 97.5])
+            for path in self.importances()
+            if found
+        }
+        return {path: (float(low), float(high)) for path, (low, high) in ends.items()}
+
+    def _complete(self) -> list[FrozenTrial]:
+        return [each for each in self.study.get_trials(deepcopy=False) if each.state == TrialState.COMPLETE]
 
     def _identify(self, wanted: dict[str, Any]) -> None:
         known = self.study.user_attrs.get("identity")
@@ -320,6 +336,22 @@ def never(entry: menu.NoPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
 
 
 _NO_PRUNER = optuna.pruners.NopPruner()
+
+
+def _importances(study: optuna.Study, complete: list[FrozenTrial]) -> dict[str, float]:
+    """The shares of the parameters that all complete trials have.
+
+    Where the best trials are not fewer than all of them, Optuna warns and gives equal shares, which say nothing.
+    """
+    if len(complete) < 2:
+        return {}
+    always = sorted(set.intersection(*(set(each.params) for each in complete)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Target and region quantiles")
+        try:
+            return optuna.importance.get_param_importances(study, params=always) if always else {}
+        except UserWarning:
+            return {}
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

@@ -15,9 +15,10 @@ from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import ray_cluster
+from ablation_suite.core.scheduling.devices import num_jobs
 from ablation_suite.core.scheduling.elsewhere import FarRun, abroad
 from ablation_suite.core.scheduling.executors import Event
-from ablation_suite.core.scheduling.process import GRACE_SECONDS, ProcessPool, num_jobs
+from ablation_suite.core.scheduling.process import GRACE_SECONDS, ProcessPool
 from ablation_suite.core.scheduling.ray_cluster import alive_nodes, first_line, fitting_nodes, resources
 
 LOOK_SECONDS = 1.0

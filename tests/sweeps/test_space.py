@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
+from ablation_suite.core.config.levels import short_paths
 from ablation_suite.core.config.schema import SchemaError, parse
 from ablation_suite.sweeps.exhaustive import sobol
 from ablation_suite.sweeps.space import Space, read_space
@@ -37,6 +38,7 @@ batch_size: {int: [1, 2]}
         ("batch_size: {int: [1.5, 3]}", "whole numbers"),
         ("batch_size: {choice: [32]}", "two levels or more"),
         ("batch_size: {choice: [32, 32]}", "a level stands twice"),
+        ("optimizer: {choice: [sgd, {name: sgd}]}", "two levels are called the same"),
         ("optimizer.lr: {logg: [1, 2]}", "unknown key 'logg' (did you mean 'log'?)"),
         ("optimizer.lr: {log: [1, 2], int: [1, 2]}", "not log and int"),
         ("optimizer.lr: 0.1", "a parameter is written"),
@@ -94,6 +96,34 @@ def test_an_entry_is_put_in_before_the_settings_inside_it() -> None:
     label = found.parameters[1].labels[1]
     data: dict[str, Any] = found.apply(base, {"optimizer.lr": 0.1, "optimizer": label}).data
     assert data["optimizer"] == {"name": "sgd", "momentum": 0.5, "lr": 0.1}
+
+
+def test_levels_with_parts_go_by_readable_names() -> None:
+    """By the name of the entry, with settings where two share it; conditions take the level or its name."""
+    found = space(
+        "optimizer: {choice: [adam, {name: sgd, momentum: 0.5}, {name: sgd, momentum: 0.9}]}\n"
+        "model.encoding: {choice: [none, {name: sinusoidal, levels: 3}]}\n"
+        "sizes: {choice: [[16], [16, 32], null]}\n"
+        "a: {uniform: [0, 1], when: {optimizer: {name: sgd, momentum: 0.5}}}\n"
+        "b: {uniform: [0, 1], when: {sizes: [[16, 32], null], model.encoding: sinusoidal}}\n"
+    )
+    optimizer, encoding, sizes, a, b = found.parameters
+    assert optimizer.labels == ("adam", "sgd (momentum 0.5)", "sgd (momentum 0.9)")
+    assert encoding.labels == ("none", "sinusoidal")
+    assert sizes.labels == ("[16]", "[16, 32]", None)
+    assert a.when == {"optimizer": ("sgd (momentum 0.5)",)}
+    assert b.when == {"sizes": ("[16, 32]", None), "model.encoding": ("sinusoidal",)}
+    assert found.settings({"sizes": "[16, 32]", "model.encoding": "sinusoidal"}) == {
+        "sizes": [16, 32],
+        "model.encoding": {"name": "sinusoidal", "levels": 3},
+    }
+    assert found.names["model.encoding"] == "encoding"
+
+
+def test_short_names_tell_settings_apart() -> None:
+    """The last step, and as many before it as another setting asks for."""
+    paths = ["optimizer.lr", "schedule.warmup", "model.head.dropout", "augment.dropout", "dropout"]
+    assert list(short_paths(paths).values()) == ["lr", "warmup", "head.dropout", "augment.dropout", "dropout"]
 
 
 def test_a_sobol_point_depends_on_its_number_alone() -> None:
