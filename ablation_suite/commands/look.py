@@ -52,7 +52,10 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
                 for arm in effects.without:
                     message = "the factor has no effect: its first step is the baseline's"
                     faults.append(Fault(str(path), f"arms.{arm}", message + (f" in {of_block}" if of_block else "")))
-                good.append({"spec": str(path), "ablation": ablation.ablation, "arms": list(arms), **asdict(effects)})
+                if not effects.misfits:
+                    good.append(
+                        {"spec": str(path), "ablation": ablation.ablation, "arms": list(arms), **asdict(effects)}
+                    )
         except SchemaError as error:
             faults += error.faults
     if as_json:

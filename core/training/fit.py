@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.data.dataset import Dataset
+from ablation_suite.core.data.dataset import Dataset, Split
+from ablation_suite.core.data.splits import part_of
 from ablation_suite.core.metrics import data_fault
 from ablation_suite.core.runs import teachers
 
@@ -35,8 +38,10 @@ def misfits(
     if config.schedule.name == "plateau" and (val is None or val.labels is None):
         yield f"schedule: plateau watches the validation {config.schedule.metric}, which needs labelled images"
     yield from teachers.misfits(config, dataset, runtime or Runtime())
-    yield from _single_images(config, len(dataset.splits["train"]))
-    yield from _idle_average(config, len(dataset.splits["train"]))
+    trained_on = part_of(dataset.splits["train"], config.data.share, config.data.split_seed)
+    yield from _single_images(config, len(trained_on))
+    yield from _lonely_classes(config, dataset.classes, trained_on)
+    yield from _idle_average(config, len(trained_on))
 
 
 def _single_images(config: RunConfig, num_images: int) -> Iterator[str]:
@@ -50,6 +55,20 @@ def _single_images(config: RunConfig, num_images: int) -> Iterator[str]:
         yield (
             f"batch_size: {num_images} images in batches of {config.batch_size} leave a last one of {last}, of whose "
             f"{config.accumulate} pieces one gives batch norm a single image, which has no variance"
+        )
+
+
+def _lonely_classes(config: RunConfig, classes: Sequence[str], split: Split) -> Iterator[str]:
+    """Classes of one image, which could only be paired with itself, where the loss pairs images."""
+    if config.loss.name != "contrastive" or split.labels is None:
+        return
+    sizes = np.bincount(split.labels, minlength=len(classes))
+    alone = [name for name, size in zip(classes, sizes, strict=True) if size == 1]
+    if alone:
+        more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+        yield (
+            f"loss: contrastive pairs images of one class, and {', '.join(alone[:3])}{more} have a single training "
+            "image; add images, or leave these classes out"
         )
 
 
