@@ -26,10 +26,10 @@ def data() -> None:
 @data.command()
 @click.argument("folder", metavar="DIR")
 @_data_root
-@click.option("--all", "every", is_flag=True, help="List every finding, not examples of each kind.")
 @_json
-def check(folder: str, data_root: str | None, every: bool, as_json: bool) -> None:
-    """Say all that is wrong with the images below DIR.
+@click.option("--all", "everything", is_flag=True, help="List every finding, however many are of one kind.")
+def check(folder: str, data_root: str | None, as_json: bool, everything: bool) -> None:
+    """Say all that is wrong with the images below DIR, and what of all that lies there is passed over.
 
     Exit status: 0 nothing, 1 something, 2 DIR is no such folder or has no train/<class>/.
     """
@@ -37,10 +37,8 @@ def check(folder: str, data_root: str | None, every: bool, as_json: bool) -> Non
     from ablation_suite.core.data.folder import located
 
     findings = check.inspect(located(folder, _root(data_root)))
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(findings) | {"ok": findings.ok}, indent=1))
-    else:
-        click.echo(check.text(findings, every=every))
+    as_dict = dataclasses.asdict(findings) | {"ok": findings.ok}
+    click.echo(json.dumps(as_dict, indent=1) if as_json else check.text(findings, everything=everything))
     raise SystemExit(0 if findings.ok else 1)
 
 

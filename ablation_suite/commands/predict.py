@@ -15,7 +15,7 @@ from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
-from ablation_suite.core.data.layout import EXTENSIONS
+from ablation_suite.core.data.entries import EXTENSIONS, bare, below
 from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.store import RunFolder, find_run
@@ -164,11 +164,11 @@ def _sort_words(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolde
         if (path / "run.json").is_file():
             folders.append(RunFolder(path.resolve()))
         elif path.is_dir():
-            found = _below(path)
-            images += found
+            found = [Image(path / each, bare(each)) for each in below(path).images]
+            images += sorted(found, key=lambda image: image.name)
             faults += [] if found else [f"{word}: no images in this folder ({', '.join(sorted(EXTENSIONS))})"]
         elif path.is_file():
-            images.append(Image(path, _bare(path.name)))
+            images.append(Image(path, bare(path.name)))
         else:
             try:
                 folders.append(find_run(runtime.store, word))
@@ -182,21 +182,6 @@ def _sort_words(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolde
     if faults:
         raise PredictError("\n".join(faults))
     return list({folder.path: folder for folder in folders}.values()), images
-
-
-def _below(folder: Path) -> list[Image]:
-    """The images at any depth of a folder, sorted by name; hidden files and folders are left out."""
-    found = []
-    for path in folder.rglob("*"):
-        below = path.relative_to(folder)
-        if path.suffix.lower() in EXTENSIONS and path.is_file() and not any(part[0] == "." for part in below.parts):
-            found.append(Image(path, _bare(below.as_posix())))
-    return sorted(found, key=lambda image: image.name)
-
-
-def _bare(name: str) -> str:
-    extension = Path(name).suffix
-    return name.removesuffix(extension) if extension.lower() in EXTENSIONS else name
 
 
 def _twins(images: list[Image]) -> Iterator[str]:

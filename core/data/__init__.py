@@ -106,7 +106,7 @@ class Digits(Pictures):
 
 
 class Folder(Pictures):
-    """Your own photographs: train/<class>/, val/<class>/ and test/, as JPEG, PNG, WebP or BMP."""
+    """Your own photographs: train/<class>/, val/<class>/ and test/, as JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or AVIF."""
 
     builds = "ablation_suite.core.data.folder:FolderSource"
     name: Literal["folder"] = "folder"
@@ -120,8 +120,9 @@ class Folder(Pictures):
     """Seed of that division."""
     share: float = Field(1.0, gt=0.0, le=1.0)
     """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
-    allow: tuple[Literal["leaked", "unreadable"], ...] = ()
-    """Faults to train with: `leaked` keeps an image that is in two splits, `unreadable` leaves broken files out."""
+    allow: tuple[Literal["leaked", "unreadable", "conflicting"], ...] = ()
+    """Faults to train with: `leaked` keeps an image that is in two splits, `conflicting` one that has two labels in a
+    split; `unreadable` leaves broken files out."""
 
 
 class Torchvision(Pictures):

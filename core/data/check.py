@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
 from ablation_suite.core.config.errors import printable
-from ablation_suite.core.data import layout, parallel
-from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.data import entries, layout, near, parallel
+from ablation_suite.core.data.dataset import NUM_EXAMPLES, DataError, Finding, in_brief
 from ablation_suite.core.data.decode import Unreadable, whole
-from ablation_suite.core.data.folder import leaked
+from ablation_suite.core.data.folder import shared
 from ablation_suite.core.runs.files import file_sha256
 
 UNLABELLED = "(unlabelled)"
-MOST_LISTED = 5
-"""Findings of one kind that are listed by themselves."""
-NEAR = 3.0
-"""Mean difference, in grey levels, of small pictures that are one: JPEG changes less, another photograph more."""
-FLAT = 6.0
-"""Standard deviation, in grey levels, of a small picture that shows too little to be told from others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,56 +29,71 @@ class Findings:
     heights: tuple[int, int, int] | None
     faults: tuple[str, ...]  # of the layout
     unreadable: dict[str, str]  # path -> reason
-    passed_over: dict[str, str]  # path -> why it is not used
     leaked: tuple[tuple[str, ...], ...]  # paths of one content in several splits
     conflicting: tuple[tuple[str, ...], ...]  # paths of one content in several classes
-    look_alike: tuple[tuple[str, ...], ...]  # other bytes, the same picture, in several splits or classes
-    repeated: int  # further copies, by content or looks, within one class of one split
-    similar_classes: tuple[tuple[str, ...], ...]  # classes whose names differ in case, zeros or encoding alone
+    alike: tuple[tuple[str, ...], ...]  # paths of one picture in other bytes, in several splits or classes
+    repeated: tuple[tuple[str, ...], ...]  # paths of one picture in one class of one split; no fault
     missing: dict[str, tuple[str, ...]]  # split -> classes of train that it has no image of
+    similar_classes: tuple[tuple[str, ...], ...]  # names that differ in case or the like
+    passed_over: dict[str, str]  # path -> why; no fault, but for pictures
+    problems: tuple[Finding, ...]
+    """All of these that are wrong, in the order in which they are told."""
 
     @property
     def ok(self) -> bool:
-        wrong = (self.faults, self.unreadable, self.leaked, self.missing, self.conflicting, self.look_alike)
-        return not any(wrong) and not self.similar_classes
+        return not self.problems
 
 
 def inspect(folder: Path, progress: parallel.Progress | None = None) -> Findings:
     """Read and decode every image of the folder; DataError where it has no train/<class>/ at all."""
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder, neither from here nor below --data-root DIR or ABLATE_DATA")
-    found = layout.scan(folder)
+    found = layout.scan(folder, thoroughly=True)
     images = [(split, file) for split, files in found.splits.items() for file in files]
-    seen = parallel.each(
+    looks = parallel.each(
         lambda i: _look(folder / images[i][1].path), len(images), progress or parallel.bar(f"checking {folder}")
     )
-    sizes = [look.image_size for look in seen if look.image_size]
+    seen = [(split, file, look) for (split, file), look in zip(images, looks, strict=True)]
     counts = {split: _count(found, split) for split in found.splits}
-    sound = [(split, file.path, look.content) for (split, file), look in zip(images, seen, strict=True) if look.content]
-    conflicting, look_alike, repeated = _same_pictures(images, seen)
+    content = [(split, file, look.content) for split, file, look in seen if look.content]
+    leaked = _paths(shared([(split, file.path, digest) for split, file, digest in content]))
+    labelled = [(found.classes[f.label], f.path, digest) for _, f, digest in content if f.label is not None]
+    conflicting = _paths(shared(labelled))
+    alike, repeated = _pictures([each for each in seen if each[2].sketch])
+    unreadable = {file.path: look.fault for _, file, look in seen if look.fault}
+    absent = {split: tuple(name for name in count if not count[name]) for split, count in counts.items()}
+    missing = {split: names for split, names in absent.items() if names}
+    similar = tuple(entries.alike(found.classes))
+    problems = [
+        *found.faults,
+        *(Finding(f"unreadable: {path}", fault) for path, fault in unreadable.items()),
+        *(Finding(" = ".join(paths), "in two splits") for paths in leaked),
+        *(Finding(" = ".join(paths), "in two classes") for paths in conflicting),
+        *(Finding(" ~ ".join(paths), "one picture in other bytes, in two splits or classes") for paths in alike),
+        *(Finding(f"{split}/{name}", "no image of this class") for split, names in missing.items() for name in names),
+        *(Finding(" and ".join(names), "classes whose names are nearly the same") for names in similar),
+        *(Finding(path, entries.UNREAD) for path, why in found.passed_over.items() if why == entries.UNREAD),
+    ]
     return Findings(
         folder=str(folder),
         counts=counts,
-        widths=_range([width for width, _ in sizes]),
-        heights=_range([height for _, height in sizes]),
-        faults=found.faults,
-        unreadable={file.path: look.reason for (_, file), look in zip(images, seen, strict=True) if look.reason},
-        passed_over=found.passed_over,
+        widths=_range([look.size[0] for look in looks if look.size]),
+        heights=_range([look.size[1] for look in looks if look.size]),
+        faults=tuple(map(str, found.faults)),
+        unreadable=unreadable,
+        leaked=leaked,
         conflicting=conflicting,
-        look_alike=look_alike,
+        alike=alike,
         repeated=repeated,
-        similar_classes=tuple(tuple(names) for names in layout.alike(found.classes).values() if len(names) > 1),
-        leaked=tuple(tuple(paths) for _, paths in leaked(sound)),
-        missing={
-            split: absent
-            for split, count in counts.items()
-            if (absent := tuple(name for name, number in count.items() if number == 0))
-        },
+        missing=missing,
+        similar_classes=similar,
+        passed_over=found.passed_over,
+        problems=tuple(problems),
     )
 
 
-def text(findings: Findings, *, every: bool = False) -> str:
-    """The findings for people; many of one kind are a line with examples, unless `every` one is to be listed."""
+def text(findings: Findings, *, everything: bool = False) -> str:
+    """The findings for people; of many of one kind, examples, unless everything is asked for."""
     splits = list(findings.counts)
     classes = list(dict.fromkeys(name for count in findings.counts.values() for name in count))
     width = max(map(len, [*classes, "class"]))
@@ -106,97 +111,62 @@ def text(findings: Findings, *, every: bool = False) -> str:
         )
     if "val" not in findings.counts:
         lines.append("no validation folder: a spec needs `split`, for example `split: 0.1`")
-    by_reason: dict[str, list[str]] = {}
-    for path, why in findings.passed_over.items():
-        by_reason.setdefault(why, []).append(path)
-    for why, paths in by_reason.items():
-        lines += _shortened([f"passed over, {why}: {path}" for path in paths], every)
-    if findings.repeated:
-        lines.append(f"{findings.repeated:,} images repeat another one of their class and split")
-    kinds = (
-        [*findings.faults],
-        [f"unreadable: {path}: {reason}" for path, reason in findings.unreadable.items()],
-        [f"in two splits: {' = '.join(paths)}" for paths in findings.leaked],
-        [f"in two classes: {' = '.join(paths)}" for paths in findings.conflicting],
-        [f"the same picture in other bytes: {' = '.join(paths)}" for paths in findings.look_alike],
-        [f"classes of almost one name: {' and '.join(names)}" for names in findings.similar_classes],
-        [f"missing from {split}: {', '.join(names)}" for split, names in findings.missing.items()],
-    )
-    lines += [line for kind in kinds for line in _shortened(kind, every)]
+    reasons = dict.fromkeys(findings.passed_over.values())
+    for reason in reasons:
+        paths = [path for path, why in findings.passed_over.items() if why == reason]
+        lines.append(f"passed over: {len(paths):,}, {reason}: {_some(paths, everything)}")
+    repeated = [" ~ ".join(paths) for paths in findings.repeated]
+    if repeated:
+        lines.append(f"one picture more than once in its class: {len(repeated):,}: {_some(repeated, everything)}")
+    problems = findings.problems
+    lines += map(str, problems) if everything else in_brief(problems, "--all lists them")
     return printable("\n".join([*lines, "nothing is wrong" if findings.ok else "not fit to train on as it is"]))
 
 
-def _shortened(lines: list[str], every: bool) -> list[str]:
-    if every or len(lines) <= MOST_LISTED:
-        return lines
-    return [*lines[:MOST_LISTED], f"  and {len(lines) - MOST_LISTED:,} more like these (--all lists them)"]
-
-
 class _Look(NamedTuple):
-    """What was seen of one file."""
+    """What one file is; `content` is empty where its bytes cannot be read."""
 
     content: str = ""
-    """Its digest; empty where the bytes cannot be read."""
-    image_size: tuple[int, int] | None = None
-    reason: str = ""
-    """Why it is no image."""
-    small: np.ndarray | None = None
-    """The picture in grey, (16, 16) float32; None where it shows nothing that tells it from others."""
+    size: tuple[int, int] | None = None
+    sketch: near.Sketch | None = None
+    fault: str = ""
 
 
 def _look(path: Path) -> _Look:
     try:
         content = file_sha256(path)
     except OSError as error:
-        return _Look(reason=error.strerror or str(error))
+        return _Look(fault=error.strerror or str(error))
     try:
         with whole(path) as image:
-            small = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), dtype=np.float32)
-            return _Look(content, image.size, small=small if small.std() > FLAT else None)
+            return _Look(content, image.size, near.sketch(image))
     except Unreadable as error:
-        return _Look(content, reason=str(error))
+        return _Look(content, fault=str(error))
 
 
-def _same_pictures(
-    images: Sequence[tuple[str, layout.File]], seen: Sequence[_Look]
-) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...], int]:
-    """Pictures in several classes; those alike in other bytes in several classes or splits; and how many repeat."""
-    by_content: dict[str, list[int]] = {}
-    for index, look in enumerate(seen):
-        if look.content:
-            by_content.setdefault(look.content, []).append(index)
-    conflicting = [group for group in by_content.values() if len(_labels(images, group)) > 1]
-    first = [group[0] for group in by_content.values() if seen[group[0]].small is not None]
-    groups = [[index for each in group for index in by_content[seen[each].content]] for group in _alike(first, seen)]
-    apart = [group for group in groups if len({(images[index][0], images[index][1].label) for index in group}) > 1]
-    places = Counter((look.content, images[i][0], images[i][1].label) for i, look in enumerate(seen) if look.content)
-    repeated = sum(number - 1 for number in places.values()) + sum(
-        len({seen[index].content for index in group}) - 1 for group in groups if group not in apart
+def _pictures(
+    images: Sequence[tuple[str, layout.File, _Look]],
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Paths of one picture in other bytes in several splits or classes; of one picture, of any bytes, in one class."""
+    across, within = [], []
+    for group in near.groups([look.sketch for _, _, look in images if look.sketch]):
+        members = [images[i] for i in group]
+        paths = tuple(file.path for _, file, _ in members)
+        if len({(split, file.label) for split, file, _ in members}) == 1:
+            within.append(paths)
+        elif len({look.content for _, _, look in members}) > 1:
+            across.append(paths)
+    return tuple(across), tuple(within)
+
+
+def _paths(groups: list[tuple[list[str], list[str]]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(paths) for _, paths in groups)
+
+
+def _some(names: Sequence[str], everything: bool) -> str:
+    return (
+        ", ".join(names) if everything else ", ".join([*names[:NUM_EXAMPLES], *["..."] * (len(names) > NUM_EXAMPLES)])
     )
-    told, looks = (
-        tuple(tuple(images[index][1].path for index in group) for group in each) for each in (conflicting, apart)
-    )
-    return told, looks, repeated
-
-
-def _labels(images: Sequence[tuple[str, layout.File]], group: Sequence[int]) -> set[int]:
-    return {label for index in group if (label := images[index][1].label) is not None}
-
-
-def _alike(indices: list[int], seen: Sequence[_Look]) -> list[list[int]]:
-    """Groups of two or more whose small pictures are almost one: as after another compression or size."""
-    from scipy.cluster.hierarchy import DisjointSet
-    from scipy.spatial import cKDTree
-
-    if len(indices) < 2:
-        return []
-    points = np.stack([seen[index].small.reshape(8, 2, 8, 2).mean((1, 3)).ravel() for index in indices])  # type: ignore[union-attr]
-    sets = DisjointSet(range(len(indices)))
-    for one, other in cKDTree(points).query_pairs(8 * NEAR):
-        difference = np.abs(seen[indices[one]].small - seen[indices[other]].small)  # type: ignore[operator]
-        if difference.mean() <= NEAR:
-            sets.merge(one, other)
-    return [sorted(indices[each] for each in group) for group in sets.subsets() if len(group) > 1]
 
 
 def _count(found: layout.Layout, split: str) -> dict[str, int]:

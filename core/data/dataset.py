@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ablation_suite.core.config.errors import UserError
 
@@ -18,6 +18,34 @@ class DataError(UserError):
     def __init__(self, faults: str | Iterable[str]):
         self.faults = [faults] if isinstance(faults, str) else list(faults)
         super().__init__("\n".join(self.faults))
+
+
+class Finding(NamedTuple):
+    """Something that is wrong with an image or an entry of a folder."""
+
+    what: str  # the path, say
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.kind}"
+
+
+MANY = 10
+"""More findings of one kind are one line with examples."""
+NUM_EXAMPLES = 3
+
+
+def in_brief(findings: Iterable[Finding], hint: str) -> list[str]:
+    """A line for each finding; of many of one kind, one line with their number, some examples, and a hint."""
+    kinds: dict[str, list[Finding]] = {}
+    for each in findings:
+        kinds.setdefault(each.kind, []).append(each)
+    lines: list[str] = []
+    for kind, alike in kinds.items():
+        examples = "; ".join(each.what for each in alike[:NUM_EXAMPLES])
+        more = f"{examples}; and {len(alike) - NUM_EXAMPLES:,} more: {kind} ({hint})"
+        lines += [more] if len(alike) > MANY else map(str, alike)
+    return lines
 
 
 class Images(Protocol):

@@ -25,7 +25,7 @@ MAX_PIXELS = 100_000_000
 LARGE_PIXELS = 25_000_000
 """Of images above this, memory that was freed is given back to the system at once."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-"""What a file may be, whatever its extension says; of several frames the first. A camera's MPO counts as JPEG."""
+"""What a file may be, whatever its extension says; the JPEG of a stereo camera (MPO) counts as JPEG."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -104,7 +104,7 @@ def whole(file: str | PathLike[str] | IO[bytes]) -> Iterator[Image.Image]:
         except Image.DecompressionBombError:  # Pillow looks at the header before we can
             raise Unreadable(f"its header says more than {MAX_PIXELS:,} pixels; make it smaller") from None
         except Exception as error:  # on a malformed file PIL raises nearly anything, struct.error to SyntaxError
-            raise Unreadable(_reason(error)) from error
+            raise Unreadable(_reason(error, file)) from error
         yield image
 
 
@@ -112,6 +112,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB: 16 bits are scaled (PIL would clip), transparency lies on white."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
+    if image.mode == "F":
+        raise Unreadable("its pixels are floating-point numbers, which have no white; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         image = Image.fromarray(((wide.clip(0, 65535) + 128) // 257).astype(np.uint8))
@@ -169,8 +171,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, file: object) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
+        if str(file).lower().endswith((".heic", ".heif")):
+            return "HEIC is not read here; convert it to JPEG or PNG"
         return "not an image that can be identified"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

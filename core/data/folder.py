@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation_suite.core.data import file_hashes, layout
-from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_split
+from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief, refuse_wrong_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +45,13 @@ class FolderSource:
         rows = readable_rows(found, self.entry.split, self.entry.split_seed)
         faults = [] if "unreadable" in self.entry.allow else self._unreadable(found)
         faults += [] if "leaked" in self.entry.allow else self._leaked(rows)
-        faults += [f"{self.folder}: no readable image in the {name} split" for name in rows if not len(rows[name][1])]
-        if faults:
-            raise DataError(faults)
+        faults += [] if "conflicting" in self.entry.allow else self._conflicting(rows)
+        faults += [
+            Finding(str(self.folder), f"no readable image in the {name} split")
+            for name in rows
+            if not len(rows[name][1])
+        ]
+        self._refuse(faults)
         files = self._layout.splits
         return Dataset(
             classes=self._layout.classes,
@@ -86,9 +91,12 @@ class FolderSource:
                 "in with --data-root DIR or ABLATE_DATA, or an absolute path"
             )
         found = layout.scan(self.folder)
-        if found.faults:
-            raise DataError(found.faults)
+        self._refuse(found.faults)
         return found
+
+    def _refuse(self, faults: Sequence[Finding]) -> None:
+        if faults:
+            raise DataError(in_brief(faults, f"all: ablate data check {shlex.quote(str(self.folder))} --all"))
 
     @cached_property
     def _content(self) -> str:
@@ -107,25 +115,48 @@ class FolderSource:
         found = iter(file_hashes.digests(self.folder, paths, self.cache, title=str(self.folder)))
         return {split: [next(found) for _ in files] for split, files in self._layout.splits.items()}
 
-    def _unreadable(self, found: dict[str, Decoded]) -> list[str]:
+    def _unreadable(self, found: dict[str, Decoded]) -> list[Finding]:
         return [
-            f"{self.folder / self._layout.splits[split][row].path}: unreadable: {reason}; replace or remove it, or set "
-            "`allow: [unreadable]` to leave it out"
+            Finding(
+                str(self.folder / self._layout.splits[split][row].path),
+                f"unreadable: {reason}; replace or remove it, or set `allow: [unreadable]` to leave it out",
+            )
             for split, every in found.items()
             for row, reason in every.unreadable.items()
         ]
 
-    def _leaked(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[str]:
-        pairs = [
-            (name, self._layout.splits[split][row].path, self._digests[split][row])
-            for name, (split, kept) in rows.items()
-            for row in kept
-        ]
+    def _leaked(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[Finding]:
+        images = [(name, file.path, digest) for name, file, digest in self._images(rows)]
         return [
-            f"{self.folder}: the same image in {' and '.join(dict.fromkeys(names))}: {', '.join(paths)}; keep it "
-            "in one split, or set `allow: [leaked]`"
-            for names, paths in leaked(pairs)
+            Finding(
+                f"{self.folder}: the same image in {' and '.join(dict.fromkeys(names))}: {', '.join(paths)}",
+                "keep it in one split, or set `allow: [leaked]`",
+            )
+            for names, paths in shared(images)
         ]
+
+    def _conflicting(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[Finding]:
+        """Only within a split: across splits it leaks, which is said of it."""
+        return [
+            Finding(
+                f"{self.folder}: the same image as {' and '.join(dict.fromkeys(labels))}: {', '.join(paths)}",
+                "keep the one that is right, or set `allow: [conflicting]`",
+            )
+            for split in rows
+            for labels, paths in shared(
+                [
+                    (self._layout.classes[file.label], file.path, digest)
+                    for name, file, digest in self._images(rows)
+                    if name == split and file.label is not None
+                ]
+            )
+        ]
+
+    def _images(self, rows: dict[str, tuple[str, np.ndarray]]) -> Iterator[tuple[str, layout.File, str]]:
+        """Split, file and digest of each image."""
+        for name, (split, kept) in rows.items():
+            for row in kept:
+                yield name, self._layout.splits[split][row], self._digests[split][row]
 
 
 def located(path: str, data_root: Path) -> Path:
@@ -151,10 +182,13 @@ class FileDecoder:
         return read(self.folder / self.files[index].path, self.form), -1 if label is None else label
 
 
-def leaked(images: list[tuple[str, str, str]]) -> list[tuple[list[str], list[str]]]:
-    """Contents that more than one split has, from (split, path, digest) of every image: their splits and paths."""
+def shared(images: list[tuple[str, str, str]]) -> list[tuple[list[str], list[str]]]:
+    """Contents that more than one split or class has, from (split or class, path, digest) of every image.
+
+    The splits or classes, and the paths, of each.
+    """
     by_content: dict[str, list[tuple[str, str]]] = {}
-    for split, path, digest in images:
-        by_content.setdefault(digest, []).append((split, path))
-    groups = [group for group in by_content.values() if len({split for split, _ in group}) > 1]
-    return [([split for split, _ in group], [path for _, path in group]) for group in groups]
+    for owner, path, digest in images:
+        by_content.setdefault(digest, []).append((owner, path))
+    groups = [group for group in by_content.values() if len({owner for owner, _ in group}) > 1]
+    return [([owner for owner, _ in group], [path for _, path in group]) for group in groups]

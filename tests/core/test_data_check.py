@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +15,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ablation_suite.commands.data import data
-from ablation_suite.core.data import check
-from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.data import Folder, check, near
+from ablation_suite.core.data.dataset import DataError, Dataset
 
 
 def paint(path: Path, number: int, width: int = 6, height: int = 4) -> None:
@@ -45,6 +49,12 @@ def damage(root: Path) -> None:
     paint(root / "train" / "stray.png", 22)
 
 
+def load(root: Path, **settings: Any) -> Dataset:
+    """What a run would get of the folder."""
+    entry = Folder(**{"path": str(root), "size": 4, **settings})
+    return build(entry, data_root=root, cache=root.parent / "cache").load()
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(data, arguments)
 
@@ -70,11 +80,157 @@ def test_one_fault_of_each_kind_is_found(root: Path) -> None:
     text = check.text(found)
     for line in (
         "unreadable: train/b/1.png: not an image that can be identified",
-        "in two splits: train/a/0.png = test/copy.png",
-        "missing from val: b",
+        "train/a/0.png = test/copy.png: in two splits",
+        "val/b: no image of this class",
         "width 6, 6, 100; height 4, 4, 50 (smallest, median, largest)",
     ):
         assert line in text.splitlines()
+
+
+def test_every_entry_is_an_image_or_passed_over_and_told_why(root: Path) -> None:
+    """Images and what is passed over are together all files below the folder, those of linked folders once."""
+    paint(root / "train" / "a" / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_M.png", 30)
+    paint(root / "train" / ".hidden" / "x.png", 31)
+    paint(root / "extra" / "y.png", 32)
+    for name in ("._0.png", "Thumbs.db", "notes.txt", "raw.cr2"):
+        (root / "train" / "b" / name).write_bytes(b"x")
+    (root / "README").write_text("hello")
+    paint(root.parent / "more" / "z.png", 33)
+    (root / "train" / "a" / "linked").symlink_to(root.parent / "more")
+    (root / "train" / "a" / "again").symlink_to(root.parent / "more")
+    found = check.inspect(root)
+    assert found.counts["train"] == {"a": 4, "b": 3}
+    assert found.passed_over == {
+        "README": "no picture, by its extension",
+        "extra/y.png": "in no split: those are train/, val/ and test/",
+        "train/.hidden/x.png": "hidden",
+        "train/a/@eaDir/0.png/SYNOPHOTO_THUMB_M.png": "in a folder of the storage system's own",
+        "train/a/linked": "a linked folder whose images are read already",
+        "train/b/._0.png": "hidden",
+        "train/b/Thumbs.db": "no picture, by its extension",
+        "train/b/notes.txt": "no picture, by its extension",
+        "train/b/raw.cr2": "a picture of a kind that is not read; convert it",
+    }
+    below = sum(len(names) for _, _, names in os.walk(root))
+    assert below + 1 == sum(sum(count.values()) for count in found.counts.values()) + len(found.passed_over) - 1
+    assert [str(each) for each in found.problems] == [
+        "train/b/raw.cr2: a picture of a kind that is not read; convert it"
+    ]
+    assert "passed over: 3, no picture, by its extension: README, train/b/Thumbs.db, train/b/notes.txt" in check.text(
+        found
+    )
+
+
+def test_a_link_to_a_folder_above_ends(root: Path) -> None:
+    """Its images are met once, with the label of where the link lies; that this contradicts their own is a finding."""
+    (root / "train" / "a" / "loop").symlink_to(root / "train")
+    found = check.inspect(root)
+    assert found.counts["train"] == {"a": 6, "b": 3}
+    assert len(found.conflicting) == 3
+
+
+def test_one_image_of_two_classes_is_found_and_refused_before_training(root: Path) -> None:
+    """A copy in another class, in train or in val; a run names both files, unless the fault is allowed."""
+    shutil.copy(root / "train" / "a" / "0.png", root / "train" / "b" / "copy.png")
+    found = check.inspect(root)
+    assert found.conflicting == (("train/a/0.png", "train/b/copy.png"),)
+    assert "train/a/0.png = train/b/copy.png: in two classes" in check.text(found).splitlines()
+    with pytest.raises(DataError, match=r"the same image as a and b: train/a/0\.png, train/b/copy\.png.*conflicting"):
+        load(root)
+    assert len(load(root, allow=("conflicting",)).splits["train"]) == 7
+
+
+def test_a_class_that_is_nearly_one_of_train_is_named(root: Path) -> None:
+    """In another case, Unicode form or number of zeros: val/, test/ and the labels say which class was meant."""
+    for split in ("train", "val"):
+        (root / split / "b").rename(root / split / unicodedata.normalize("NFC", "café"))
+    (root / "val" / "a").rename(root / "val" / "A")
+    shutil.rmtree(root / "test")
+    paint(root / "test" / unicodedata.normalize("NFD", "café") / "0.png", 40)
+    faults = "\n".join(check.inspect(root).faults)
+    assert f"{root}/val/A: no such class in train; did you mean 'a'?" in faults
+    assert "did you mean 'café' (the same letters in another Unicode form)?" in faults
+    with pytest.raises(DataError, match="did you mean 'a'"):
+        load(root)
+
+
+@pytest.mark.parametrize(("name", "other"), [("7", "07"), ("cat", "Cat"), ("red_fox", "Red fox")])
+def test_classes_of_train_that_are_nearly_one_are_a_finding(root: Path, name: str, other: str) -> None:
+    """They may be meant, as letters are in EMNIST: a run goes on."""
+    (root / "train" / "a").rename(root / "train" / name)
+    (root / "train" / "b").rename(root / "train" / other)
+    shutil.rmtree(root / "val")
+    found = check.inspect(root)
+    assert [{*names} for names in found.similar_classes] == [{name, other}]
+    assert not found.ok
+    assert set(load(root, split=0.4).classes) == {name, other}
+
+
+def test_a_folder_that_is_nearly_a_split_is_named(root: Path) -> None:
+    """`Test` is looked at by nobody, nor is `Train`."""
+    (root / "test").rename(root / "Test")
+    assert f"{root}/Test: is not looked at; did you mean 'test'?" in check.inspect(root).faults
+    (root / "train").rename(root / "TRAIN")
+    with pytest.raises(DataError, match=r"no train folder.*rename 'TRAIN'"):
+        check.inspect(root)
+
+
+def photograph(number: int) -> Image.Image:
+    """Smooth, as photographs are: random colours, enlarged."""
+    colours = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+    return Image.fromarray(colours).resize((120, 90), Image.Resampling.BICUBIC)
+
+
+def test_one_picture_in_other_bytes_is_found(root: Path) -> None:
+    """As PNG in train, as JPEG of low quality in val, at half its size in another class; others are told apart."""
+    for number in range(30):
+        photograph(number).save(root / "train" / "a" / f"{number}.png")
+    photograph(3).save(root / "val" / "a" / "three.jpg", quality=40)
+    photograph(5).resize((60, 45)).save(root / "train" / "b" / "five.png")
+    photograph(7).save(root / "train" / "a" / "seven.bmp")
+    found = check.inspect(root)
+    assert found.alike == (("train/a/3.png", "val/a/three.jpg"), ("train/a/5.png", "train/b/five.png"))
+    assert found.repeated == (("train/a/7.png", "train/a/seven.bmp"),)
+    assert found.leaked == found.conflicting == ()
+
+
+def are_alike(one: near.Sketch, other: near.Sketch) -> bool:
+    """The definition, for two sketches."""
+    spread = min(one.grey.std(), other.grey.std())
+    difference = np.sqrt(np.mean((one.grey - other.grey) ** 2))
+    return one.pixels == other.pixels or (spread >= 1.0 and difference <= 0.15 * spread)
+
+
+def test_pictures_are_compared_in_blocks_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are those of the definition, pair by pair, whatever the order; flat pictures only by their pixels."""
+    images = [photograph(number % 7) for number in range(20)]
+    images += [Image.new("RGB", (8, 8), (100, 100, 100 + number // 2)) for number in range(4)]
+    sketches = [near.sketch(image) for image in np.random.default_rng(0).permutation(np.array(images, object))]
+    monkeypatch.setattr(near, "BLOCK", 3)
+    groups = near.groups(sketches)
+    for group in groups:
+        for i in group:
+            assert [j for j, each in enumerate(sketches) if are_alike(each, sketches[i])] == group
+    assert sorted(map(len, groups)) == [2, 2, 2, 3, 3, 3, 3, 3, 3]
+
+
+def test_many_findings_of_a_kind_are_one_line_unless_all_are_asked_for(root: Path) -> None:
+    """Fifty strays and fifty broken files are a line each with three examples; a run that refuses them is as short."""
+    for number in range(50):
+        paint(root / "train" / f"stray{number:02d}.png", 100 + number)
+        (root / "train" / "a" / f"broken{number:02d}.png").write_bytes(b"x")
+    text = check.text(check.inspect(root)).splitlines()
+    (strays,) = [line for line in text if "outside the class folders" in line]
+    assert "stray00.png" in strays
+    assert "and 47 more" in strays
+    assert "stray03.png" not in strays
+    assert len([line for line in text if "unreadable" in line]) == 1
+    everything = run("check", "data", "--all").output.splitlines()
+    assert len([line for line in everything if "outside the class folders" in line]) == 50
+    assert len([line for line in everything if "unreadable: " in line]) == 50
+    with pytest.raises(DataError, match=r"and 47 more.*ablate data check \S+ --all") as caught:
+        load(root)
+    assert len(caught.value.faults) == 1
 
 
 def test_check_exits_0_for_sound_and_1_for_findings(root: Path) -> None:
@@ -125,88 +281,3 @@ def test_the_cache_is_built_listed_and_removed(root: Path) -> None:
     assert isinstance(run("cache", "remove", first).exception, DataError)
     assert run("cache", "remove", "--all").exit_code == 0
     assert json.loads(run("cache", "list", "--json").output) == {}
-
-
-def scene(seed: int, size: int = 64) -> Image.Image:
-    """A picture of blotches, unlike those of other seeds."""
-    coarse = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
-
-
-def test_one_picture_with_two_labels_is_found_by_its_bytes_and_by_its_looks(root: Path) -> None:
-    """The same file in two classes; the same scene as PNG and as JPEG of another size; and no others."""
-    one, other, *_ = sorted(each.name for each in (root / "train").iterdir())
-    for seed in range(30):
-        scene(seed).save(root / "train" / one / f"s{seed}.png")
-    shutil.copy(root / "train" / one / "s0.png", root / "train" / other / "copy.png")
-    scene(1).resize((90, 90), Image.Resampling.BICUBIC).save(root / "train" / other / "again.jpg", quality=80)
-    scene(2).save(root / "train" / one / "twice.jpg", quality=90)
-    found = check.inspect(root)
-    assert found.conflicting == ((f"train/{one}/s0.png", f"train/{other}/copy.png"),)
-    assert sorted(found.look_alike) == [(f"train/{one}/s1.png", f"train/{other}/again.jpg")]
-    assert found.repeated == 1
-    assert not found.ok
-
-
-def test_every_entry_is_used_or_passed_over_with_its_reason(root: Path, tmp_path: Path) -> None:
-    """What Pillow reads is used; the system's thumbnails, texts, HEIC and folders beside the splits are told."""
-    a_class = sorted(each.name for each in (root / "train").iterdir())[0]
-    before = check.inspect(root).counts["train"]
-    place, elsewhere = root / "train" / a_class, tmp_path / "elsewhere"
-    for number, extension in enumerate(("tif", "gif", "ppm", "avif", "jfif")):
-        scene(50 + number).save(place / f"x{number}.{extension}", format="JPEG" if extension == "jfif" else None)
-    (place / "@eaDir").mkdir()
-    scene(60).save(place / "@eaDir" / "thumbnail.jpg")
-    (place / "notes.txt").write_text("")
-    (place / "x.heic").write_bytes(b"?")
-    (root / "raw").mkdir()
-    elsewhere.mkdir()
-    scene(61).save(elsewhere / "linked.png")
-    (place / "link").symlink_to(elsewhere)
-    (place / "link again").symlink_to(elsewhere)
-    (place / "up").symlink_to(root)
-    found = check.inspect(root)
-    assert found.counts["train"][a_class] == before[a_class] + 6
-    here = f"train/{a_class}"
-    assert found.passed_over == {
-        f"{here}/@eaDir": "a folder of the system's",
-        f"{here}/notes.txt": "no image by its name (.txt)",
-        f"{here}/x.heic": ".heic images cannot be read here; convert them",
-        f"{here}/link again": "a link to a folder that is read elsewhere",
-        f"{here}/up": "a link to a folder that is read elsewhere",
-        "raw": "a folder beside the splits",
-    }
-    assert "passed over, no image by its name (.txt): " in check.text(found)
-
-
-@pytest.mark.parametrize(
-    ("name", "in_test"),
-    [("cat", "Cat"), ("caf\u00e9", "cafe\u0301"), ("7", "07"), ("red fox", "red_fox")],
-    ids=["case", "encoding", "zero", "separator"],
-)
-def test_a_class_of_test_that_is_almost_one_of_train_is_named(tmp_path: Path, name: str, in_test: str) -> None:
-    """The split does not become one without labels."""
-    for seed, (split, folder) in enumerate([("train", name), ("train", "zebra"), ("test", in_test), ("test", "zebra")]):
-        (tmp_path / split / folder).mkdir(parents=True)
-        scene(seed).save(tmp_path / split / folder / "a.png")
-    found = check.inspect(tmp_path)
-    assert [f"did you mean '{name}'" in fault for fault in found.faults] == [True]
-    assert check.UNLABELLED not in found.counts["test"]
-
-
-def test_classes_of_almost_one_name_are_a_finding(tmp_path: Path) -> None:
-    """A folder renamed on another machine makes two classes of one."""
-    for seed, folder in enumerate(("cat", "Cat", "dog")):
-        (tmp_path / "train" / folder).mkdir(parents=True)
-        scene(seed).save(tmp_path / "train" / folder / "a.png")
-    assert check.inspect(tmp_path).similar_classes == (("Cat", "cat"),)
-
-
-def test_many_findings_of_one_kind_are_a_line_with_examples(root: Path) -> None:
-    """All of them where that is asked for."""
-    a_class = sorted(each.name for each in (root / "train").iterdir())[0]
-    for number in range(2000):
-        (root / "train" / a_class / f"broken{number:04}.jpg").write_bytes(b"?")
-    found = check.inspect(root)
-    assert "  and 1,995 more like these (--all lists them)" in check.text(found).splitlines()
-    assert check.text(found, every=True).count("unreadable: ") == 2000

@@ -49,6 +49,8 @@ def whole(file) -> np.ndarray:
 @pytest.mark.parametrize(("mode", "extension"), [
     ("RGB", "jpg"), ("RGB", "png"), ("RGB", "webp"), ("RGB", "bmp"),
     ("L", "jpg"), ("L", "png"), ("P", "png"), ("P", "bmp"), ("1", "png"), ("CMYK", "jpg"),
+    ("RGB", "tif"), ("L", "tif"), ("P", "tif"), ("1", "tif"), ("CMYK", "tif"), ("RGB", "ppm"), ("L", "ppm"),
+    ("RGB", "avif"), ("P", "gif"),
 ])  # fmt: skip
 def test_every_mode_and_format_equals_what_pil_converts_and_resizes(tmp_path: Path, mode: str, extension: str) -> None:
     """Grey, palette, two-level and CMYK images of every format have the pixels of PIL's own conversion."""
@@ -62,7 +64,7 @@ def test_every_mode_and_format_equals_what_pil_converts_and_resizes(tmp_path: Pa
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "MPO", "PNG"])
+@pytest.mark.parametrize("kind", ["GIF", "MPO", "PNG", "TIFF"])
 def test_a_wrong_extension_does_not_matter(tmp_path: Path, kind: str) -> None:
     """A picture of another kind that is named .jpg, even one of several frames, gives its (first) frame."""
     frames = {} if kind == "PNG" else {"save_all": True, "append_images": [photo(50, 40).rotate(180)]}
@@ -73,16 +75,17 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), expected)
 
 
+@pytest.mark.parametrize("extension", ["jpg", "tif", "avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_each_exif_orientation_is_turned_upright(tmp_path: Path, orientation: int) -> None:
-    """All eight orientations equal PIL's ImageOps.exif_transpose before resizing."""
-    exif = Image.Exif()
+def test_each_exif_orientation_is_turned_upright(tmp_path: Path, orientation: int, extension: str) -> None:
+    """All eight orientations equal PIL's ImageOps.exif_transpose before resizing, once where PIL turns it itself."""
+    exif, path = Image.Exif(), tmp_path / f"x.{extension}"
     exif[0x0112] = orientation
-    photo(50, 40).save(tmp_path / "x.jpg", exif=exif)
-    with Image.open(tmp_path / "x.jpg") as image:
+    photo(50, 40).save(path, exif=exif)
+    with Image.open(path) as image:
         upright = ImageOps.exif_transpose(image)
-    assert whole(tmp_path / "x.jpg").shape[1::-1] == upright.size
-    np.testing.assert_array_equal(decode.read(tmp_path / "x.jpg", Form(24)), reference(upright, 24))
+    assert whole(path).shape[1::-1] == upright.size == ((40, 50) if orientation > 4 else (50, 40))
+    np.testing.assert_array_equal(decode.read(path, Form(24)), reference(upright, 24))
 
 
 def test_a_photo_turned_by_exif_has_its_sky_on_top(tmp_path: Path) -> None:
@@ -224,7 +227,7 @@ def test_a_flipped_byte_in_a_png_is_unreadable(tmp_path: Path) -> None:
     promised="pixels or a reason, and no other error",
 )
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp", "gif"])
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "bmp", "gif", "tif", "ppm", "avif"])
 def test_damage_anywhere_gives_pixels_or_a_reason_and_nothing_else(tmp_path: Path, extension: str) -> None:
     """Whatever three bytes of a file are overwritten, no other exception comes out of it."""
     rng = np.random.default_rng(0)
@@ -246,6 +249,16 @@ def test_what_is_no_image_is_unreadable(tmp_path: Path, content: bytes, reason: 
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(decode.Unreadable, match=reason):
         decode.read(tmp_path / "x.jpg", Form(8))
+
+
+def test_heic_is_told_what_to_do_and_floating_point_is_refused(tmp_path: Path) -> None:
+    """Neither is guessed: HEIC has to be converted, and what is white in floating point nobody says."""
+    (tmp_path / "x.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(decode.Unreadable, match="HEIC is not read here; convert it to JPEG or PNG"):
+        decode.read(tmp_path / "x.HEIC", Form(8))
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "x.tif")
+    with pytest.raises(decode.Unreadable, match="floating-point"):
+        decode.read(tmp_path / "x.tif", Form(8))
 
 
 def test_a_missing_file_is_unreadable_with_the_system_s_reason(tmp_path: Path) -> None:

@@ -102,14 +102,16 @@ def test_a_validation_folder_may_have_any_of_three_names(
 
 
 def test_every_extension_in_any_case_counts_and_nothing_else(source: Callable[..., FolderSource], root: Path) -> None:
-    """JPG, Jpeg, png, WebP and BMP are images; hidden files and others are not."""
-    for number, name in enumerate(["a.JPG", "b.Jpeg", "c.PNG", "d.WebP", "e.BMP"]):
+    """JPG, png, WebP, BMP, GIF, TIFF, JFIF, PPM and AVIF are images; hidden files and others are not."""
+    for number, name in enumerate(
+        ["a.JPG", "b.Jpeg", "c.PNG", "d.WebP", "e.BMP", "f.gif", "g.tif", "h.TIFF", "i.jfif", "j.ppm", "k.avif"]
+    ):
         paint(root / "train" / "1" / "more" / name, 100 + number)
-    (root / "train" / "1" / "._f.jpg").write_bytes(b"a resource fork")
+    (root / "train" / "1" / "._0.jpg").write_bytes(b"a resource fork")
     (root / "train" / "1" / "notes.txt").write_text("not an image")
     found = source().load().splits["train"]
-    assert found.names[5:10] == tuple(f"1/more/{name}" for name in "abcde")
-    assert len(found) == 20
+    assert found.names[5:16] == tuple(f"1/more/{name}" for name in "abcdefghijk")
+    assert len(found) == 26
 
 
 def test_a_flat_test_folder_is_unlabelled_without_labels(source: Callable[..., FolderSource]) -> None:
@@ -130,10 +132,10 @@ def test_every_fault_of_the_labels_is_listed(source: Callable[..., FolderSource]
     (root / "test_labels.csv").write_text("image_name,label\nimg_0,7\nimg_9,1\nimg_1,1\nimg_1,2\nimg_2,1\n")
     found = faults(source())
     assert [fault.split("test_labels.csv")[1].split(";")[0] for fault in found] == [
-        ":2: '7' is no class",
-        ":3: no image test/img_9",
-        ":5: img_1 has a second row",
-        ": no row for test image img_3",
+        ":2: '7': is no class",
+        ":3: test/img_9: no such image",
+        ":5: img_1: has a second row",
+        ": test image img_3: has no row",
     ]
 
 
