@@ -233,7 +233,7 @@ def test_outputs_with_a_changed_byte_are_damaged_or_whole(tmp_path):
             assert all(np.array_equal(found[name], whole[name]) for name in found)
     assert num_damaged > len(data)
     (tmp_path / "outputs.npz").unlink()
-    with pytest.raises(Damaged, match="outputs.npz"):
+    with pytest.raises(Damaged, match=r"outputs\.npz"):
         folder.outputs()
 
 
