@@ -29,8 +29,8 @@ def column(cells: Iterable[tuple[float | None, float]], ends: Iterable[float] = 
     """
     places = 0
     for uncertainty, step in cells:
-        deserved = [max(0, math.ceil(-math.log10(step)))] if step > 0 else [most]
-        if uncertainty:
+        deserved = [max(0, math.ceil(-math.log10(step)))] if 0 < step < math.inf else [most]
+        if uncertainty and math.isfinite(uncertainty):  # one infinite loss makes a mean without any
             deserved.append(max(0, 1 - math.floor(math.log10(uncertainty))))
         places = max(places, min(*deserved, most))
     for end in ends:

@@ -16,6 +16,7 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import slurm, slurm_queue
 from ablation_suite.core.scheduling.slurm import Slurm
 from tests.core.fake_slurm import FakeSlurm, wait_until
+from tests.core.tracked_run import BARE_RECORD
 
 SPEC = "ablation: tiny\nquestion: Is it?\nbase: base.yaml\nseeds: 2\narms: {b: {epochs: 2}}\n"
 
@@ -77,7 +78,7 @@ def test_status_says_why_a_run_waits_and_which_have_started(cluster, queued, abl
 
 def test_cancel_takes_jobs_out_of_the_queue_and_asks_what_is_under_way_to_end(cluster, queued, ablate):
     """Of one arm only; a finished run stays."""
-    queued[3].commit({"metrics": {}})
+    queued[3].commit(BARE_RECORD)
     with queued[2].claim():
         status, text = ablate("cancel", "--arm", "b")
     assert status == 0

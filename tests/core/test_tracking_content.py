@@ -16,7 +16,7 @@ from ablation_suite.core.tracking.projection import summary
 from ablation_suite.core.tracking.wandb_artifacts import log_media, log_report
 from ablation_suite.core.tracking.wandb_report import Page
 from ablation_suite.reports.thumbnails import png
-from tests.core.tracked_run import make_folder, train
+from tests.core.tracked_run import BARE_RECORD, make_folder, train
 from tests.core.wandb_server import WandbServer
 
 PAGE = Page(
@@ -62,8 +62,8 @@ def test_weights_and_predictions_arrive_whole(
     (folder.path / "best-0003.pt").write_bytes(b"weights")
     outputs = {"val_probabilities": np.eye(2), "val_names": np.array(["a", "b"]), "val_labels": np.array([0, 0])}
     np.savez(folder.path / "outputs.npz", **outputs)
-    parts = {"config": {}, "metrics": {"val/accuracy": 0.5}, "history": [], "cost": {}}
-    folder.commit({**parts, "classes": ["zero", "one"], "weights": "best-0003.pt"})
+    metrics = {"val/accuracy": 0.5}
+    folder.commit({**BARE_RECORD, "metrics": metrics, "classes": ["zero", "one"], "weights": "best-0003.pt"})
     for _ in range(2):
         assert sync_runs([folder], runtime, print, artifacts=True) == 0
     assert server.artifacts.files(f"weights-{folder.run_id}") == {"weights.pt": b"weights"}
@@ -94,7 +94,7 @@ def test_classes_confusions_and_the_worst_images_are_shown_once(
     labels = np.array([0, 0, 0])
     outputs = {"val_probabilities": probabilities, "val_names": np.array(["a", "b", "c"]), "val_labels": labels}
     np.savez(folder.path / "outputs.npz", **outputs)
-    folder.commit({"metrics": {}, "classes": ["zero", "one"], "weights": "best-0003.pt"})
+    folder.commit({**BARE_RECORD, "classes": ["zero", "one"], "weights": "best-0003.pt"})
     asked: list[str] = []
 
     def picture(split: str, name: str) -> bytes | None:

@@ -207,6 +207,28 @@ def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
         compare_runs(folders_of(plan, root, 1, 0))
 
 
+@pytest.mark.fault(
+    "a loss that is infinite or no number",
+    injected="inf and NaN among the metrics and the epochs of a run",
+    promised="the report is written, checked and drawn with all other numbers",
+)
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_loss_beyond_all_numbers_stops_no_report(written, value):
+    """A test image that was given the probability 0 is enough for one."""
+    plan, root = written
+
+    def change(record):
+        record["metrics"] |= {name: value for name in record["metrics"] if name.endswith("loss")}
+        record["history"][1]["val/loss"] = record["history"][2]["train/loss"] = value
+
+    change_record(root, plan.cells[1].run_id, change)
+    build_report([plan], root / "runs", root / "report")
+    assert faults(root) == []
+    split, runs = compare_runs(folders_of(plan, root, 0, 1, 2))
+    assert runs[1].difference is not None
+    assert "\n".join(comparison_text(split, runs))
+
+
 @pytest.mark.fault("escape sequences in a record", injected="ESC and U+202E in a setting", promised="spelled out")
 def test_no_record_gives_orders_to_the_terminal(written):
     """A setting that holds an escape sequence or turns the text round is spelled out."""
