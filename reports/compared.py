@@ -41,7 +41,16 @@ def _without_claim(row: Comparison) -> Comparison:
     """A comparison of one pair of runs keeps its difference alone."""
     if row.num_pairs != 1:
         return row
-    return replace(row, interval=None, p=None, p_adjusted=None, smallest_detectable=None, verdict=None)
+    return replace(
+        row,
+        interval=None,
+        p=None,
+        p_adjusted=None,
+        smallest_detectable=None,
+        verdict=None,
+        p_margin_adjusted=None,
+        detectable_range=None,
+    )
 
 
 def stopping_rule(design: Design) -> SeedRule | None:

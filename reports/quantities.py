@@ -64,27 +64,59 @@ def two_runs(difference: float, places: int) -> str:
     return f"these two runs differ by {one_pair(difference, places)} pp; one seed a side says nothing about the change"
 
 
+MOST_VAGUE = 5
+"""A smallest detectable difference whose ends lie further apart than this many times is not told."""
+
+
 def detectable(row: Comparison, *, in_images: bool = True) -> str:
-    """The smallest detectable difference: `1.4 pp = 4 of 300 images`, the images where the metric counts them."""
+    """The smallest detectable difference: `1.4 pp = 4 of 300 images`, a range where it is less well known, or why not.
+
+    The images are told where the metric counts them. None is told that is more than two arms can differ, nor one of
+    which so few seeds know nothing.
+    """
     if row.smallest_detectable is None:
         return MISSING
     if not can_show(row):
         return "none"
-    pp = 100 * row.smallest_detectable
-    images = f" = {detectable_images(row)} of {row.num_images} images" if in_images else ""
-    return f"{digits.fixed(pp, digits.decimals(pp))} pp{images}"
+    if not is_known(row):
+        return "too few seeds to say"
+    pp, images = detectable_sizes(row)
+    return f"{pp} = {images}" if in_images else pp
+
+
+def detectable_sizes(row: Comparison) -> tuple[str, str]:
+    """The same as `1.4 pp` and `4 of 300 images`, or `1.1 to 2.3 pp` and `3 to 7 of 300 images`."""
+    low, high = _detectable_ends(row)
+    places = digits.decimals(100 * low)
+    pp = [digits.fixed(100 * end, places) for end in (low, high)]
+    images = [str(max(1, round(end * row.num_images))) for end in (low, high)]
+    told, counted = (first if first == last else f"{first} to {last}" for first, last in (pp, images))
+    return f"{told} pp", f"{counted} of {row.num_images} images"
 
 
 def can_show(row: Comparison) -> bool:
-    """Whether the smallest detectable difference is one that two arms can have: 100 pp, all images, at most."""
-    return row.smallest_detectable is not None and row.smallest_detectable <= 1
+    """Whether the smallest detectable difference may be one that two arms can have: 100 pp, all images, at most."""
+    return row.smallest_detectable is not None and _detectable_ends(row)[0] <= 1
+
+
+def is_known(row: Comparison) -> bool:
+    """Whether it is known well enough to be told, and no more than two arms can differ as far as it is known."""
+    low, high = _detectable_ends(row)
+    return can_show(row) and high <= 1 and high <= MOST_VAGUE * low
 
 
 def detectable_images(row: Comparison) -> int | None:
     """The same as a number of images, one at least."""
-    if row.smallest_detectable is None or not can_show(row):
+    if row.smallest_detectable is None or not is_known(row):
         return None
     return max(1, round(row.smallest_detectable * row.num_images))
+
+
+def _detectable_ends(row: Comparison) -> tuple[float, float]:
+    """Its range, or twice the same where it is known to a fifth or so."""
+    point = row.smallest_detectable if row.smallest_detectable is not None else math.inf
+    low, high = row.detectable_range or (point, point)
+    return (low, high) if not high <= 1.5 * low else (point, point)
 
 
 def percent(value: float | None) -> float | None:

@@ -120,7 +120,8 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "planned": planned,
         "pairs": None if name == design.baseline else row.num_pairs,
         "images": row.num_images,
-        "detectable_pp": texts.percent(row.smallest_detectable) if texts.can_show(row) else None,
+        "detectable_pp": texts.percent(row.smallest_detectable) if texts.is_known(row) else None,
+        **_detectable_range(row),
         "detectable_images": texts.detectable_images(row) if results.metric.counts_images else None,
         "val_accuracy_percent": texts.percent(val[0]),
         "last_epoch_accuracy_percent": texts.percent(last_epoch[0]),
@@ -231,7 +232,10 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
         parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:
         parts.append("Seeds were added until there was an answer; intervals and p allow for having looked that often.")
-    parts.append("“Could have shown”: the smallest true difference that these seeds and images find with 80 % power.")
+    parts.append(
+        "“Could have shown”: the true difference that these seeds and images find four times in five, at the level "
+        "that Holm asks of the first of so many arms; a range where the seeds do not say it closer."
+    )
     parts.append("FLOPs, images seen and time are relative to the baseline.")
     if results.design.control:
         parts.append(
@@ -273,6 +277,11 @@ def _difference(row: Comparison, places: int) -> str:
     if row.difference is not None and row.interval is None:
         return texts.one_pair(row.difference, places)
     return texts.difference(row.interval, places)
+
+
+def _detectable_range(row: Comparison) -> dict[str, Value]:
+    low, high = row.detectable_range if row.detectable_range and texts.is_known(row) else (None, None)
+    return {"detectable_low_pp": texts.percent(low), "detectable_high_pp": texts.percent(high)}
 
 
 def _verdict(results: Results, row: Comparison) -> str:

@@ -68,7 +68,7 @@ def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[s
         else:
             yield (
                 f"{name} cannot be told apart from {baseline}: the difference is {_told(row, places)}, "
-                f"{_could_have_shown(row, metric, among=len(rows))}."
+                f"{_could_have_shown(row, metric)}."
             )
 
 
@@ -92,7 +92,7 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
         _, worst = max(undecided, key=lambda pair: pair[1].smallest_detectable or 0.0)
         which = "None" if len(undecided) == total else f"{len(undecided)}"
         can = "can" if len(undecided) == total else "cannot"
-        told = _could_have_shown(worst, metric, among=total)
+        told = _could_have_shown(worst, metric)
         yield f"{which} of {total} arms {can} be told apart from {baseline}, {told}."
     alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
     if alone:
@@ -217,12 +217,12 @@ def _interval(row: Comparison, places: int) -> str:
     return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
 
 
-def _could_have_shown(row: Comparison, metric: Metric, among: int) -> str:
-    """What the seeds and images of an undecided comparison would have found, or that they could find nothing."""
+def _could_have_shown(row: Comparison, metric: Metric) -> str:
+    """What the seeds and images of an undecided comparison would have found, or why that cannot be said."""
     if not texts.can_show(row):
         return "and with so few seeds and images no difference could have shown"
-    pp = 100 * (row.smallest_detectable or 0.0)
-    size = f"{digits.fixed(pp, digits.decimals(pp))} pp"
-    size += f" ({texts.detectable_images(row)} of {row.num_images} images)" if metric.counts_images else ""
-    alone = ", looked at alone," if among > 1 else ""
-    return f"and a true one of about {size}{alone} would have been found four times in five"
+    if not texts.is_known(row):
+        return "and so few seeds cannot say what difference would have been found"
+    pp, images = texts.detectable_sizes(row)
+    size = f"{pp} ({images})" if metric.counts_images else pp
+    return f"and a true one of {size} would have been found four times in five"

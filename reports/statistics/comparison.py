@@ -53,6 +53,8 @@ class Comparison:
     The baseline's row has no difference; an arm that shares no seed with the baseline has none either and stays
     undecided. An arm that shares one seed has a difference and nothing else: how much another seed would change it is
     unknown, so that it has no interval, no p and the verdict "one seed", and is no member of the family.
+    `smallest_detectable` would have been found four times in five among this family, if the standard error is right;
+    `detectable_range` says how well it is known.
     """
 
     arm: str
@@ -68,6 +70,7 @@ class Comparison:
     smallest_detectable: float | None
     verdict: Verdict | None
     p_margin_adjusted: float | None = None
+    detectable_range: tuple[float, float] | None = None
 
 
 def compare(
@@ -102,7 +105,15 @@ def compare(
         _baseline_row(arm, of_arm, num_images)
         if arm == baseline
         else _row(
-            arm, of_arm, num_images, scores[baseline], intervals.get(arm), adjusted.get(arm), margin, margins.get(arm)
+            arm,
+            of_arm,
+            num_images,
+            scores[baseline],
+            interval=intervals.get(arm),
+            p_adjusted=adjusted.get(arm),
+            margin=margin,
+            p_margin_adjusted=margins.get(arm),
+            family=len(intervals),
         )
         for arm, of_arm in scores.items()
     )
@@ -158,13 +169,16 @@ def _row(
     of_arm: SeedScores,
     num_images: int,
     of_baseline: SeedScores,
+    *,
     interval: Interval | None,
     p_adjusted: float | None,
     margin: float | None,
     p_margin_adjusted: float | None,
+    family: int,
 ) -> Comparison:
     mean, sd = _mean_and_sd(of_arm)
     num_pairs = len(of_arm.keys() & of_baseline.keys())
+    detectable = smallest_detectable(interval, family=family) if interval else None
     return Comparison(
         arm=arm,
         n=len(of_arm),
@@ -176,11 +190,12 @@ def _row(
         interval=interval,
         p=interval.p if interval else None,
         p_adjusted=p_adjusted,
-        smallest_detectable=smallest_detectable(interval) if interval else None,
+        smallest_detectable=detectable,
         verdict=verdict(interval, p_adjusted, margin, p_margin_adjusted)
         if interval and p_adjusted is not None
         else _silent(num_pairs),
         p_margin_adjusted=p_margin_adjusted,
+        detectable_range=detectable_range(interval, detectable) if interval and detectable is not None else None,
     )
 
 
@@ -224,16 +239,33 @@ def verdict(
     return "undecided"
 
 
-def smallest_detectable(interval: Interval, power: float = 0.8) -> float:
-    """The true difference that a comparison of this standard error would have found with probability `power`.
+def smallest_detectable(interval: Interval, power: float = 0.8, family: int = 1) -> float:
+    """The true difference that a comparison of this standard error finds with probability `power` among a family.
 
-    In units of the score, for the interval's own level, unadjusted for the family; from the noncentral t distribution
-    (normal where the interval used no t). Source: Cohen 1988, Statistical Power Analysis, chapter 2.
+    In units of the score, for the interval's own level divided by the size of the family, which is what Holm asks of
+    the first of so many; from the noncentral t distribution (normal where the interval used no t).
+    Source: Cohen 1988, Statistical Power Analysis, chapter 2.
     """
-    from scipy.special import nctdtrinc, ndtri
+    from scipy.special import nctdtrinc, ndtr, ndtri, stdtr, stdtrit
 
-    if interval.degrees_of_freedom is None:
-        needed = interval.critical + float(ndtri(power))
+    df = interval.degrees_of_freedom
+    if df is None:
+        needed = float(-ndtri(ndtr(-interval.critical) / family) + ndtri(power))
     else:
-        needed = float(nctdtrinc(interval.degrees_of_freedom, 1 - power, interval.critical))
+        critical = float(-stdtrit(df, stdtr(df, -interval.critical) / family))
+        needed = float(nctdtrinc(df, 1 - power, critical))
     return needed * interval.standard_error
+
+
+def detectable_range(interval: Interval, detectable: float, level: float = 0.9) -> tuple[float, float]:
+    """Between which differences the smallest detectable one lies: the standard error is itself an estimate.
+
+    The interval of a standard deviation, from the chi-squared distribution of its square.
+    """
+    from scipy.special import chdtri
+
+    df = interval.degrees_of_freedom
+    if df is None:
+        return detectable, detectable
+    above, below = (float(chdtri(df, (1 + sign * level) / 2)) for sign in (-1, 1))
+    return detectable * (df / above) ** 0.5, detectable * (df / below) ** 0.5

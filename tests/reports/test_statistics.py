@@ -6,11 +6,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import tt_solve_power
 from statsmodels.stats.weightstats import ttost_paired
 
-from ablation_suite.reports.statistics.comparison import compare, holm, smallest_detectable, verdict
+from ablation_suite.reports.statistics.comparison import compare, detectable_range, holm, smallest_detectable, verdict
 from ablation_suite.reports.statistics.intervals import Interval, difference_interval
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -120,6 +121,36 @@ def test_the_smallest_detectable_difference_of_one_run_uses_the_normal_distribut
     """z(0.975) + z(0.9) standard errors; an interval's half-width is z(0.975) of them."""
     found = difference_interval(correctness(1, 300), correctness(1, 300, seed=5))
     assert smallest_detectable(found, power=0.9) == pytest.approx((1.959964 + 1.281552) * found.half_width / 1.959964)
+
+
+def test_among_a_family_the_smallest_detectable_difference_is_that_of_bonferronis_level():
+    """statsmodels' paired t test at 0.05 / 10, for the interval of the seeds alone."""
+    treated, baseline = np.random.default_rng(0).normal(size=(2, 7, 30))
+    found = difference_interval(treated, baseline, method="seeds")
+    effect_size = tt_solve_power(nobs=7, alpha=0.005, power=0.8)
+    sd = (treated - baseline).mean(axis=1).std(ddof=1)
+    assert smallest_detectable(found, family=10) == pytest.approx(effect_size * sd, rel=1e-4)
+    one_run = difference_interval(correctness(1, 300), correctness(1, 300, seed=5))
+    z = scipy.stats.norm.ppf(1 - 0.005 / 2) + scipy.stats.norm.ppf(0.8)
+    assert smallest_detectable(one_run, family=10) == pytest.approx(z * one_run.standard_error)
+
+
+def test_the_range_of_the_smallest_detectable_difference_is_that_of_its_standard_deviation():
+    """By hand: s sqrt(df / chi2), with scipy's quantiles."""
+    treated, baseline = np.random.default_rng(0).normal(size=(2, 7, 30))
+    found = difference_interval(treated, baseline, method="seeds")
+    low, high = detectable_range(found, 2.0)
+    assert low == pytest.approx(2 * np.sqrt(6 / scipy.stats.chi2.ppf(0.95, 6)))
+    assert high == pytest.approx(2 * np.sqrt(6 / scipy.stats.chi2.ppf(0.05, 6)))
+
+
+def test_a_comparison_counts_the_family_in_what_it_could_have_shown():
+    scores = a_grid()
+    rows = compare(scores, "base")[1:]
+    assert [row.smallest_detectable for row in rows] == [smallest_detectable(row.interval, family=2) for row in rows]
+    assert [row.detectable_range for row in rows] == [
+        detectable_range(row.interval, row.smallest_detectable) for row in rows
+    ]
 
 
 def a_grid():

@@ -57,7 +57,7 @@ def arm_of(name):
     return DesignArm(name=name, changes="", compound=False, note="", levels=())
 
 
-def comparison(arm, detectable, num_images=100):
+def comparison(arm, detectable, num_images=100, detectable_range=None):
     """An undecided one with a given smallest detectable difference."""
     interval = Interval(
         estimate=0.01, low=-0.1, high=0.12, p=0.8, degrees_of_freedom=2, method="crossed", level=0.95, critical=4.3
@@ -65,6 +65,7 @@ def comparison(arm, detectable, num_images=100):
     return Comparison(
         arm=arm, n=3, num_pairs=3, num_images=num_images, mean=0.9, sd=0.01, difference=0.01, interval=interval, p=0.8,
         p_adjusted=1.0, smallest_detectable=detectable, verdict="undecided",
+        detectable_range=detectable_range,
     )  # fmt: skip
 
 
@@ -352,10 +353,25 @@ def test_what_could_have_shown_is_told_of_the_worst_arm():
         f"arm{index}": comparison(f"arm{index}", detectable) for index, detectable in enumerate((0.02, 0.31, 0.05, 0.1))
     }
     told = " ".join(_summary([(arm_of(name), row) for name, row in rows.items()], DESIGN, ACCURACY, 1))
-    assert (
-        "a true one of about 31 pp (31 of 100 images), looked at alone, would have been found four times in five"
-        in told
-    )
+    assert "a true one of 31 pp (31 of 100 images) would have been found four times in five" in told
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown", "sentence"),
+    [
+        ((0.018, 0.022), "2 pp = 2 of 100 images", "a true one of 2 pp (2 of 100 images) would have been found"),
+        ((0.012, 0.041), "1.2 to 4.1 pp = 1 to 4 of 100 images", "one of 1.2 to 4.1 pp (1 to 4 of 100 images) would"),
+        ((0.011, 0.09), "too few seeds to say", "so few seeds cannot say what difference would have been found"),
+        ((0.4, 1.3), "too few seeds to say", "so few seeds cannot say what difference would have been found"),
+        ((1.1, 4.0), "none", "with so few seeds and images no difference could have shown"),
+    ],
+    ids=["known", "a range", "too wide a range", "an impossible end", "impossible"],
+)
+def test_what_could_have_shown_is_a_range_where_the_seeds_do_not_say_it_closer(ends, shown, sentence):
+    """At three seeds the standard error is off by up to four times; what it would have found is as uncertain."""
+    told = comparison("arm", 0.02, detectable_range=ends)
+    assert detectable(told) == shown
+    assert sentence in next(iter(_each([(arm_of("arm"), told)], DESIGN, ACCURACY, 1)))
 
 
 def test_no_difference_is_told_that_is_impossible():
