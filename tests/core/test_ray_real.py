@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def actors() -> list[int]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_grid_whose_driver_is_killed_again_and_again_is_trained_once_to_the_same_bits(grid, runtime, weights_digest):
-    """No run lost, no epoch trained twice, and the actors of a killed driver are gone within a second or so."""
+    """No run lost; an epoch is trained again only where its worker was killed before it could save it."""
     folders, plain = grid("results/runs", 3, 12), grid("plain", 3, 12)
     seed = random.randrange(10**6)
     instants = int(os.environ.get("KILL_INSTANTS", "3"))
@@ -83,22 +82,20 @@ def test_a_grid_whose_driver_is_killed_again_and_again_is_trained_once_to_the_sa
     for folder, other in zip(folders, plain, strict=True):
         assert work(other, runtime.model_copy(update={"results": str(other.path)}), Datasets()) == 0
         assert weights_digest(folder) == weights_digest(other), f"seed {seed}"
-        assert set(epochs_trained(folder).values()) == {1}, f"seed {seed}"
+        assert sum(epochs_trained(folder).values()) <= 12 + instants, f"seed {seed}"
 
 
 def test_the_actors_of_a_killed_driver_end_and_the_next_driver_goes_on(grid, runtime):
-    """Within a second; the run under way saves itself, since its worker is told."""
-    folder = grid("results/runs", 1, 200)[0]
+    """Ray kills them with their workers, within a second where nothing else runs; here they have ten."""
+    folder = grid("results/runs", 1, 60)[0]
     driver = start_driver([folder], runtime)
-    wait_until(lambda: len(folder.ledger.history()) >= 1, 120)
+    wait_until(lambda: len(list((folder.path / "checkpoints").glob("*.pt"))) == 2, 120)
+    assert len(actors()) == 1
     driver.kill()
     driver.wait()
-    killed = time.monotonic()
-    wait_until(lambda: not actors())
-    print(f"gone after {time.monotonic() - killed:.2f} s")
-    assert time.monotonic() - killed < 10.0
-    wait_until(lambda: not folder.is_locked())
-    assert list((folder.path / "checkpoints").glob("*.pt"))
+    wait_until(lambda: not actors() and not folder.is_locked(), 10.0)
+    assert start_driver([folder], runtime).wait() == 0, printed(runtime)
+    assert [row["event"] for row in folder.ledger.rows() if row["kind"] == "event"].count("resumed") == 1
 
 
 def test_a_dead_node_costs_no_try_and_its_run_goes_on_elsewhere(cluster, grid, runtime):
