@@ -24,7 +24,7 @@ from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.scheduling.scheduler import drive
 order = json.loads(Path(sys.argv[1]).read_text())
-runtime = Runtime.model_validate(order["runtime"])
+runtime = Runtime.model_validate_json(json.dumps(order["runtime"]))
 with open_executor(runtime) as executor, Progress() as progress:
     outcome = drive(order["jobs"], runtime, executor, progress)
 sys.exit(1 if outcome.failed else 0)

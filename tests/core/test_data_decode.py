@@ -172,13 +172,13 @@ print(*found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     promised="one budget of pixels for all threads: memory as for one or two of them",
 )
 def test_threads_that_decode_huge_images_share_one_budget_of_memory(tmp_path: Path) -> None:
-    """Grey becomes RGB on the way, some 500 MB each: four at once would take 2 GB, and less than 1.3 are taken."""
+    """Grey becomes RGB on the way, some 500 MB each: four at once would take 2.2 GB, and less than 1.6 are taken."""
     Image.new("L", (9_990, 9_990)).save(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size < 100_000
     command = [sys.executable, "-c", SIDE_BY_SIDE, str(tmp_path / "x.png")]
     *values, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert values == ["0"] * 4
-    assert int(kilobytes) < 1_300_000
+    assert int(kilobytes) < 1_600_000
 
 
 @pytest.mark.fault(
