@@ -591,7 +591,7 @@ def test_a_task_that_is_being_preempted_stays_until_slurm_puts_it_back_into_the_
 @pytest.mark.slow
 def test_the_batch_script_trains_under_srun_as_it_stands(cluster, runtime, task, tmp_path):
     """The whole way: sbatch, bash, Python, srun, worker; the record is there, and the log holds no complaint."""
-    settings = Runtime.model_validate(task.submission.job()["runtime"])
+    settings = Runtime.model_validate_json(json.dumps(task.submission.job()["runtime"]))
     jobs = {folder.run_id: folder.job() for folder in task.folders[:1]}
     outcome = drive(jobs, settings, Slurm(settings), Quiet())
     logs = [path.read_text() for path in (tmp_path / "results" / "slurm").glob("ablate-*/0.txt")]
