@@ -56,11 +56,6 @@ class SweepAnalysis:
     tables: dict[str, Table]
 
     @property
-    def drawn(self) -> tuple[Trial, ...]:
-        """The trials that can be drawn on the axes of the space."""
-        return tuple(trial for trial in self.trials if self.sweep.space.holds(trial.values))
-
-    @property
     def answer(self) -> str:
         """The best settings in one sentence, and what they are worth in another."""
         if self.best is None or self.best.score is None:

@@ -21,7 +21,7 @@ _CHARACTER_INCHES = 0.075
 _WORDS_MOST, _WORDS_INCHES = 20, 0.75
 """Characters of a slanted level, and how far down they reach."""
 _BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
-_OUTCOMES = {"complete": (_BLUE, "o"), "imported": (_BLUE, "+"), "pruned": (_GREY, "x"), "diverged": (_ORANGE, "x")}
+_OUTCOMES = {"complete": (_BLUE, "o"), "pruned": (_GREY, "x"), "diverged": (_ORANGE, "x")}
 
 
 def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
@@ -40,7 +40,7 @@ def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
 
 def _history(analysis: SweepAnalysis) -> Figure | None:
     """Score against trial, and the best so far."""
-    points = [(trial, value) for trial in analysis.drawn if (value := _value(trial)) is not None]
+    points = [(trial, value) for trial in analysis.trials if (value := _value(trial)) is not None]
     if not points:
         return None
     figure = empty_figure(_WIDTH, 2.6, left=0.8)
@@ -49,7 +49,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
     for outcome in _OUTCOMES:
         chosen = [(trial.number, value) for trial, value in points if trial.outcome == outcome]
         _plot_trials(axes, chosen, outcome, edge, analysis.sweep.maximize)
-    complete = [(trial.number, trial.score) for trial in analysis.drawn if trial.score is not None]
+    complete = [(trial.number, trial.score) for trial in analysis.trials if trial.score is not None]
     if complete:
         numbers, scores = zip(*complete, strict=True)
         best = (np.maximum if analysis.sweep.maximize else np.minimum).accumulate(scores)
@@ -81,7 +81,7 @@ def _importances(analysis: SweepAnalysis) -> Figure | None:
 def _slices(analysis: SweepAnalysis) -> Figure | None:
     """Score against each setting."""
     parameters = analysis.sweep.space.parameters
-    complete = [trial for trial in analysis.drawn if _value(trial) is not None]
+    complete = [trial for trial in analysis.trials if _value(trial) is not None]
     if not complete:
         return None
     num_rows, num_columns = math.ceil(len(parameters) / 3), min(3, len(parameters))
@@ -112,7 +112,7 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
     if len(chosen) < 2:
         return None
     across, up = chosen
-    trials = [each for each in analysis.drawn if each.score is not None and {across.path, up.path} <= set(each.values)]
+    trials = [each for each in analysis.trials if each.score is not None and {across.path, up.path} <= set(each.values)]
     x, y = ([_place(parameter, trial) for trial in trials] for parameter in (across, up))
     if len(trials) < 4 or not _span_a_plane(x, y):
         return None
@@ -124,7 +124,7 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
     levels: Any = np.linspace(low, high, 11) if high > low else 2
     filled = axes.tricontourf(x, y, scores, levels=levels, cmap=SHADES, extend="min" if maximize else "max")
     axes.plot(x, y, "o", color="white", markeredgecolor="#333333", markersize=4)
-    stopped = [each for each in analysis.drawn if each.outcome in ("pruned", "diverged") and up.path in each.values]
+    stopped = [each for each in analysis.trials if each.outcome in ("pruned", "diverged") and up.path in each.values]
     stopped = [each for each in stopped if across.path in each.values]
     axes.plot([_place(across, each) for each in stopped], [_place(up, each) for each in stopped], "x", color="#333333")
     figure.colorbar(filled, ax=axes, label=analysis.sweep.spec.metric)
@@ -135,7 +135,7 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
 
 def _parallel(analysis: SweepAnalysis) -> Figure | None:
     """One line per complete trial through one axis per setting and the score."""
-    trials = [trial for trial in analysis.drawn if trial.score is not None]
+    trials = [trial for trial in analysis.trials if trial.score is not None]
     if len(trials) < 2:
         return None
     parameters = analysis.sweep.space.parameters
@@ -168,11 +168,11 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
 
 def _curves(analysis: SweepAnalysis) -> Figure | None:
     """What each trial had reached at each step; the stopped ones end in a cross, the best one is drawn on top."""
-    if not any(trial.curve for trial in analysis.drawn):
+    if not any(trial.curve for trial in analysis.trials):
         return None
     figure = empty_figure(_WIDTH, 2.8, left=0.8)
     axes = figure.add_subplot()
-    for trial in analysis.drawn:
+    for trial in analysis.trials:
         if trial.curve and trial is not analysis.best:
             stopped = trial.outcome in ("pruned", "diverged")
             axes.plot(*_xy(trial), color=_GREY if stopped else _BLUE, alpha=0.6, linewidth=0.8)

@@ -100,11 +100,6 @@ class Space:
         """Dotted path -> its short name."""
         return short_paths(each.path for each in self.parameters)
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether values lie in this space; those of a trial that somebody added by hand may not."""
-        known = {each.path: each for each in self.parameters}
-        return all(path in known and known[path].contains(value) for path, value in values.items())
-
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Dotted path -> what is put into the RunConfig."""
         known = {each.path: each for each in self.parameters}

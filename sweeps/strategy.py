@@ -183,7 +183,6 @@ class _Trials:
         return self.study.report(active.trial.number, step, value) and active.can_save(self.by_seeds)
 
     def _scored(self, active: _Active, score: float) -> None:
-        self.study.scored(active.trial.number, self.sweep.seeds[len(active.scores)], score)
         active.scores.append(score)
         seed_number = len(active.scores)
         if self.by_seeds and seed_number > active.last_step and self._judge(active, seed_number, score):

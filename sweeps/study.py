@@ -24,7 +24,7 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.runs.identity import canonical
 from ablation_suite.sweeps.budget import is_full, to_retry
 from ablation_suite.sweeps.database import engine_options, turn
-from ablation_suite.sweeps.frozen import SEED, as_trial
+from ablation_suite.sweeps.frozen import as_trial
 from ablation_suite.sweeps.heartbeat import beating
 from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_another
 from ablation_suite.sweeps.space import Parameter, Values
@@ -149,11 +149,6 @@ class Study:
         with self._unless_lost(number) as trial_id:
             self.storage.set_trial_user_attr(trial_id, "runs", runs)
 
-    def scored(self, number: int, seed: int, score: float) -> None:
-        """Note what a trial came to at one seed, for people who look with plain Optuna; TrialLost as in `tell`."""
-        with self._unless_lost(number) as trial_id:
-            self.storage.set_trial_user_attr(trial_id, f"{SEED} {seed}", score)
-
     def report(self, number: int, step: int, value: float) -> bool:
         """Store what a trial had reached at a step, and say whether it should stop there; TrialLost as in `tell`."""
         with self._unless_lost(number) as trial_id:
@@ -240,8 +235,6 @@ class Study:
         if known is None and self.study.get_trials(deepcopy=False):
             raise StudyMismatch(f"study '{self.sweep.name}' exists in this storage, and no sweep of ours made it")
         refuse_another(self.sweep, known or wanted, wanted, self.study.direction.name.lower())
-        if self.owner is not None and self.study.metric_names is None:
-            self.study.set_metric_names([self.sweep.spec.metric])
         if known is None and self.owner is not None:
             self.study.set_user_attr("identity", wanted)
             self.study.set_user_attr("optuna", optuna.__version__)

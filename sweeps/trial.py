@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from ablation_suite.sweeps.space import Values
 
-Outcome = Literal["complete", "pruned", "diverged", "failed", "running", "waiting", "imported"]
+Outcome = Literal["complete", "pruned", "diverged", "failed", "running", "waiting"]
 DONE: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
-"""Outcomes that are results of this search; a failed trial is tried again, and an imported one was found elsewhere."""
+"""Outcomes that are results; a failed trial is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,11 @@ class Trial:
     outcome: Outcome
     values: Values
     score: float | None = None
-    """The metric, averaged over the trial's seeds; None unless complete or imported."""
-    scores: dict[int, float] = field(default_factory=dict)
-    """Seed -> the metric, for the seeds that are done."""
+    """The metric, averaged over the trial's seeds; None unless complete."""
     curve: dict[int, float] = field(default_factory=dict)
     """Epoch (for Wilcoxon's pruner: number of the seed) -> the metric that was reported."""
     runs: tuple[str, ...] = ()
-    """Run ids, one per seed; none where the trial was added by hand, with plain Optuna."""
+    """Run ids, one per seed."""
     reason: str = ""
     """Why it failed or diverged."""
     begin: float | None = None
@@ -39,8 +37,8 @@ class Trial:
 
 
 def best(trials: Iterable[Trial], maximize: bool) -> Trial | None:
-    """The trial of the best score, the first of equals; one without runs claims a score that nothing here bears out."""
-    complete = [each for each in trials if each.score is not None and each.runs]
+    """The complete trial of the best score, the first of equals."""
+    complete = [each for each in trials if each.score is not None]
     sign = -1.0 if maximize else 1.0
     return min(complete, key=lambda each: (sign * (each.score or 0.0), each.number), default=None)
 
@@ -62,7 +60,6 @@ def as_row(trial: Trial) -> dict[str, Any]:
         **trial.values,
         "last_step": max(trial.curve, default=None),
         "seconds": trial.seconds,
-        **{f"score_seed_{seed}": score for seed, score in trial.scores.items()},
         "runs": " ".join(trial.runs),
         "reason": trial.reason,
     }
