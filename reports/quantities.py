@@ -136,4 +136,5 @@ def metric(runs: Iterable[Run], key: str) -> list[float]:
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Mean, None of nothing; standard deviation, None of fewer than two."""
-    return (float(np.mean(values)) if values else None), (float(np.std(values, ddof=1)) if len(values) > 1 else None)
+    with np.errstate(invalid="ignore"):  # a loss may be infinite, and its spread is then no number
+        return float(np.mean(values)) if values else None, float(np.std(values, ddof=1)) if len(values) > 1 else None

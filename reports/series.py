@@ -63,9 +63,10 @@ def _series(results: Results, arm: str, measure: str) -> Series:
         assert run.record is not None
         history = {row["epoch"]: scale * row[measure] for row in run.record["history"] if measure in row}
         kept = run.record["metrics"].get("best_epoch")
-        if measure.startswith("val/") and kept in history:
+        if measure.startswith("val/") and np.isfinite(history.get(kept, np.nan)):
             best.append([kept, significant(history[kept], 5)])
-        histories.append(history)
+        # An epoch of a loss beyond all numbers is left out of the curve.
+        histories.append({epoch: value for epoch, value in history.items() if np.isfinite(value)})
     epochs = sorted({epoch for history in histories for epoch in history})
     values = np.array([[history.get(epoch, np.nan) for epoch in epochs] for history in histories])  # S E
     line: Series = {"arm": arm, "epochs": epochs, "num_seeds": len(histories), "best": best}
