@@ -20,7 +20,7 @@ NOISIER = {2: 0.3, 3: 0.18, 4: 0.12}
 """Seeds -> the level at which an arm that varies more than the others is left to itself; with more seeds all arms are,
 since the others shorten nothing. Loose on purpose: a noisy arm that is not found out gets too short an interval. With
 these levels a comparison beside an arm that varies four times as much as the others is covered in 0.922 at the least,
-a little below what is wanted (CALIBRATION.md, rows marked outside); they were chosen on simulations of the same kind."""
+a little below what is wanted (CALIBRATION.md, rows marked outside); chosen on simulations of the same kind."""
 QUIETER = 0.05
 """The same for a comparison that varies less: it would be told in vain that others vary."""
 MOST_PRIOR = 2
