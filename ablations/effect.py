@@ -98,5 +98,9 @@ def _acts_later(delta: Mapping[str, object]) -> bool:
 
 def _is_asked_for(moved: str, delta: Mapping[str, object]) -> bool:
     """Whether a factor is about the very thing: augmentation about draws, data about order, weights about values."""
-    subjects = {"order": ("data", "batch_size"), "draws": ("augment", "data"), "initial": ("model.weights",)}
+    subjects = {
+        "order": ("data", "batch_size"),
+        "draws": ("augment", "data"),
+        "initial": ("model.weights", "model.backbone.zero_init_residual"),
+    }
     return any(factor.startswith(subjects[moved.split()[0]]) for factor in delta)

@@ -16,7 +16,6 @@ from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
-from ablation_suite.core.metrics import metric_fault, split_of
 
 SHIPPED = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
@@ -307,9 +306,13 @@ def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
     if spec.metric is not None and spec.metrics:
         yield "metrics", "a spec has either `metric:` or `metrics:`"
     key, names = ("metrics", spec.metrics) if spec.metrics else ("metric", (spec.metric,) if spec.metric else ())
+    if not names:
+        return
+    from ablation_suite.core.metrics import metric_fault, split_of  # which load NumPy
+
     wrong = [metric_fault(name) for name in names]
     yield from ((key, why) for why in wrong if why)
-    if any(wrong) or not names:
+    if any(wrong):
         return
     if len(set(names)) < len(names):
         yield key, "a metric stands twice"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, get_args
 
 import click
@@ -30,7 +32,7 @@ def menu(family: str | None, as_json: bool) -> None:
         _print_own(as_json)
         return
     families = dict(_families(RunConfig))
-    settings = [row for row in _settings(RunConfig) if "." not in row["setting"] and row["setting"] not in families]
+    settings = list(_group_settings(RunConfig, families))
     if family is not None:
         chosen = [
             name for name in families if family in (name, name.rpartition(".")[2]) or name.startswith(f"{family}.")
@@ -92,11 +94,40 @@ def _entry(entry: type[Entry]) -> dict[str, Any]:
     return {"names": names, "doc": doc, "settings": [row for row in _settings(entry) if row["setting"] not in hidden]}
 
 
+def docs(model: type[Frozen]) -> dict[str, str]:
+    """Setting -> the text below it in the source; read here alone, since that takes a good part of a plan's time."""
+    found: dict[str, str] = {}
+    for base in reversed([each for each in model.__mro__ if issubclass(each, Frozen)]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for setting, text in itertools.pairwise(getattr(definition, "body", [])):
+            if isinstance(setting, ast.AnnAssign) and isinstance(setting.target, ast.Name):
+                is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+                found[setting.target.id] = " ".join(text.value.value.split()) if is_text else ""
+    return found
+
+
 def _settings(model: type[Frozen]) -> Iterator[dict[str, Any]]:
+    texts = docs(model)
     for name, field in model.model_fields.items():
-        missing = field.default is PydanticUndefined
-        default = "(needed)" if missing else getattr(field.default, "name", field.default)
-        yield {"setting": name, "default": _plain(default), "doc": field.description or ""}
+        missing = field.default is PydanticUndefined and field.default_factory is None
+        default = field.get_default(call_default_factory=True)
+        yield {
+            "setting": name,
+            "default": "(needed)" if missing else _plain(getattr(default, "name", default)),
+            "doc": texts.get(name, ""),
+        }
+
+
+def _group_settings(model: type[Frozen], families: Container[str], prefix: str = "") -> Iterator[dict[str, Any]]:
+    """The settings that stand in no entry of a family, those of groups under their dotted paths."""
+    for row in _settings(model):
+        path = f"{prefix}{row['setting']}"
+        if path in families:
+            continue
+        if row["default"] != "(see its families)":
+            yield {**row, "setting": path}
+        for group in _classes(model.model_fields[row["setting"]].annotation):
+            yield from _group_settings(group, families, f"{path}.")
 
 
 def _plain(value: Any) -> Any:

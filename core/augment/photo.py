@@ -64,6 +64,12 @@ class Photo:
         self.on_device: Batched = compile(core) if compile is not None else core
         self.before, self.after = _before(entry), _after(entry)
         self.draws_on_host = bool(self.before or self.after)
+        stages = {
+            "name",
+            "jitter_probability",
+            *(name for name in vars(entry) if isinstance(getattr(entry, name), Operation)),
+        }
+        self.only_stages = entry.model_dump(exclude=stages) == PhotoEntry().model_dump(exclude=stages)
         self.ends = np.cumsum([stage.num_draws for stage in (*self.before, *self.after)])
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
@@ -84,7 +90,8 @@ class Photo:
         pixels = images.permute(0, 3, 1, 2)
         for stage, part in zip(self.before, parts, strict=False):
             pixels = stage(pixels, part)
-        result = self._flips_and_colours(pixels.permute(0, 2, 3, 1).contiguous(), rows[:, :core])
+        pixels = pixels.permute(0, 2, 3, 1).contiguous()
+        result = batch.to_float(pixels) if self.only_stages else self._flips_and_colours(pixels, rows[:, :core])
         for stage, part in zip(self.after, parts[len(self.before) :], strict=True):
             result = stage(result, part)
         return result

@@ -63,7 +63,9 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     network, num_views = session.parts.network, session.parts.loss.num_views
     initial = _digests(network)
     epoch = session.draw(1)
-    few = epoch.views[0].reshape(num_views, -1)[:, :NUM_IMAGES].reshape(-1)
+    columns = np.concatenate([each.reshape(num_views, -1) for each in epoch.views], axis=1)  # (V, N)
+    assert session.split.labels is not None
+    few = columns[:, _with_a_pair(session.split.labels[columns[0]])].reshape(-1)
     tally = torch.zeros(3, dtype=torch.float64, device=session.device)
     for images, rows in session.feed.batches([few]):
         session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
@@ -74,6 +76,16 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
         loss=float(tally[0]),
         after=_digests(network),
     )
+
+
+def _with_a_pair(labels: np.ndarray) -> list[int]:
+    """Places of a few images of labels (N,), the first two of one class where there are such.
+
+    A loss that compares images would else have nothing to compare, and its arm no effect.
+    """
+    pair = np.flatnonzero(labels == labels[0])[:2].tolist()
+    others = [*np.flatnonzero(labels != labels[0])[:NUM_IMAGES], *range(len(labels))]
+    return list(dict.fromkeys([*pair, *others]))[:NUM_IMAGES]
 
 
 def _digests(network: torch.nn.Module) -> dict[str, str]:

@@ -23,8 +23,19 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 from torchvision import models
+from torchvision.transforms import v2
 
-from ablation_suite.core.augment import Photo
+from ablation_suite.core.augment import (
+    AugMix,
+    GaussianBlur,
+    Operation,
+    Photo,
+    RandAugment,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    TrivialAugmentWide,
+)
 from ablation_suite.core.config import menu
 from ablation_suite.core.data import Folder
 from ablation_suite.core.training import streams
@@ -36,6 +47,16 @@ CORES = len(os.sched_getaffinity(0))
 REPORT = Photo(
     horizontal_flip=0.5, vertical_flip=0.5, rotation=50.0, brightness=0.2, contrast=0.2, saturation=0.2, sharpness=2.0
 )
+
+OPERATIONS = [
+    (RandomResizedCrop(), v2.RandomResizedCrop(SIZE, antialias=True)),
+    (RandomCrop(padding=28), v2.RandomCrop(SIZE, padding=28)),
+    (TrivialAugmentWide(), v2.TrivialAugmentWide()),
+    (RandAugment(), v2.RandAugment()),
+    (AugMix(), v2.AugMix()),
+    (GaussianBlur(kernel_size=23, p=1.0), v2.GaussianBlur(23)),
+    (RandomErasing(p=1.0), v2.RandomErasing(p=1.0)),
+]
 
 
 class Row(NamedTuple):
@@ -59,6 +80,7 @@ def rows(num_rounds: int, num_images: int) -> list[Row]:
         found = [from_the_cache(Path(folder), num_rounds), first_epoch(Path(folder), num_rounds)]
         if torch.cuda.is_available():
             found.append(on_the_device(Path(folder), num_rounds, torch.device("cuda"), "resnet50"))
+    found += [an_operation(entry, transform, num_rounds) for entry, transform in OPERATIONS]
     torch.set_num_threads(before)
     return found
 
@@ -122,6 +144,31 @@ def on_the_device(folder: Path, num_rounds: int, device: torch.device, model: st
             lambda: _rate(lambda: [_drain(_epoch(images, epoch, device)) for epoch in range(5)]),
             bar=3.0,
         )
+
+
+def an_operation(entry: Operation, transform: v2.Transform, num_rounds: int) -> Row:
+    """One operation on batches of bytes, beside torchvision's transform of it on one tensor after the other."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4 * BATCH_SIZE, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator)
+    singles = images.permute(0, 3, 1, 2).contiguous()
+    whole = v2.Compose([transform, v2.ToDtype(torch.float32, scale=True)])
+    built = menu.build(entry)
+
+    def ours() -> int:
+        draws = built.draw(0, 1, len(images))
+        pairs = zip(images.split(BATCH_SIZE), draws.split(BATCH_SIZE), strict=True)
+        return _drain(built(*pair) for pair in pairs)
+
+    def theirs() -> int:
+        return _drain(torch.stack([whole(image) for image in batch]) for batch in singles.split(BATCH_SIZE))
+
+    return _row(
+        f"{entry.name}, {SIZE} px, bytes in memory, {CORES} CPU cores",
+        num_rounds,
+        lambda: _rate(lambda: [theirs()]),
+        lambda: _rate(lambda: [ours()]),
+        bar=1.0,
+    )
 
 
 def host_memory(num_images: int = 25_000) -> int:
