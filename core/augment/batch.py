@@ -1,4 +1,4 @@
-"""How is a batch of images augmented, each with its own parameters? In plain torch, on any device, ready to compile."""
+"""How is a batch of images augmented, each with its own parameters? In plain torch, on any device."""
 
 from __future__ import annotations
 
@@ -40,11 +40,6 @@ def augment(images: Tensor, draws: Tensor, *, with_hue: bool = False) -> Tensor:
         jittered = _jitter(pixels, kind, factor)
         pixels = torch.where(kind == HUE, _turn_hue(pixels, factor), jittered) if with_hue else jittered
     return _sharpen(pixels, draws[:, SHARPNESS]).permute(0, 3, 1, 2)
-
-
-def augment_with_hue(images: Tensor, draws: Tensor) -> Tensor:
-    """The same, for a table that turns hues."""
-    return augment(images, draws, with_hue=True)
 
 
 def _resample(images: Tensor, draws: Tensor) -> Tensor:

@@ -91,8 +91,8 @@ class Mixed:
         return _checked(self.entry.name, inputs, images), targets
 
 
-def own_augment(entry: OwnAugment, *, compile: Any = None) -> Batched | OneByOne:
-    """The augmentation that a user's name leads to; it is never compiled."""
+def own_augment(entry: OwnAugment) -> Batched | OneByOne:
+    """The augmentation that a user's name leads to."""
     change = make(entry)
     form = takes(change, ("image",), ("images", "draws"))
     if "image" in form and len(form) > 1:

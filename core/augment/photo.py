@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +14,6 @@ from ablation_suite.core.augment import Photo as PhotoEntry
 from ablation_suite.core.augment.crops import Crop, ResizedCrop
 from ablation_suite.core.augment.last_changes import Blur, Erasing, Grayscale
 from ablation_suite.core.augment.policies import build_policy
-
-Batched = Callable[[Tensor, Tensor], Tensor]
-Compile = Callable[[Batched], Batched]
 
 
 class Stage(Protocol):
@@ -39,7 +36,7 @@ class Plain:
 
     draws_on_host = False
 
-    def __init__(self, entry: NoAugment, *, compile: Compile | None = None):
+    def __init__(self, entry: NoAugment):
         self.entry = entry
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
@@ -52,16 +49,14 @@ class Plain:
 
 
 class Photo:
-    """Augments each image by its own parameters: flips and colours on the CPU by fused loops, elsewhere by torch.
+    """Augments each image by its own parameters: flips and colours by fused loops on CPU and CUDA, elsewhere by torch.
 
-    `compile` is put around the torch path, whose first batch then takes some seconds. What comes before and after is
-    plain torch, grouped by what happens to each image; for that, the whole table stays on the host.
+    What comes before and after is plain torch, grouped by what happens to each image; for that, the whole table stays
+    on the host.
     """
 
-    def __init__(self, entry: PhotoEntry, *, compile: Compile | None = None):
+    def __init__(self, entry: PhotoEntry):
         self.entry = entry
-        core: Batched = batch.augment_with_hue if entry.hue > 0.0 else batch.augment
-        self.on_device: Batched = compile(core) if compile is not None else core
         self.before, self.after = _before(entry), _after(entry)
         self.draws_on_host = bool(self.before or self.after)
         stages = {
@@ -101,12 +96,26 @@ class Photo:
             from ablation_suite.core.augment import fused  # imports numba, which other devices need not wait for
 
             return fused.augment(images, rows)
-        return self.on_device(images, rows.to(images.device, non_blocking=True))
+        rows = rows.to(images.device, non_blocking=True)
+        if images.device.type == "cuda" and no_kernels() is None:
+            from ablation_suite.core.augment import gpu
+
+            return gpu.augment(images, rows)
+        return batch.augment(images, rows, with_hue=self.entry.hue > 0.0)
 
 
-def alone(entry: Operation, *, compile: Compile | None = None) -> Photo:
+def alone(entry: Operation) -> Photo:
     """One operation and nothing else."""
-    return Photo(PhotoEntry.model_validate({entry.name: entry}), compile=compile)
+    return Photo(PhotoEntry.model_validate({entry.name: entry}))
+
+
+def no_kernels() -> str | None:
+    """Why flips and colours are not computed by kernels of our own on a CUDA device, in one line, or None."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    from ablation_suite.core.augment import gpu
+
+    return gpu.obstacle()
 
 
 def _before(entry: PhotoEntry) -> list[Stage]:

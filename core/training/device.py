@@ -55,6 +55,7 @@ def prepare(runtime: Runtime, precision: str) -> None:
     _keep_freed_memory()
     torch.set_num_threads(runtime.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("TRITON_CACHE_DIR", str(Path(runtime.cache).absolute() / "triton"))
     torch.use_deterministic_algorithms(runtime.deterministic, warn_only=True)
     # Else every new tensor is filled with NaN first, in case it were read before it is written: 4 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -27,7 +27,8 @@ from ablation_suite.core.models.weights import load_weights
 from ablation_suite.core.optim.groups import parameter_groups
 from ablation_suite.core.optim.schedules import Reduction, Schedule
 from ablation_suite.core.training import streams
-from ablation_suite.core.training.compile import Choice, choose, compile_backbone, for_whole_batches
+from ablation_suite.core.training.at_once import AtOnce
+from ablation_suite.core.training.compile import Choice, choose, compile_backbone
 from ablation_suite.core.training.device import memory_format, pick_device, prepare, reset_peak_memory
 from ablation_suite.core.training.evaluate import predict_logits
 from ablation_suite.core.training.feed import Feed, Feeds
@@ -49,6 +50,8 @@ class Parts:
     augment: Augment
     mix: Mix
     parameters: list[nn.Parameter]
+    at_once: AtOnce | None
+    """What is done for all tensors of the network in one kernel, on a CUDA device."""
     beside: nn.Module | None
     """What the loss trains beside the network, and no evaluation sees."""
     teacher: Callable[[Tensor], Tensor] | None
@@ -60,7 +63,7 @@ class Parts:
     has_own: bool
     """Whether any of them, the user's own or timm's, may draw from torch's generators."""
     compiled: tuple[str, ...]
-    """What is compiled for whole batches: `backbone`, `augmentation`, both or nothing."""
+    """What torch compiles for whole batches: `backbone`, or nothing."""
 
     @property
     def evaluated(self) -> Network:
@@ -306,6 +309,7 @@ def assemble(
     if beside is not None:
         parameters += beside.to(device).parameters()
     num_images = loss.num_views * config.batch_size
+    has_own = any(own_parts(config)) or isinstance(config.model.backbone, Timm)
     compiling = choose(config, steps_per_epoch * config.epochs * num_images, device, runtime)
     compiled: list[str] = []
     if compiling.compiles and not network.is_frozen:
@@ -313,14 +317,8 @@ def assemble(
         compile_backbone(network.backbone, images_a_pass // config.accumulate, runtime)
         compiled.append("backbone")
 
-    def compile_augmentation(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        if not compiling.compiles or device.type == "cpu":  # where fused loops do it
-            return function
-        compiled.append("augmentation")
-        return for_whole_batches(function, num_images // config.accumulate, runtime)
-
     with streams.as_torchs_own(config.seed, "init", "augment"):
-        augment = build(config.augment, compile=compile_augmentation)
+        augment = build(config.augment)
     return Parts(
         network=network,
         num_classes=num_classes,
@@ -332,11 +330,12 @@ def assemble(
         augment=augment,
         mix=build(config.mix),
         parameters=parameters,
+        at_once=AtOnce(network, config.precision) if device.type == "cuda" and not has_own else None,
         beside=beside,
         teacher=load_teacher(config.loss, num_classes, runtime, device) if teaches else None,
         generator=torch.Generator(device),
         compiling=compiling,
-        has_own=any(own_parts(config)) or isinstance(config.model.backbone, Timm),
+        has_own=has_own,
         compiled=tuple(compiled),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -70,16 +70,21 @@ def _changed(
 def _backward(config: RunConfig, parts: Parts, pieces: Iterable[Piece], num_images: int, tally: Tensor) -> None:
     """Put the gradient of a batch of N images, given in pieces, into the parameters; adds to the tally (3,)."""
     parts.optimizer.zero_grad(set_to_none=True)
-    for inputs, targets, labels in pieces:
-        size = len(labels) // parts.loss.num_views
-        with autocast(inputs.device, config.precision):
-            if parts.teacher is not None:
-                cast(Any, parts.loss).teach(parts.teacher(inputs))
-            logits, features = _forward(parts, inputs)
-            loss = parts.loss(logits, features, targets, size) * (size / num_images)
-        parts.scaler.scale(loss).backward()
-        tally[0] += loss.detach()
-        tally[2] += (logits[:size].argmax(1) == labels[:size]).sum()
+    at_once = parts.at_once
+    with at_once() if at_once is not None else nullcontext():
+        for inputs, targets, labels in pieces:
+            size = len(labels) // parts.loss.num_views
+            with autocast(inputs.device, config.precision):
+                if parts.teacher is not None:
+                    cast(Any, parts.loss).teach(parts.teacher(inputs))
+                logits, features = _forward(parts, inputs)
+                loss = parts.loss(logits, features, targets, size)
+                loss = loss if size == num_images else loss * (size / num_images)
+            parts.scaler.scale(loss).backward()
+            if at_once is not None:
+                at_once.collect()
+            tally[0] += loss.detach()
+            tally[2] += (logits[:size].argmax(1) == labels[:size]).sum()
 
 
 def _forward(parts: Parts, inputs: Tensor) -> tuple[Tensor, Tensor]:

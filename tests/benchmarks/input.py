@@ -224,7 +224,7 @@ def _epoch(images: Any, epoch: int, device: torch.device | None = None) -> Itera
 @functools.cache
 def _built(kind: str) -> Any:
     """The augmentation for a kind of device, compiled once."""
-    return menu.build(REPORT, compile=kind != "cpu")
+    return menu.build(REPORT)
 
 
 def _drain(batches: Iterator[Any]) -> int:

@@ -1,8 +1,9 @@
-"""Do both paths of augmentation compute what torchvision computes, image by image, for the same parameters?"""
+"""Do all paths of augmentation compute what torchvision computes, image by image, for the same parameters?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from ablation_suite.core.augment import NoAugment, Photo, batch, fused
+from ablation_suite.core.augment import NoAugment, Photo, batch, fused, photo
 from ablation_suite.core.augment.draws import ANGLE, FLIP_X, FLIP_Y, JITTERS, KINDS, SHARPNESS, SHIFT_X, SHIFT_Y
 from ablation_suite.core.config import menu
 from tests.benchmarks.reference import train_transform
+from tests.core.interpreted import Interpreter
 
 REPORT = Photo(
     horizontal_flip=0.5,
@@ -28,8 +30,25 @@ REPORT = Photo(
 )
 Path = Callable[[Tensor, Tensor], Tensor]
 pytestmark = pytest.mark.usefixtures("one_thread")
-both_paths = pytest.mark.parametrize("path", [batch.augment_with_hue, fused.augment], ids=["torch", "fused"])
+each_path = pytest.mark.parametrize("path", ["torch", "numba", "triton"], indirect=True)
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    """Triton's kernels, in its interpreter."""
+    pytest.importorskip("triton", reason="Triton comes with torch on Linux")
+    interpreter = Interpreter()
+    yield interpreter
+    interpreter.close()
+
+
+@pytest.fixture
+def path(request) -> Path:
+    """One of the ways to augment."""
+    if request.param == "triton":
+        return request.getfixturevalue("interpreter")
+    return fused.augment if request.param == "numba" else partial(batch.augment, with_hue=True)
 
 
 def photos(num_images: int, height: int, width: int) -> Tensor:
@@ -76,7 +95,7 @@ ALONE = [
 ]
 
 
-@both_paths
+@each_path
 @pytest.mark.parametrize("entry", [*ALONE, REPORT], ids=lambda entry: "+".join(sorted(entry.model_fields_set)))
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (37, 23)])
 def test_every_operation_equals_torchvision(path: Path, entry: Photo, height: int, width: int) -> None:
@@ -85,7 +104,7 @@ def test_every_operation_equals_torchvision(path: Path, entry: Photo, height: in
     torch.testing.assert_close(path(images, draws), by_torchvision(images, draws), rtol=0.0, atol=2e-6)
 
 
-@both_paths
+@each_path
 def test_rotated_images_show_the_same_pixels_as_torchvision(path: Path) -> None:
     """Of 1.2 million pixels turned by any angle, those that differ lie on a tie of two neighbours, and are under 1e-5.
 
@@ -107,7 +126,7 @@ def test_rotated_images_show_the_same_pixels_as_torchvision(path: Path) -> None:
     assert (to_tie < 1e-4).all()
 
 
-@both_paths
+@each_path
 def test_rotation_and_shift_together_equal_one_affine_map_of_torchvision(path: Path) -> None:
     """Shifted and turned images differ from torchvision's in at most 1e-4 of their pixels, which lie on ties."""
     images, draws = photos(40, 96, 80), menu.build(Photo(rotation=50.0, translate=0.2)).draw(0, 0, 40)
@@ -141,7 +160,7 @@ def test_the_recipe_agrees_in_distribution_with_the_plain_script() -> None:
         assert ks_2samp(statistic(theirs).numpy(), statistic(ours).numpy()).pvalue > 1e-3, name
 
 
-@both_paths
+@each_path
 def test_an_image_does_not_depend_on_its_batch(path: Path) -> None:
     """Another order, and a batch of its own, give the same bits."""
     images, draws = photos(7, 40, 40), menu.build(REPORT).draw(0, 0, 7)
@@ -184,7 +203,7 @@ def test_settings_at_their_defaults_leave_images_as_they_are(entry: NoAugment | 
     assert torch.equal(plain, reference.to_dtype(images.permute(0, 3, 1, 2), torch.float32, scale=True))
 
 
-@both_paths
+@each_path
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (3, 3)])
 def test_the_smallest_images_are_augmented_too(path: Path, height: int, width: int) -> None:
     """Images without an inner pixel keep their sharpness, as in torchvision."""
@@ -199,12 +218,14 @@ def test_the_torch_path_is_one_graph_without_a_look_at_values() -> None:
     torch.testing.assert_close(captured(images, draws), batch.augment(images, draws), rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("obstacle", [None, "none is wanted"], ids=["kernels", "torch"])
 @pytest.mark.parametrize("mark", [pytest.param(None, marks=gpu)], ids=["cuda"])
-def test_a_cuda_device_gives_the_same_images_without_a_wait(compiled: bool, mark: None) -> None:
-    """The CUDA path equals the CPU path but for ties of the rotation, and synchronises nothing once it is warm."""
+def test_a_cuda_device_gives_the_same_images_without_a_wait(obstacle: str | None, mark: None, monkeypatch) -> None:
+    """The CUDA paths equal the CPU path but for ties of the rotation, and synchronise nothing once they are warm."""
+    assert photo.no_kernels() is None
+    monkeypatch.setattr(photo, "no_kernels", lambda: obstacle)
     images = photos(16, 224, 224)
-    built = menu.build(REPORT, compile=compiled)
+    built = menu.build(REPORT)
     draws = built.draw(0, 0, 16)
     images_there, draws_there = images.cuda(), draws.cuda()
     built(images_there, draws_there)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ablation_suite.core.augment import NoAugment, Photo
-from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.models.network import build_network
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
@@ -69,20 +67,13 @@ def test_compiled_code_is_of_one_shape_and_other_batches_stay_eager(compiled, ru
 
 
 @pytest.mark.parametrize(
-    ("setting", "augment", "expected"),
-    [
-        ("off", "photo", ()),
-        ("auto", "photo", ()),  # so short a run gains nothing
-        ("on", "photo", ("backbone", "augmentation")),
-        ("on", "none", ("backbone",)),
-    ],
+    ("setting", "expected"),
+    [("off", ()), ("auto", ()), ("on", ("backbone",))],  # so short a run gains nothing
 )
-def test_one_switch_compiles_backbone_and_augmentation_or_nothing(
-    setting, augment, expected, compiled, make_config, runtime, monkeypatch
-):
-    """On a device that augments by torch (here one without memory), and the parts say what was really compiled."""
+def test_one_switch_compiles_the_backbone_or_nothing(setting, expected, compiled, make_config, runtime, monkeypatch):
+    """On a device that is no CPU (here one without memory), and the parts say what was really compiled."""
     monkeypatch.setattr(torch, "Generator", lambda device="cpu", plain=torch.Generator: plain())
-    config, settings = make_config(augment=augment), runtime.model_copy(update={"compile": setting})
+    config, settings = make_config(augment="photo"), runtime.model_copy(update={"compile": setting})
     parts = assemble(config, num_classes=10, steps_per_epoch=1, device=torch.device("meta"), runtime=settings)
     assert parts.compiled == expected
     assert len(compiled) == len(expected)
@@ -96,14 +87,6 @@ def test_the_record_and_the_ledger_say_what_was_compiled(compiled, make_config, 
     assert [(row["choice"], row["compiled"]) for row in told] == [("on, as asked for", ["backbone"])]
     assert folder.record()["provenance"]["compiled"] == ["backbone"]
     assert set(compiled[0][1]) == {64}
-
-
-def test_an_augmentation_without_a_torch_path_has_nothing_to_compile():
-    """The compiler is asked for by those that use what it gives."""
-    asked = []
-    for entry in (NoAugment(), Photo()):
-        build(entry, compile=lambda function: asked.append(function) or function)
-    assert len(asked) == 1
 
 
 @pytest.mark.slow
