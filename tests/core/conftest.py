@@ -235,6 +235,7 @@ def another_user():
 def server(monkeypatch):
     """A healthy stand-in for W&B, to which the clients of this process are sent; they give up after a second."""
     import wandb
+
     from tests.core.wandb_server import wandb_server
 
     wandb.teardown()
