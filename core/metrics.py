@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ablation_suite.core.config.schema import nearest
 
@@ -91,6 +91,18 @@ def data_fault(name: str, classes: Sequence[str], labels: Labels) -> str:
     if metric.name == "auroc" and len(set(labels.tolist())) < 2:
         return f"{name}: needs two classes"
     return ""
+
+
+def checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Array, Labels]:
+    """Probabilities as float64 and labels as int64; ValueError where they are no prediction of N images."""
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if p.ndim != 2 or y.shape != p.shape[:1] or p.size == 0:
+        raise ValueError(f"probabilities (N, K) and labels (N,) are needed, not {p.shape} and {y.shape}")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= p.shape[1]:
+        raise ValueError(f"labels must be integers from 0 to {p.shape[1] - 1}")
+    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
+        raise ValueError("every row of probabilities must be finite, not negative, and sum to one")
+    return p, y.astype(np.int64)
 
 
 def accuracy(probabilities: Array, labels: Labels) -> Array:

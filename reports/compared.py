@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from ablation_suite.reports.design import Design
@@ -25,32 +24,14 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
     scores = {arm.name: results.scores(arm.name, measure) for arm in design.arms}
     together = {arm: rows for arm, rows in scores.items() if results.comparable(arm) or not rows}
     margin = design.margin / 100 if design.margin is not None else None
-    baseline = scores[design.baseline]
-    apart = {arm for arm, rows in together.items() if arm == design.control or len(rows.keys() & baseline.keys()) == 1}
-    family = {arm: rows for arm, rows in together.items() if arm == design.baseline or arm not in apart}
+    family = {arm: rows for arm, rows in together.items() if arm != design.control}
     found = {row.arm: row for row in compare(family, design.baseline, margin=margin, interval=_interval(results))}
     for arm in together.keys() - family.keys():
         pair = {name: scores[name] for name in (design.baseline, arm)}
         found[arm] = compare(pair, design.baseline, interval=_interval(results))[1]
     for arm in scores.keys() - together.keys():
         found[arm] = compare({arm: scores[arm]}, arm)[0]
-    return {arm.name: _without_claim(found[arm.name]) for arm in design.arms}
-
-
-def _without_claim(row: Comparison) -> Comparison:
-    """A comparison of one pair of runs keeps its difference alone."""
-    if row.num_pairs != 1:
-        return row
-    return replace(
-        row,
-        interval=None,
-        p=None,
-        p_adjusted=None,
-        smallest_detectable=None,
-        verdict=None,
-        p_margin_adjusted=None,
-        detectable_range=None,
-    )
+    return {arm.name: found[arm.name] for arm in design.arms}
 
 
 def stopping_rule(design: Design) -> SeedRule | None:

@@ -10,11 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablation_suite.core.metrics import Metric, accuracy, data_fault, metric_of
+from ablation_suite.core.metrics import Metric, accuracy, calibration_error, checked, data_fault, macro_f1, metric_of
 from ablation_suite.core.runs.files import open_regular
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
-from ablation_suite.reports.metrics import calibration_error, macro_f1, top_5
 
 Split = Literal["val", "test"]
 
@@ -201,6 +200,7 @@ def read_outputs(
         names = tuple(map(str, arrays[f"{split}_names"]))
     if len(names) != len(labels):
         raise ValueError(f"{len(names)} names for {len(labels)} labels")
+    probabilities, labels = checked(probabilities, labels)
     predicted = probabilities.argmax(axis=1)  # N
     return Outputs(
         contributions={name: _contributions(f"{split}/{name}", classes, probabilities, labels) for name in measures},
@@ -209,9 +209,19 @@ def read_outputs(
         predicted=predicted,
         correct=predicted == labels,
         num_classes=probabilities.shape[1],
-        top_5=top_5(probabilities, labels),
-        macro_f1=macro_f1(probabilities, labels),
-        calibration_error=calibration_error(probabilities, labels),
+        top_5=_top_5(probabilities, labels),
+        macro_f1=float(macro_f1(probabilities, labels).mean()),
+        calibration_error=float(calibration_error(probabilities, labels).mean()),
+    )
+
+
+def _top_5(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """1 where there are no more than five classes."""
+    classes = [str(each) for each in range(probabilities.shape[1])]
+    return (
+        1.0
+        if len(classes) <= 5
+        else float(metric_of("test/top_5", classes).contributions(probabilities, labels).mean())
     )
 
 
@@ -221,7 +231,7 @@ def _contributions(
     known = classes or [str(each) for each in range(probabilities.shape[1])]
     if fault := data_fault(name, known, labels):
         raise NoMetric(fault)
-    found = metric_of(name, known).contributions(probabilities.astype(np.float64), labels)
+    found = metric_of(name, known).contributions(probabilities, labels)
     if not np.isfinite(found).all():
         raise NoMetric(f"{name}: is no number on these images")
     return found
