@@ -30,6 +30,7 @@ from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_anoth
 from ablation_suite.sweeps.space import Parameter, Values
 from ablation_suite.sweeps.storage import FileLock, Owner, StorageError, TrialLost, repair_journal
 from ablation_suite.sweeps.trial import Outcome, Trial
+from ablation_suite.sweeps.verdict import verdict
 
 if TYPE_CHECKING:
     from ablation_suite.sweeps import menu
@@ -158,7 +159,7 @@ class Study:
     def should_stop(self, number: int) -> bool:
         """The pruner's verdict on the last reported step, for a trial that a dead driver left."""
         frozen = self._frozen(number)
-        return bool(frozen.intermediate_values) and self.pruner.prune(self.study, frozen)
+        return bool(frozen.intermediate_values) and verdict(self.pruner, self.study, frozen)
 
     def tell(self, number: int, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
         """End a trial; a diverged one is pruned in Optuna's eyes, so that samplers learn from it.

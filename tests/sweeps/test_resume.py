@@ -118,9 +118,7 @@ def die_at_write(sweep: Sweep, results: Path, number: int, cut: int) -> None:
 @pytest.mark.fault(
     "a search killed twenty times", injected="SIGKILL to its driver", promised="it ends as one that was not"
 )
-@pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="killed at some writes, a trial that would have been pruned trains to its end")
-@pytest.mark.parametrize("case", ["tpe", "tpe, conditional"])
+@pytest.mark.parametrize("case", ["tpe", "tpe, conditional", "tpe, hyperband"])
 def test_a_sweep_that_is_killed_twenty_times_ends_as_one_that_was_not(tmp_path: Path, case: str) -> None:
     """SIGKILL at twenty random writes, half of them torn: no finished trial is lost, none is repeated or altered."""
     sweep = make_fake_sweep(tmp_path, **CASES[case])
