@@ -27,7 +27,7 @@ SAVES_PER_EPOCH = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class ArmForecast:
     """The missing runs of one network and recipe, and what one of them takes."""
 
     name: str
@@ -49,7 +49,7 @@ def forecast(plans: Sequence[Plan], runtime: Runtime) -> dict[str, Any]:
     workers = min(num_runs, num_jobs(runtime))
     start_up, measured = measure([cells[0].config for cells in groups], workers, runtime)
     arms = [
-        Arm(
+        ArmForecast(
             name=cells[0].arm,
             num_runs=len(cells),
             run_seconds=run_seconds(timing, cells[0].config.epochs),
@@ -156,7 +156,7 @@ class _Probe:
         return json.loads(output)
 
 
-def _text(arms: list[Arm], seconds: float, start_up: float, workers: int, memory: int) -> str:
+def _text(arms: list[ArmForecast], seconds: float, start_up: float, workers: int, memory: int) -> str:
     width = max(len(arm.name) for arm in arms)
     lines = [
         f"  {arm.name:{width}}  {arm.num_runs} runs of {duration(arm.run_seconds)}, "

@@ -172,7 +172,7 @@ class AugMix(Operation):
 class NoAugment(Entry):
     """Every image as it is."""
 
-    builds = "ablation_suite.core.augment.photo:Plain"
+    builds = "ablation_suite.core.augment.photo:NoAugment"
     name: Literal["none"] = "none"
 
 
@@ -261,7 +261,7 @@ class NoMix(Entry):
 class MixUp(Entry):
     """Each image and label of a batch is blended with the one before it (Zhang et al. 2018)."""
 
-    builds = "ablation_suite.core.augment.mix:Mix"
+    builds = "ablation_suite.core.augment.mix:TorchvisionMix"
     name: Literal["mixup"] = "mixup"
     alpha: float = Field(1.0, gt=0.0)
     """Both parameters of the Beta distribution that the share of the blend is drawn from, once per batch."""
@@ -270,7 +270,7 @@ class MixUp(Entry):
 class CutMix(Entry):
     """A box of each image of a batch comes from the one before it, and labels are blended by area (Yun et al. 2019)."""
 
-    builds = "ablation_suite.core.augment.mix:Mix"
+    builds = "ablation_suite.core.augment.mix:TorchvisionMix"
     name: Literal["cutmix"] = "cutmix"
     alpha: float = Field(1.0, gt=0.0)
     """Both parameters of the Beta distribution that the area outside the box is drawn from, once per batch."""

@@ -24,7 +24,7 @@ class NoMix:
         return images, labels
 
 
-class Mix:
+class TorchvisionMix:
     """Mixes each image of a batch, and its label, with the one before it."""
 
     def __init__(self, entry: MixUp | CutMix):
@@ -51,7 +51,10 @@ class Either:
 
     def __init__(self, entry: EitherEntry):
         self.entry = entry
-        self.mixup, self.cutmix = Mix(MixUp(alpha=entry.mixup_alpha)), Mix(CutMix(alpha=entry.cutmix_alpha))
+        self.mixup, self.cutmix = (
+            TorchvisionMix(MixUp(alpha=entry.mixup_alpha)),
+            TorchvisionMix(CutMix(alpha=entry.cutmix_alpha)),
+        )
 
     def __call__(
         self, images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablation_suite.core.augment import POLICIES, NoAugment, Operation, RandomResizedCrop, batch, draws
+from ablation_suite.core.augment import POLICIES, Operation, RandomResizedCrop, batch, draws
+from ablation_suite.core.augment import NoAugment as NoAugmentEntry
 from ablation_suite.core.augment import Photo as PhotoEntry
 from ablation_suite.core.augment.crops import Crop, ResizedCrop
 from ablation_suite.core.augment.last_changes import Blur, Erasing, Grayscale
@@ -31,12 +32,12 @@ class Stage(Protocol):
         ...
 
 
-class Plain:
+class NoAugment:
     """Images as they are."""
 
     draws_on_host = False
 
-    def __init__(self, entry: NoAugment):
+    def __init__(self, entry: NoAugmentEntry):
         self.entry = entry
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:

@@ -20,7 +20,7 @@ DEFAULT_LIMIT_GB = 50.0
 MANIFEST = "manifest.json"
 
 
-def shelf(cache: Path) -> Path:
+def decoded_folder(cache: Path) -> Path:
     """The folder of all decoded data sets, made if need be; DataError where it cannot be written."""
     place = cache / "decoded"
     try:
@@ -69,7 +69,7 @@ def remove(cache: Path, key: str) -> int:
     found = entries(cache).get(key)
     if found is None:
         raise DataError(f"{cache / 'decoded' / key}: no such decoded data set; see `ablate data cache list`")
-    discard(shelf(cache) / key)
+    discard(decoded_folder(cache) / key)
     return int(found["num_bytes"])
 
 
@@ -98,7 +98,7 @@ def writing(cache: Path, key: str) -> Iterator[None]:
 
     What killed builders of any key have left behind is removed.
     """
-    place = shelf(cache)
+    place = decoded_folder(cache)
     with _lock(place, key, wait=True) as held:
         for left in place.glob(".*-*") if held else ():
             owner = left.name[1:].rpartition("-")[0]

@@ -25,7 +25,7 @@ Geometry = tuple[Sequence[int], Sequence[int], int]
 
 
 @dataclass(frozen=True)
-class Operation:
+class OperatorCall:
     """A call of an operator, in which tensors that came about at random are told by their history."""
 
     function: Callable[..., Any]
@@ -43,9 +43,9 @@ class History:
 
     dtype: torch.dtype
     num_values: int
-    begin: Operation | Tensor | None
+    begin: OperatorCall | Tensor | None
     """What made it, or what it held before the first operation; None where that operation overwrites it."""
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[OperatorCall] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +96,13 @@ class Construction(TorchDispatchMode):
         past_args, past_kwargs = pytree.tree_map(self._past, (args, kwargs))
         if func._schema.is_mutable:
             if _is_real(args[0]):
-                self._note(args[0], Operation(func, past_args[1:], past_kwargs, _geometry(args[0])), is_random)
+                self._note(args[0], OperatorCall(func, past_args[1:], past_kwargs, _geometry(args[0])), is_random)
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
         seen = {_address(each) for each in inputs}
         for number, made in enumerate(pytree.tree_leaves(result)):
             if _is_real(made) and _address(made) not in seen:
-                self._remember(made, Operation(func, past_args, past_kwargs, output=number))
+                self._remember(made, OperatorCall(func, past_args, past_kwargs, output=number))
         return result
 
     @torch.no_grad()
@@ -120,7 +120,7 @@ class Construction(TorchDispatchMode):
                 tensor.data.copy_(_again(past, {}))
         torch.set_rng_state(before)
 
-    def _note(self, target: Tensor, operation: Operation, is_random: bool) -> None:
+    def _note(self, target: Tensor, operation: OperatorCall, is_random: bool) -> None:
         """Add what is done in place to the target's history, before it is done."""
         history = self.histories.get(_address(target))
         by_chance = is_random or any(isinstance(each, Past) for each in pytree.tree_leaves(operation.args))
@@ -133,7 +133,9 @@ class Construction(TorchDispatchMode):
         elif by_chance:
             self._remember(target, torch.as_strided(target, (_num_values(target),), (1,), 0).clone(), [operation])
 
-    def _remember(self, tensor: Tensor, begin: Operation | Tensor | None, operations: Sequence[Operation] = ()) -> None:
+    def _remember(
+        self, tensor: Tensor, begin: OperatorCall | Tensor | None, operations: Sequence[OperatorCall] = ()
+    ) -> None:
         self.alive.append(tensor.untyped_storage())
         history = History(tensor.dtype, _num_values(tensor), begin, list(operations))
         self.histories[_address(tensor)] = history
@@ -159,7 +161,7 @@ def _again(past: Any, done: dict[tuple[int, int], Tensor]) -> Any:
         return past
     history, key = past.history, (id(past.history), past.length)
     if key not in done:
-        if isinstance(history.begin, Operation):
+        if isinstance(history.begin, OperatorCall):
             made = history.begin
             args, kwargs = pytree.tree_map(lambda each: _again(each, done), (made.args, dict(made.kwargs)))
             result = pytree.tree_leaves(made.function(*args, **kwargs))[made.output]

@@ -38,7 +38,7 @@ def kinds_of(annotation: ast.expr | None) -> tuple[Any, ...] | None:
 def _subscript(name: str, inside: ast.expr) -> tuple[Any, ...] | None:
     parts = inside.elts if isinstance(inside, ast.Tuple) else [inside]
     if name == "Literal":
-        values = [plain(each) for each in parts]
+        values = [literal(each) for each in parts]
         return None if any(each is MISSING for each in values) else tuple((each,) for each in values)
     if name == "Optional":
         inner = kinds_of(inside)
@@ -84,7 +84,7 @@ def in_words(kinds: tuple[Any, ...]) -> str:
     )
 
 
-def plain(node: ast.expr) -> Any:
+def literal(node: ast.expr) -> Any:
     """The value of a literal that YAML could hold too, or MISSING."""
     try:
         value = ast.literal_eval(node)

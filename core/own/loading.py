@@ -157,13 +157,13 @@ class _Finder(importlib.abc.MetaPathFinder):
         if name and file is None and not source.is_folder(name):
             return None
         is_package = file is None or file.endswith("__init__.py")
-        spec = importlib.machinery.ModuleSpec(fullname, _Loader(source, file, top), is_package=is_package)
+        spec = importlib.machinery.ModuleSpec(fullname, _SourceLoader(source, file, top), is_package=is_package)
         if file is not None:
             spec.origin, spec.has_location = source.origins.get(file, file), True
         return spec
 
 
-class _Loader(importlib.abc.Loader):
+class _SourceLoader(importlib.abc.Loader):
     def __init__(self, source: Source, file: str | None, package: str):
         self.source, self.file, self.package = source, file, package
 

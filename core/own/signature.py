@@ -10,7 +10,7 @@ from typing import Any
 from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.wording import nearest, shown
 from ablation_suite.core.own.imports import absolute
-from ablation_suite.core.own.kinds import MISSING, fits, in_words, kinds_of, plain
+from ablation_suite.core.own.kinds import MISSING, fits, in_words, kinds_of, literal
 from ablation_suite.core.own.source import Installed, Module, Source
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -18,7 +18,7 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class Argument:
     """One argument: whether it must be given, its default where that is plain, and the kinds of value it takes."""
 
     needed: bool
@@ -33,7 +33,7 @@ class Parameter:
 class Signature:
     """What a callable takes by name."""
 
-    parameters: Mapping[str, Parameter]
+    parameters: Mapping[str, Argument]
     is_open: bool = False
     """Whether it takes any further name (**kwargs)."""
     is_function: bool = False
@@ -108,7 +108,7 @@ def _signature(source: Source | Installed, module: Module, definition: Definitio
     return None
 
 
-def _fields(definition: ast.ClassDef) -> Iterator[tuple[str, Parameter]]:
+def _fields(definition: ast.ClassDef) -> Iterator[tuple[str, Argument]]:
     """The arguments of a dataclass."""
     for node in definition.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
@@ -128,13 +128,13 @@ def _of_arguments(arguments: ast.arguments, skip: int) -> Signature:
     return Signature(parameters=parameters, is_open=arguments.kwarg is not None)
 
 
-def _parameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Parameter:
+def _parameter(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Argument:
     kinds = kinds_of(annotation)
-    value = plain(default) if default is not None else MISSING
+    value = literal(default) if default is not None else MISSING
     if kinds and "float" in kinds and "int" not in kinds and type(value) is int:
         value = float(value)
     named = name == "root" or (annotation is not None and "Path" in ast.unparse(annotation))
-    return Parameter(needed=default is None, default=value, kinds=kinds, is_place=named)
+    return Argument(needed=default is None, default=value, kinds=kinds, is_place=named)
 
 
 def _follow(source: Source | Installed, module: Module, name: str) -> tuple[Module, ast.AST | None]:

@@ -24,7 +24,7 @@ from ablation_suite.core.tracking.wandb import open_tracker
 
 if TYPE_CHECKING:
     from ablation_suite.core.training.feed import Feeds
-    from ablation_suite.core.training.session import Step
+    from ablation_suite.core.training.session import StepTaken
 
 DONE, FAILED, BAD_DATA, LOST_DEVICE, PREEMPTED, BAD_CONFIG = 0, 1, 65, 70, 75, 78
 """Exit statuses: 75 is run again free of charge, 65 and 78 never (78: no memory, too), anything else a few times.
@@ -75,7 +75,7 @@ def work(
     datasets: Datasets,
     *,
     stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[StepTaken], None] = lambda step: None,
 ) -> int:
     """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
     from ablation_suite.core.training.device import give_back_memory
@@ -83,7 +83,7 @@ def work(
 
     stillness = Stillness()
 
-    def stepped(step: Step) -> None:
+    def stepped(step: StepTaken) -> None:
         stillness.begun = True
         on_step(step)
 
@@ -113,7 +113,7 @@ def _train(
     datasets: Datasets,
     attempt: int,
     stop: Callable[[], bool],
-    on_step: Callable[[Step], None],
+    on_step: Callable[[StepTaken], None],
 ) -> None:
     from ablation_suite.core.training.device import pick_device
     from ablation_suite.core.training.finish import finish

@@ -69,7 +69,7 @@ class ProcessPool:
             worker: _Worker = key.data
             lines = worker.read()
             if lines is None:
-                events += self._bury(worker)
+                events += self._reap(worker)
             else:
                 events += filter(None, map(worker.event, lines))
         if self.devices and self.runtime.jobs == "auto":
@@ -127,7 +127,7 @@ class ProcessPool:
         self.looked_at = now
         return told
 
-    def _bury(self, worker: _Worker) -> list[Event]:
+    def _reap(self, worker: _Worker) -> list[Event]:
         self.selector.unregister(worker.output)
         self.workers.remove(worker)
         status = worker.end(GRACE_SECONDS)

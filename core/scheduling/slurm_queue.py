@@ -181,7 +181,7 @@ def end(jobs: Collection[str], *words: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class CommandResult:
     """What a command of Slurm came to."""
 
     status: int
@@ -200,17 +200,17 @@ class Answer:
         return told[-1] if told else f"exit status {self.status}"
 
 
-def run(command: str, *words: str, **options: Any) -> Answer:
+def run(command: str, *words: str, **options: Any) -> CommandResult:
     """Run one of Slurm's commands; a controller that does not answer in time is a failure like another."""
     try:
         done = subprocess.run(
             [command, *words], capture_output=True, text=True, errors="replace", timeout=COMMAND_SECONDS, **options
         )
     except subprocess.TimeoutExpired:
-        return Answer(status=124, output="", errors=f"{command} has not answered for {COMMAND_SECONDS:.0f} s")
+        return CommandResult(status=124, output="", errors=f"{command} has not answered for {COMMAND_SECONDS:.0f} s")
     except FileNotFoundError:
         raise UserError(f"slurm: no {command} on the PATH; this machine is no node of a Slurm cluster") from None
-    return Answer(status=done.returncode, output=done.stdout, errors=done.stderr)
+    return CommandResult(status=done.returncode, output=done.stdout, errors=done.stderr)
 
 
 def _task(line: str) -> Task | None:

@@ -25,7 +25,7 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
 
 if TYPE_CHECKING:
-    from ablation_suite.core.training.session import Step
+    from ablation_suite.core.training.session import StepTaken
 
 PROGRESS_SECONDS = 0.5
 BEAT_SECONDS = 2.0
@@ -55,20 +55,20 @@ def serve(news: int) -> int:
     while (message := folders.get()) is not None:
         folder = RunFolder(Path(message["folder"]))
         runtime = runtime.model_copy(update={"jobs": message["jobs"]})
-        teller = _Teller(answers, folder.run_id)
+        writer = _NewsWriter(answers, folder.run_id)
         with printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
-            with teller.alive():
-                status = work(folder, runtime, datasets, stop=stop, on_step=teller.on_step)
+            with writer.alive():
+                status = work(folder, runtime, datasets, stop=stop, on_step=writer.on_step)
         if status == LOST_DEVICE:
             return status  # not told, so that no other run is given to this process before it ends
-        teller.tell(retry=retry_after(status))
+        writer.tell(retry=retry_after(status))
         if stopping.is_set():
             break
     return 0
 
 
-class _Teller:
+class _NewsWriter:
     """Writes the news of one run, not more often than someone can read them, and in between that it lives."""
 
     def __init__(self, answers: TextIO, run_id: str):
@@ -76,7 +76,7 @@ class _Teller:
         self.lock = threading.Lock()
         self.over = threading.Event()
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: StepTaken) -> None:
         if time.monotonic() - self.last > PROGRESS_SECONDS:
             self.last = time.monotonic()
             self.tell(epoch=step.epoch, step=step.number, num_steps=step.num_steps)

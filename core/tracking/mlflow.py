@@ -25,7 +25,7 @@ NO_PARAMS = ("ablations", "studies", "outcome", "score", "ledger", "provenance")
 """Parts of a config that are no parameters: they grow, and a parameter of MLflow is for ever; tags say them."""
 LONGEST_PARAM = 500
 LONGEST_TAG = 5000
-MANNERS = {
+DEFAULT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -35,7 +35,7 @@ MANNERS = {
 
 def open_sink(results: Path, run: Shown) -> MlflowSink:
     """Begin or continue the run at MLFLOW_TRACKING_URI, or else in files under `<results>/mlflow`."""
-    for name, value in MANNERS.items():
+    for name, value in DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry, beside our warning
     uri = os.environ.get("MLFLOW_TRACKING_URI")

@@ -18,13 +18,13 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.projection import Shown, scalars, shown, summary
 
-LONGEST_GOODBYE = 25.0
+CLOSE_SECONDS = 25.0
 """Seconds that the end of a run waits for its tracker."""
-SHORT_GOODBYE = 3.0
+CLOSE_SECONDS_AFTER_FAILURE = 3.0
 """The same where the run failed or was interrupted: somebody is waiting for the prompt."""
-BREATH = 0.5
+LOOK_SECONDS = 0.5
 """Least seconds between two looks at the ledger, which each read all of it: nobody watches epochs that are shorter."""
-PAUSE = 600.0
+PAUSE_SECONDS = 600.0
 """Seconds for which this process leaves a tracker alone after it failed."""
 
 _A_MOMENT_BEFORE = "it failed a moment before"
@@ -75,7 +75,7 @@ class Publisher:
 
     def start(self) -> Publisher:
         """Begin, unless this tracker failed a moment ago."""
-        if time.monotonic() - _failed_at.get(self.tracker, -PAUSE) < PAUSE:
+        if time.monotonic() - _failed_at.get(self.tracker, -PAUSE_SECONDS) < PAUSE_SECONDS:
             self.error = _A_MOMENT_BEFORE
             _note_failure(self.folder, self.tracker, self.error)
         else:
@@ -87,13 +87,13 @@ class Publisher:
         self._wake.set()
 
     def close(self, outcome: str = "finished") -> None:
-        """Show the rest and finish, within LONGEST_GOODBYE seconds."""
+        """Show the rest and finish, within CLOSE_SECONDS."""
         self._outcome = outcome
         self._closing.set()
         self._wake.set()
         if self._thread.ident is None:
             return
-        self._thread.join(LONGEST_GOODBYE if outcome == "finished" else SHORT_GOODBYE)
+        self._thread.join(CLOSE_SECONDS if outcome == "finished" else CLOSE_SECONDS_AFTER_FAILURE)
         if self._thread.is_alive():
             self._give_up("it did not answer in time")
 
@@ -118,7 +118,7 @@ class Publisher:
             self._wake.clear()
             closing = self._closing.is_set()
             shown_epoch = project(self.folder, sink, shown_epoch)
-            self._closing.wait(BREATH)
+            self._closing.wait(LOOK_SECONDS)
 
     def _give_up(self, reason: str) -> None:
         if self.error:

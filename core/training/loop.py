@@ -20,7 +20,7 @@ from ablation_suite.core.training.averaging import add_epoch
 from ablation_suite.core.training.device import peak_memory_bytes
 from ablation_suite.core.training.evaluate import metrics
 from ablation_suite.core.training.feed import Feeds
-from ablation_suite.core.training.session import Parts, Session, Step, set_up
+from ablation_suite.core.training.session import Parts, Session, StepTaken, set_up
 
 
 class NonFiniteLoss(RuntimeError):
@@ -54,7 +54,7 @@ def train(
     folder: RunFolder,
     *,
     stop: Callable[[], bool] = lambda: False,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[StepTaken], None] = lambda step: None,
     publish: Callable[[], None] = lambda: None,
     feeds: Feeds | None = None,
 ) -> tuple[Session, Position]:
@@ -106,7 +106,7 @@ def train(
 
 
 def train_epoch(
-    session: Session, position: Position, saver: _Saver, on_step: Callable[[Step], None]
+    session: Session, position: Position, saver: _Saver, on_step: Callable[[StepTaken], None]
 ) -> dict[str, float]:
     """One pass over the training images from `position.step` on, without waiting for the device between steps."""
     begin = time.perf_counter() - position.seconds

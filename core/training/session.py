@@ -141,7 +141,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StepTaken:
     """One step that was taken, for whoever watches a run."""
 
     epoch: int
@@ -214,7 +214,7 @@ class Session:
             return swa.lr
         return float(self.config.optimizer.lr * self.parts.schedule(step))
 
-    def step(self, epoch: Epoch, at: int, images: Tensor, rows: Tensor, tally: Tensor) -> Step:
+    def step(self, epoch: Epoch, at: int, images: Tensor, rows: Tensor, tally: Tensor) -> StepTaken:
         """Step number `at` (from 0) of an epoch, on images uint8 (V N, H, W, 3) of indices (V N,); fills `tally` (3,).
 
         Dropout and mixing are seeded here, by (seed, epoch, step).
@@ -230,7 +230,7 @@ class Session:
         own_draws = streams.as_torchs_own(self.config.seed, "dropout", *names, device=self.device)
         with own_draws if self.parts.has_own else nullcontext():
             step(self.config, self.parts, images, draws, labels, mixing, tally)
-        return Step(
+        return StepTaken(
             epoch=epoch.number,
             number=at + 1,
             num_steps=len(epoch.views),

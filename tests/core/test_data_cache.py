@@ -48,7 +48,7 @@ def build(place: Path, train: Painted | None = None, **settings: object) -> dict
 
 
 def files(place: Path) -> list[str]:
-    """Everything on the shelf but the locks."""
+    """All decoded data sets, without the locks."""
     return sorted(path.name for path in (place / "decoded").iterdir() if path.name != ".locks")
 
 
@@ -192,7 +192,7 @@ def test_a_killed_build_leaves_nothing_that_could_be_taken_for_a_cache(tmp_path:
 
 def test_remains_of_other_data_sets_are_cleared_unless_somebody_is_building_them(tmp_path: Path) -> None:
     """A temporary folder whose lock is held stays, one whose builder is gone does not."""
-    place = cache_folder.shelf(tmp_path)
+    place = cache_folder.decoded_folder(tmp_path)
     (place / ".gone-x1").mkdir()
     (place / ".busy-x2").mkdir()
     with cache_folder.writing(tmp_path, "busy"):
@@ -356,7 +356,7 @@ def test_a_file_system_without_locks_is_built_on_all_the_same(tmp_path: Path, mo
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    (cache_folder.shelf(tmp_path) / ".busy-x2").mkdir()
+    (cache_folder.decoded_folder(tmp_path) / ".busy-x2").mkdir()
     np.testing.assert_array_equal(build(tmp_path)["train"].images[:, 0, 0, 0], np.arange(100))
     assert files(tmp_path)[0] == ".busy-x2"
 

@@ -554,7 +554,7 @@ def test_a_task_asks_for_more_time_only_near_its_limit(task, monkeypatch, status
     def run(command, *words):
         calls.append(" ".join(words))
         facts = f"JobId=7 JobState={state} Reason=None EndTime={end} PreemptTime=None\n"
-        return slurm_queue.Answer(status=0, output=facts, errors="")
+        return slurm_queue.CommandResult(status=0, output=facts, errors="")
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
@@ -581,7 +581,7 @@ def test_a_task_that_is_being_preempted_stays_until_slurm_puts_it_back_into_the_
     def run(command, *words):
         asked.append(words)
         facts = f"JobState=RUNNING PreemptTime={answers[len(asked) - 1]} EndTime=Unknown"
-        return slurm_queue.Answer(status=0, output=facts, errors="")
+        return slurm_queue.CommandResult(status=0, output=facts, errors="")
 
     monkeypatch.setattr(slurm_queue, "run", run)
     slurm_task._come_back("7", has_got_on=True)

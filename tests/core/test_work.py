@@ -314,14 +314,14 @@ def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeyp
     """Work, or the time before the first step, is told from a thread; a run that stands still is not."""
     monkeypatch.setattr(worker, "BEAT_SECONDS", 0.01)
     told = io.StringIO()
-    teller = worker._Teller(told, "a")
-    with teller.alive():
+    writer = worker._NewsWriter(told, "a")
+    with writer.alive():
         while told.getvalue().count("\n") < 3:
             sum(range(1000))
     assert {line for line in told.getvalue().splitlines()} == {'{"run_id": "a"}'}
     monkeypatch.setattr(lease, "STILL_SECONDS", 0.0)
-    teller = worker._Teller(told, "b")
-    teller.on_step(SimpleNamespace(epoch=1, number=1, num_steps=2))
-    with teller.alive():
+    writer = worker._NewsWriter(told, "b")
+    writer.on_step(SimpleNamespace(epoch=1, number=1, num_steps=2))
+    with writer.alive():
         time.sleep(0.2)
     assert told.getvalue().count('"b"') == 2  # the step, and that the thread has begun

@@ -10,7 +10,8 @@ from statsmodels.stats.meta_analysis import combine_effects
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
-from ablation_suite.reports.blocks import OVER, over_all_blocks
+from ablation_suite.reports import figures
+from ablation_suite.reports.blocks import OVER, Bar, Blocks, over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.results import Reader
@@ -154,3 +155,13 @@ def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
     assert "<strong>" in pages[1].read_text()
     assert "\\textbf{" in (tmp_path / "report" / "q" / "tables" / "blocks.tex").read_text()
     assert "**" in (tmp_path / "report" / "q" / "blocks.md").read_text()
+
+
+def test_the_bars_of_a_forest_plot_reach_both_ways(monkeypatch):
+    """From the low end to the high end, with the difference between."""
+    bars = tuple(Bar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="") for name in ("one", OVER))
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, format: drawn.append(figure) or b"")
+    figures.draw_forest(Blocks(family="", question="", baseline="b", answer="", tables=(), bars=bars, pages={}))
+    lines = [list(map(float, line.get_xdata())) for line in drawn[0].axes[0].get_lines()]
+    assert lines == [[0.0, 0.0], *[[-2.0, 3.5], [1.0]] * 2]

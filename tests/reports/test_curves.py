@@ -15,7 +15,7 @@ from PIL import Image
 from ablation_suite import reports
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.figures import FORMATS, _differences, draw_figures
+from ablation_suite.reports.figures import FORMATS, _cost, _differences, draw_figures
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.palette import MOST_AT_ONCE, inks, telling
 from ablation_suite.reports.results import Reader
@@ -106,6 +106,15 @@ def test_interval_bars_reach_both_ways(analysis):
     expected = [bar for row in rows for bar in ([row["low_pp"], row["high_pp"]], [row["difference_pp"]])]
     assert bars == expected
     assert all(row["low_pp"] < row["difference_pp"] < row["high_pp"] for row in rows)
+
+
+def test_the_spread_over_seeds_is_drawn_both_ways(analysis):
+    """Each bar beside the cost is the mean with one standard deviation below it and one above."""
+    answer = analysis.tables["answer"].rows
+    spreads = [(row.values["score_percent"], row.values["sd_percent"]) for row in answer]
+    for axes in _cost(analysis).axes:
+        drawn = [segment[:, 1] for bars in axes.containers for segment in bars.lines[2][0].get_segments()]
+        assert np.allclose(drawn, [(mean - sd, mean + sd) for mean, sd in spreads])
 
 
 def test_better_and_worse_have_colours_of_no_arm():

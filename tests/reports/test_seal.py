@@ -1,4 +1,4 @@
-"""Is every reading of the test split written down, counted, and kept out of the report itself?"""
+"""Is every reading of the test split written down, counted, and kept out of the report and of the search for seeds?"""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from ablation_suite.ablations.spec import CONTROL
+from ablation_suite.commands import run as command
+from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.reports.test_reads import READS, reads, record_read, sentence, write_summary
+from tests.core.tracked_run import BARE_RECORD
 
 BASE = """data: digits
 model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}
@@ -101,3 +108,52 @@ def test_the_summary_escapes_names(tmp_path):
     """A name from a spec opens no tag and no column."""
     record_read(tmp_path, "report", "<b>|x", 1)
     assert "<b>|" not in write_summary(tmp_path, tmp_path / "report").read_text()
+
+
+class TwoTales:
+    """An executor whose runs err alike in both arms on one split, and are all wrong in the arm `some` on the other."""
+
+    def __init__(self, decided: str):
+        self.decided = decided
+        self.submitted: list[Path] = []
+
+    def capacity(self) -> int:
+        return 1
+
+    room = capacity
+
+    def adopt(self) -> set[str]:
+        return set()
+
+    def submit(self, folder: Path) -> None:
+        self.submitted.append(folder)
+        labels = RunFolder(folder).job()["labels"]
+        rng = np.random.default_rng([labels["seed"], labels["arm"] == "some"])
+        outputs, metrics = {}, {}
+        for split in ("val", "test"):
+            right = rng.random(40) < (0.05 if (labels["arm"], split) == ("some", self.decided) else 0.8)  # N
+            outputs[f"{split}_probabilities"] = np.stack([~right, right], axis=1).astype(np.float32)  # N K
+            outputs[f"{split}_labels"] = np.ones(40, dtype=np.int64)
+            outputs[f"{split}_names"] = np.arange(40).astype(str)
+            metrics[f"{split}/accuracy"] = float(right.mean())
+        np.savez(folder / "outputs.npz", **outputs)
+        metrics["best_epoch"] = 1
+        record = {**BARE_RECORD, "config": {"epochs": 2}, "classes": ["0", "1"], "metrics": metrics}
+        record["cost"] = {"images_per_second": 1.0, "seconds": 1.0}
+        (folder / "record.json").write_text(json.dumps(record))
+
+    def poll(self, seconds: float) -> list[Event]:
+        return [Event(run_id=self.submitted[-1].name, retry="counted")]
+
+
+@pytest.mark.parametrize(("decided", "num_seeds"), [("val", 3), ("test", 5)])
+def test_seeds_are_added_by_the_validation_split_alone(decided, num_seeds, tmp_path, monkeypatch):
+    """`ablate run` stops at the least where validation decides, and goes on to the most where only test would."""
+    (tmp_path / "base.yaml").write_text(BASE)
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text(SPEC.replace("control: true\n", "").replace("seeds: 2", "seeds: {min: 3, max: 5, until: decided}"))
+    executor = TwoTales(decided)
+    monkeypatch.setattr(command, "open_executor", lambda runtime: nullcontext(executor))
+    words = [str(spec), "--results", str(tmp_path / "results"), "--tracker", "off"]
+    assert CliRunner().invoke(command.run, words, standalone_mode=False, catch_exceptions=False).return_value == 0
+    assert len(executor.submitted) == 2 * num_seeds
