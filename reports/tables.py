@@ -222,12 +222,6 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
     if results.design.margin is not None:
         parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
-    sharing = [row.arm for row in rows if row.interval and row.interval.num_others]
-    if sharing:
-        parts.append(
-            f"So few seeds know little about their own spread: for {', '.join(sharing)} it is estimated from all arms "
-            "together, as an F test does not tell the arms' spreads apart."
-        )
     if any(row.difference is not None and row.interval is None for row in rows):
         parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:

@@ -8,7 +8,7 @@ levels hold at all looks together, so one may stop for any reason: a direction, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Literal
@@ -78,7 +78,6 @@ def repeated_interval(
     treated: ArrayLike,
     baseline: ArrayLike,
     rule: SeedRule,
-    others: Sequence[ArrayLike] = (),
     margin: float | None = None,
 ) -> Interval:
     """Estimate a difference so that the interval and p hold although every number of seeds was looked at.
@@ -86,7 +85,6 @@ def repeated_interval(
     treated, baseline: (S, N), paired. The interval covers at all looks together with probability `rule.level`; p is the
     probability, under no difference, that any look is as extreme as this one, so it may be compared with 1 - level
     whenever one stops, and adjusted by Holm. Fewer seeds than `min` (runs missing) are treated as one more early look.
-    The other arms are not asked how much seeds vary: early looks spend so little that a wrong answer would cost most.
     Source: Jennison and Turnbull 1989, JRSS B 51, 305-361 (repeated confidence intervals and p values).
     """
     num_seeds = len(np.asarray(treated))

@@ -165,20 +165,6 @@ def test_one_seed_has_no_verdict(tmp_path, names, margin):
         assert "one seed a side says nothing about the change" in page
 
 
-def test_where_arms_share_the_spread_of_their_seeds_the_note_names_them(tmp_path):
-    """With three seeds those whose interval asked the others; with five seeds or one arm, nobody."""
-    _, of_three = analysis_of(tmp_path / "three")
-    pair = {arm: TRUTHS[arm] for arm in ("baseline", "wide")}
-    _, of_five = analysis_of(tmp_path / "five", seeds=5)
-    _, of_one_arm = analysis_of(tmp_path / "pair", pair)
-    told = re.search(r"about their own spread: for (.+) it is", of_three.tables["answer"].note)
-    assert told
-    assert 1 <= len(told[1].split(", ")) <= 5
-    assert set(told[1].split(", ")) <= set(TRUTHS) - {"baseline"}
-    for other in (of_five, of_one_arm):
-        assert "their own spread" not in other.tables["answer"].note
-
-
 def test_two_arms_with_one_seed_leave_the_family_alone(tmp_path):
     """An arm with one pair has no p, and does not count among the comparisons that the others' p allow for."""
     names = ("baseline", "wide", "grouped")

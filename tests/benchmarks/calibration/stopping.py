@@ -57,7 +57,7 @@ def _at_looks(noise: float, effect: float, repetitions: int, rng: np.random.Gene
     looks = range(RULE.min, RULE.max + 1)
     found: list[list[Array]] = []
     for piece in pieces(draw, repetitions, 2 * RULE.max * IMAGES, rng):
-        at = [crossed(piece[:, :, :seeds], moderated=False) for seeds in looks]
+        at = [crossed(piece[:, :, :seeds]) for seeds in looks]
         halves = [each.half(look_level(seeds, RULE)) for each, seeds in zip(at, looks, strict=True)]
         ends = [[each.centre - half, each.centre + half] for each, half in zip(at, halves, strict=True)]
         found.append(
