@@ -153,11 +153,30 @@ def nll(probabilities: Array, labels: Labels) -> Array:
 
 def calibration_error(probabilities: Array, labels: Labels, num_bins: int = 15) -> Array:
     """The expected calibration error over equal bins of confidence (Guo et al. 2017, ICML, equation 3)."""
-    confidence = np.minimum(probabilities.max(axis=1), 1.0)  # N
+    confidence, bins = _confidences(probabilities, num_bins)
     gap = accuracy(probabilities, labels) - confidence
-    bins = np.maximum(np.ceil(confidence * num_bins).astype(int) - 1, 0)  # N; open to the left
     sign = np.sign(np.bincount(bins, weights=gap, minlength=num_bins))
     return sign[bins] * gap
+
+
+def calibration_error_by_chance(
+    probabilities: Array, rng: np.random.Generator, num_bins: int = 15, num_draws: int = 20
+) -> float:
+    """The mean calibration error that these images would show if every confidence were true.
+
+    It is not zero: few images a bin are right more or less often than expected (Bröcker and Smith 2007, Weather and
+    Forecasting 22, consistency resampling).
+    """
+    confidence, bins = _confidences(probabilities, num_bins)
+    gaps = (rng.random((num_draws, len(confidence))) < confidence) - confidence  # draws N
+    sums = [np.bincount(bins, weights=gap, minlength=num_bins) for gap in gaps]
+    return float(np.abs(sums).sum(axis=1).mean() / len(confidence))
+
+
+def _confidences(probabilities: Array, num_bins: int) -> tuple[Array, Labels]:
+    """The confidence of each image and its bin, open to the left: (N,) each."""
+    confidence = np.minimum(probabilities.max(axis=1), 1.0)
+    return confidence, np.maximum(np.ceil(confidence * num_bins).astype(int) - 1, 0)
 
 
 def auroc(probabilities: Array, labels: Labels) -> Array:

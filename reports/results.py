@@ -10,7 +10,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablation_suite.core.metrics import Metric, accuracy, calibration_error, checked, data_fault, macro_f1, metric_of
+from ablation_suite.core.metrics import (
+    Metric,
+    accuracy,
+    calibration_error,
+    calibration_error_by_chance,
+    checked,
+    data_fault,
+    macro_f1,
+    metric_of,
+)
 from ablation_suite.core.runs.files import open_regular
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
@@ -36,6 +45,7 @@ class Outputs:
     top_5: float
     macro_f1: float
     calibration_error: float
+    calibration_error_by_chance: float
 
     def same_images(self, other: Outputs) -> bool:
         """Whether both speak of the same images in the same order, with the same labels."""
@@ -212,6 +222,7 @@ def read_outputs(
         top_5=_top_5(probabilities, labels),
         macro_f1=float(macro_f1(probabilities, labels).mean()),
         calibration_error=float(calibration_error(probabilities, labels).mean()),
+        calibration_error_by_chance=calibration_error_by_chance(probabilities, np.random.default_rng(0)),
     )
 
 

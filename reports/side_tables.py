@@ -78,12 +78,14 @@ def metrics_table(results: Results) -> Table:
         name="metrics",
         title="Other metrics",
         note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds; "
-        "percent but for loss and epoch.",
+        "percent but for loss and epoch. By chance: the calibration error of a predictor whose confidences are true, "
+        "on as many images.",
         columns=(
             ARM,
             Column(key="top_5", heading="Top-5", sort="top_5_percent"),
             Column(key="macro_f1", heading="Macro F1", sort="macro_f1_percent"),
             Column(key="calibration_error", heading="Calibration error", sort="calibration_error_percent"),
+            Column(key="calibration_error_by_chance", heading="By chance", sort="calibration_error_by_chance_percent"),
             Column(key=loss, heading="Loss", sort=loss),
             Column(key="best_epoch", heading="Kept epoch", sort="best_epoch"),
         ),
@@ -96,7 +98,7 @@ def _metrics_rows(results: Results) -> tuple[Row, ...]:
     arms = [arm.name for arm in results.design.arms]
     values: dict[str, dict[str, Value]] = {arm: {"arm": arm, "n": len(results.of_arm(arm))} for arm in arms}
     shown = {arm: {"arm": arm} for arm in arms}
-    for key in ("top_5", "macro_f1", "calibration_error"):
+    for key in ("top_5", "macro_f1", "calibration_error", "calibration_error_by_chance"):
         outputs = {arm: list(results.outputs(arm).values()) for arm in arms}
         found = {arm: texts.mean_and_sd([getattr(each, key) for each in outputs[arm]]) for arm in arms}
         sizes = {arm: (len(each[0].labels), len(each)) for arm, each in outputs.items() if each}

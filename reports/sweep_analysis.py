@@ -52,6 +52,8 @@ class SweepAnalysis:
     """Parameter -> the interval of its share; empty where the trials are too few for one."""
     expected: tuple[float, ...]
     """The expected best validation score of 1, 2, ... trials."""
+    ends_of_best: tuple[tuple[float | None, float | None], ...]
+    """Between which of the scores the best of another search of as many trials lies in eight of ten."""
     effort: Effort
     tables: dict[str, Table]
 
@@ -77,7 +79,8 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
     """The analysis of a study whose runs lie in a store."""
     sweep, trials = study.sweep, study.trials()
     importances, ends = study.importances(), study.importance_ends(np.random.default_rng(0))
-    expected = expected_best(scores(trials, sweep.maximize), sweep.maximize)
+    found = scores(trials, sweep.maximize)
+    expected, ends_of_best = expected_best(found, sweep.maximize), best_of_another(found, sweep.maximize)
     top = best(trials, sweep.maximize)
     return SweepAnalysis(
         sweep=sweep,
@@ -87,13 +90,14 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
         importances=importances,
         importance_ends=ends,
         expected=expected,
+        ends_of_best=ends_of_best,
         effort=effort(sweep, trials, store),
         tables={
             table.name: table
             for table in (
                 _trials_table(sweep, trials),
                 _importance_table(importances, ends, trials),
-                _budget_table(sweep, expected),
+                _budget_table(sweep, expected, ends_of_best),
             )
             if table.rows
         },
@@ -109,15 +113,40 @@ def scores(trials: Sequence[Trial], maximize: bool) -> list[float]:
 
 
 def expected_best(found: Sequence[float], maximize: bool = True) -> tuple[float, ...]:
-    """The expected best score of n = 1 .. N independent draws from N observed scores (Dodge et al. 2019, equation 7).
+    """The expected best score of n = 1 .. N of N observed scores, drawn without replacement.
 
-    E[best of n] = sum over the sorted scores v_i of v_i (P(best <= v_i) - P(best <= v_(i-1))), with
-    P(best <= v_i) = (i / N)^n. An estimate from proposals that learn, such as TPE's, describes this history alone.
+    E[best of n] = sum over the sorted scores v_i of v_i (P(best <= v_i) - P(best <= v_(i-1))), with P(best <= v_i) =
+    C(i, n) / C(N, n): unbiased for independent trials, where draws with replacement are pessimistic (Tang et al. 2020,
+    Showing Your Work Doesn't Always Work, section 4). Proposals that learn, such as TPE's, describe this history alone.
     """
     values = np.sort(np.asarray(found, dtype=float))
     values = values if maximize else values[::-1]
-    share = np.arange(len(values) + 1) / max(1, len(values))
-    return tuple(float(values @ np.diff(share**n)) for n in range(1, len(values) + 1))
+    at = np.arange(len(values) + 1)
+    share, expected = np.ones(len(at)), []  # P(the best of no draw is v_i at most) = 1
+    for num in range(len(values)):
+        share = share * np.maximum(at - num, 0) / (len(values) - num)
+        expected.append(float(values @ np.diff(share)))
+    return tuple(expected)
+
+
+def best_of_another(
+    found: Sequence[float], maximize: bool = True, tail: float = 0.1
+) -> tuple[tuple[float | None, float | None], ...]:
+    """Between which observed scores the best of another search of n = 1 .. N trials lies, 1 - 2 `tail` of them.
+
+    The best of n new trials lies below v_i with probability C(i + n - 1, n) / C(N + n, n), whatever the scores'
+    distribution (ranks of independent trials are exchangeable). An end is None where no score that was seen is so low,
+    or so high: of searches of as many new trials, half beat the best that was seen. The second end is the better one.
+    """
+    values = np.sort(np.asarray(found, dtype=float))
+    values = values if maximize else values[::-1]
+    at = np.arange(1, len(values) + 1)
+    below, ends = np.ones(len(values)), []
+    for num in range(len(values)):
+        below = below * (at + num) / (len(values) + 1 + num)
+        worst, top = np.flatnonzero(below <= tail), np.flatnonzero(below >= 1 - tail)
+        ends.append((float(values[worst[-1]]) if len(worst) else None, float(values[top[0]]) if len(top) else None))
+    return tuple(ends)
 
 
 def effort(sweep: Sweep, trials: Sequence[Trial], store: Path) -> Effort:
@@ -208,25 +237,28 @@ def importance_words(ends: Mapping[str, tuple[float, float]], trials: Sequence[T
 _BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-def _budget_table(sweep: Sweep, expected: Sequence[float]) -> Table:
+def _budget_table(sweep: Sweep, expected: Sequence[float], ends: Sequence[tuple[float | None, float | None]]) -> Table:
     columns = (
         Column(key="num_trials", heading="Trials", sort="num_trials"),
         Column(key="expected", heading=f"Expected best {sweep.spec.metric}", sort="expected"),
+        Column(key="ends", heading="Another search", sort="worst"),
     )
-    found = dict(enumerate(expected, start=1))
-    chosen = [n for n in found if n in _BUDGETS or n == len(expected)]
-    rows = tuple(
-        Row(
-            values={"num_trials": n, "expected": found[n]},
-            texts={"num_trials": str(n), "expected": short_score(found[n])},
-        )
-        for n in chosen
-    )
+    rows = []
+    for num, (value, (worst, top)) in enumerate(zip(expected, ends, strict=True), start=1):
+        if num in _BUDGETS or num == len(expected):
+            values: dict[str, Any] = {"num_trials": num, "expected": value, "worst": worst, "top": top}
+            told = [short_score(end) if end is not None else "open" for end in (worst, top)]
+            texts = {"num_trials": str(num), "expected": short_score(value), "ends": f"{told[0]} to {told[1]}"}
+            rows.append(Row(values=values, texts=texts))
     note = (
-        "The expected best validation score of so many draws from the trials seen (Dodge et al. 2019), pruned ones "
-        "counted by their last value: compare arms at equal budgets. It assumes independent trials."
+        "The expected best validation score of so many of the trials seen, drawn without replacement (Tang et al. "
+        "2020), pruned ones counted by their last value: compare arms at equal budgets. “Another search”: where the "
+        "best of as many new trials would lie in eight searches of ten, open where the trials seen do not bound it. "
+        "Both assume independent trials."
     )
-    return Table(name="budget", title="What a smaller budget would have found", note=note, columns=columns, rows=rows)
+    return Table(
+        name="budget", title="What a smaller budget would have found", note=note, columns=columns, rows=tuple(rows)
+    )
 
 
 def saved_text(found: Effort) -> str:

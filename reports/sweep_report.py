@@ -18,7 +18,8 @@ from ablation_suite.sweeps.trial import remake_command
 CAPTIONS = {
     "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
     "slices": "The score against each setting; crosses were stopped early, triangles at the edge lie beyond it.",
-    "contour": "The score between the complete trials; crosses were stopped early.",
+    "contour": "The score of the complete trials, interpolated between them, which fewer than 30 hardly allow. "
+    "Crosses were stopped early.",
     "importances": "How much each setting matters; lines span 95 % over resampled trials, grey bars have too few.",
     "parallel": "One line per complete trial, coloured by its score.",
     "curves": "What each trial had reached; the grey ones were stopped.",

@@ -12,6 +12,7 @@ from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import Results, Run
 from ablation_suite.reports.statistics.comparison import Comparison
+from ablation_suite.reports.wording import seeds_added
 
 Value = str | float | int | bool | None
 
@@ -222,16 +223,10 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
     if results.design.margin is not None:
         parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
-    sharing = [row.arm for row in rows if row.interval and row.interval.num_others]
-    if sharing:
-        parts.append(
-            f"So few seeds know little about their own spread: for {', '.join(sharing)} it is estimated from all arms "
-            "together, as an F test does not tell the arms' spreads apart."
-        )
     if any(row.difference is not None and row.interval is None for row in rows):
         parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:
-        parts.append("Seeds were added until there was an answer; intervals and p allow for having looked that often.")
+        parts.append(seeds_added(results, rows))
     parts.append(
         "“Could have shown”: the true difference that these seeds and images find four times in five, at the level "
         "that Holm asks of the first of so many arms; a range where the seeds do not say it closer."

@@ -48,6 +48,32 @@ def families(num_comparisons: Sequence[int]) -> str:
     )
 
 
+def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
+    """Why an ablation with a rule for its seeds has as many as it has, and what that does to its numbers."""
+    rule = results.design.rule or {}
+    allowed = "Intervals and p allow for having looked that often."
+    if rule["precision"] is not None:
+        return (
+            f"Seeds were added until the interval was within ±{rule['precision']:g} pp, up to {rule['max']}. {allowed}"
+        )
+    if results.split != "val":
+        return (
+            f"Seeds were added, up to {rule['max']}, until the validation images gave an answer or more would hardly "
+            f"have brought one. {allowed}"
+        )
+    rows = [row for row in compared if row.interval and row.arm != results.design.control]
+    without = [f"{_quoted(row.arm)} (after {row.num_pairs})" for row in rows if row.verdict == "undecided"]
+    told = "Seeds were added until there was an answer."
+    if without:
+        told = (
+            f"Seeds were added until there was an answer, or {rule['max']} would hardly have brought one: "
+            f"{_listed(without)} stayed without."
+        )
+    if any(row.verdict in ("higher", "lower") and rule["min"] <= row.num_pairs < rule["max"] for row in rows):
+        told += " A difference that ended its own search is too large on average; its interval allows for it."
+    return f"{told} {allowed}"
+
+
 def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     baseline = _quoted(design.baseline)
     for arm, row in rows:

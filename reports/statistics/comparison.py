@@ -34,14 +34,9 @@ SeedScores = Mapping[int, NDArray]  # seed -> N
 
 
 class IntervalOf(Protocol):
-    """What makes an interval of two arms' scores (S, N).
+    """What makes an interval of two arms' scores (S, N); `margin` is for `Interval.p_margin`."""
 
-    `others` are those of other arms of the same seeds, `margin` is for `Interval.p_margin`.
-    """
-
-    def __call__(
-        self, treated: Array, baseline: Array, *, others: Sequence[Array], margin: float | None
-    ) -> Interval: ...
+    def __call__(self, treated: Array, baseline: Array, *, margin: float | None) -> Interval: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +82,7 @@ def compare(
 
     scores: arm -> seed -> per-image scores (N,), N the same for all; arms may lack seeds or have none yet.
     interval: what to make of two (S, N) arrays paired by seed and image, e.g. `difference_interval` with another method
-    or `sequential.repeated_interval`. It is given the `others` too: (S, N) arrays of those arms that have these seeds.
+    or `sequential.repeated_interval`.
     Errors: ValueError for a baseline that is no arm, and for score arrays of several lengths.
     """
     if baseline not in scores:
@@ -96,8 +91,7 @@ def compare(
     intervals: dict[str, Interval] = {}
     for arm, of_arm in scores.items():
         if arm != baseline and len(of_arm.keys() & scores[baseline].keys()) > 1:
-            others = _others(scores, arm, baseline)
-            intervals[arm] = interval(*pair(of_arm, scores[baseline]), others=others, margin=margin)
+            intervals[arm] = interval(*pair(of_arm, scores[baseline]), margin=margin)
     adjusted = dict(zip(intervals, holm([found.p for found in intervals.values()]), strict=True))
     of_margin = {arm: found.p_margin for arm, found in intervals.items() if found.p_margin is not None}
     margins = dict(zip(of_margin, holm(list(of_margin.values())), strict=True))
@@ -126,16 +120,6 @@ def pair(treated: SeedScores, baseline: SeedScores) -> tuple[Array, Array]:
         np.stack([np.asarray(treated[seed], dtype=np.float64) for seed in seeds]),
         np.stack([np.asarray(baseline[seed], dtype=np.float64) for seed in seeds]),
     )
-
-
-def _others(scores: Mapping[str, SeedScores], arm: str, baseline: str) -> list[Array]:
-    """The scores (S, N) of the arms beside these two that finished all seeds that these two share."""
-    seeds = sorted(scores[arm].keys() & scores[baseline].keys())
-    return [
-        np.stack([np.asarray(rows[seed], dtype=np.float64) for seed in seeds])
-        for other, rows in scores.items()
-        if other not in (arm, baseline) and rows.keys() >= set(seeds)
-    ]
 
 
 def _common_length(scores: Mapping[str, SeedScores]) -> int:

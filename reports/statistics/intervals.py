@@ -7,15 +7,13 @@ crossed interval counts both; with one seed only the images can speak, and the i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ablation_suite.reports.statistics.moderation import Array, Spread, spread_of_seeds
-
+Array = NDArray[np.float64]
 Method = Literal["crossed", "seeds", "bootstrap"]
 
 
@@ -26,7 +24,7 @@ class Interval:
     The estimate is the plain mean; the middle of the interval may lie a little nearer to zero. `method` says which
     variation was counted: "crossed" (seeds and images), "bootstrap" (the same, resampled), "seeds", or "images only"
     (one seed; the training noise is unknown). `critical` is the half-width in standard errors; `degrees_of_freedom` is
-    None where no t distribution was used. `num_others`: with how many other arms the variance between seeds was shared.
+    None where no t distribution was used.
     `p_margin`, where a margin was asked about: the p value of a difference of the margin or more, either way (two
     one-sided tests, Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680).
     """
@@ -39,7 +37,6 @@ class Interval:
     method: str
     level: float
     critical: float
-    num_others: int = 0
     p_margin: float | None = None
 
     @property
@@ -63,7 +60,6 @@ def difference_interval(
     method: Method = "crossed",
     rng: np.random.Generator | None = None,
     largest: float | None = None,
-    others: Sequence[ArrayLike] = (),
     margin: float | None = None,
 ) -> Interval:
     """Estimate the mean of treated - baseline, both (S, N) and paired by seed and image, with a two-sided interval.
@@ -81,8 +77,6 @@ def difference_interval(
     that are 0 or 1, paired t over images for others. With one image "crossed" becomes "seeds".
     largest: the largest difference that one image can show, for contrasts of several runs. By default 1 for scores
     that are 0 or 1, and the largest that was seen for others.
-    others: the scores (S, N) of other arms of the same seeds and images; "crossed" asks them how much seeds vary, with
-    two to four seeds: see `moderation.spread_of_seeds`.
     margin: the difference that does not matter, for `p_margin`, which needs a t interval ("crossed", "seeds").
     Errors: ValueError for shapes that differ, are not (S, N) or are empty, for values that are not finite, for an
     impossible level or method, for "seeds" with one seed, for "bootstrap" without rng.
@@ -103,9 +97,7 @@ def difference_interval(
         return _bootstrap(difference, level, rng)
     if largest is None:
         largest = 1.0 if binary else float(np.abs(difference.mean(axis=0)).max())
-    of_others = [np.asarray(each, dtype=np.float64).mean(axis=1) for each in others]  # S each
-    spread = spread_of_seeds(treated.mean(axis=1), baseline.mean(axis=1), of_others)
-    return replace(_crossed(difference, level, margin, largest, spread), num_others=spread.num_others)
+    return _crossed(difference, level, margin, largest)
 
 
 def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
@@ -117,7 +109,7 @@ def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:
     return first, second
 
 
-def _crossed(difference: Array, level: float, margin: float | None, largest: float, spread: Spread) -> Interval:
+def _crossed(difference: Array, level: float, margin: float | None, largest: float) -> Interval:
     num_seeds, num_images = difference.shape
     estimate = float(difference.mean())
     of_seeds, of_images = difference.mean(axis=1), difference.mean(axis=0)  # S, N
@@ -125,7 +117,7 @@ def _crossed(difference: Array, level: float, margin: float | None, largest: flo
     df_residual = (num_seeds - 1) * (num_images - 1)
     of_images = _and_one_gained_and_one_lost(of_images, largest)  # N + 2
 
-    seeds, df_seeds = spread.variance / num_seeds, spread.degrees_of_freedom  # variances of the mean
+    seeds, df_seeds = of_seeds.var(ddof=1) / num_seeds, num_seeds - 1  # variances of the mean
     images, df_images = of_images.var(ddof=1) / len(of_images), len(of_images) - 1
     rest = (residual**2).sum() / df_residual / difference.size
     both = max(seeds + images - rest, seeds, images)

@@ -8,7 +8,7 @@ levels hold at all looks together, so one may stop for any reason: a direction, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Literal
@@ -16,16 +16,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablation_suite.reports.statistics.comparison import Comparison, SeedScores, compare
+from ablation_suite.reports.statistics.comparison import Comparison, SeedScores, compare, pair
 from ablation_suite.reports.statistics.intervals import Array, Interval, difference_interval
+
+HOPELESS = 0.05
+"""An arm whose chance to be decided at the most seeds is lower gets no more. It costs no validity, and up to
+6 points of power (CALIBRATION.md)."""
+_NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRule:
     """Train `min` seeds, then one more at a time up to `max`, until the answer is there.
 
-    until: "decided" stops at a verdict other than undecided; precision: stops at this half-width of the interval, in
-    units of the score. Exactly one of the two. margin: as for `statistics.verdict`.
+    until: "decided" stops at a verdict other than undecided, or where the most seeds would hardly reach one; precision:
+    stops at this half-width of the interval, in units of the score. Exactly one of the two. margin: as for
+    `statistics.verdict`.
     Errors: ValueError for impossible values.
     """
 
@@ -52,7 +58,11 @@ def next_seeds(scores: Mapping[str, SeedScores], baseline: str, rule: SeedRule) 
     next look needs a pair that the baseline lacks. An empty answer: done.
     """
     rows = compare(scores, baseline, margin=rule.margin, interval=partial(repeated_interval, rule=rule))
-    targets = {row.arm: _next_look(row, rule) for row in rows if row.arm != baseline and not _settled(row, rule)}
+    targets = {
+        row.arm: _next_look(row, rule)
+        for row in rows
+        if row.arm != baseline and not _settled(row, rule) and not _hopeless(row, scores, baseline, rule)
+    }
     needed = {arm: target for arm, target in targets.items() if len(scores[arm]) < target}
     furthest = max(targets.values(), default=0)
     if len(scores[baseline]) < furthest:
@@ -70,6 +80,12 @@ def _settled(row: Comparison, rule: SeedRule) -> bool:
     return row.verdict != "undecided"
 
 
+def _hopeless(row: Comparison, scores: Mapping[str, SeedScores], baseline: str, rule: SeedRule) -> bool:
+    if rule.until is None or row.num_pairs < rule.min:
+        return False
+    return chance_to_decide(*pair(scores[row.arm], scores[baseline]), rule) < HOPELESS
+
+
 def _next_look(row: Comparison, rule: SeedRule) -> int:
     return max(rule.min, row.num_pairs + 1)
 
@@ -78,7 +94,6 @@ def repeated_interval(
     treated: ArrayLike,
     baseline: ArrayLike,
     rule: SeedRule,
-    others: Sequence[ArrayLike] = (),
     margin: float | None = None,
 ) -> Interval:
     """Estimate a difference so that the interval and p hold although every number of seeds was looked at.
@@ -86,7 +101,6 @@ def repeated_interval(
     treated, baseline: (S, N), paired. The interval covers at all looks together with probability `rule.level`; p is the
     probability, under no difference, that any look is as extreme as this one, so it may be compared with 1 - level
     whenever one stops, and adjusted by Holm. Fewer seeds than `min` (runs missing) are treated as one more early look.
-    The other arms are not asked how much seeds vary: early looks spend so little that a wrong answer would cost most.
     Source: Jennison and Turnbull 1989, JRSS B 51, 305-361 (repeated confidence intervals and p values).
     """
     num_seeds = len(np.asarray(treated))
@@ -97,6 +111,31 @@ def repeated_interval(
         any_look = _chance_of_any_look(2 * found.p_margin * scale, rule) / 2
         p_margin = max(found.p_margin, any_look)
     return replace(found, level=rule.level, p=_chance_of_any_look(found.p * scale, rule), p_margin=p_margin)
+
+
+def chance_to_decide(treated: Array, baseline: Array, rule: SeedRule) -> float:
+    """The chance that the interval at the most seeds decides, given the seeds so far (S, N), two at least.
+
+    The images' part of the standard error stays as it is, the seeds' shrinks; the mean of all seeds is predicted by a t
+    distribution, Var(d) (1 / S - 1 / max) wide. For one arm alone, so that it is rather too hopeful among several.
+    Source: predictive power, Spiegelhalter, Freedman and Blackburn 1986, Controlled Clinical Trials 7, 8-17.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    num_seeds, most = len(treated), rule.max
+    found = difference_interval(treated, baseline, level=look_level(most, rule))
+    of_seeds = float((treated - baseline).mean(axis=1).var(ddof=1))
+    remaining = max(1 / num_seeds - 1 / most, 0.0) * of_seeds
+    error = np.sqrt(max(found.standard_error**2 - remaining, of_seeds / most))
+    half = float(stdtrit(most - 1, (1 + found.level) / 2)) * error
+    centre, spread = (found.low + found.high) / 2, max(np.sqrt(remaining), _NO_SPREAD)
+
+    def below(end: float) -> float:
+        return float(stdtr(num_seeds - 1, (end - centre) / spread))
+
+    chance = below(-half) + 1 - below(half)
+    inside = (rule.margin or 0.0) - half  # how far from zero an equivalent mean may be
+    return min(1.0, chance + below(inside) - below(-inside)) if inside > 0 else chance
 
 
 def look_level(num_seeds: int, rule: SeedRule) -> float:

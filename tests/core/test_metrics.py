@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from ablation_suite.core.metrics import checked, data_fault, metric_fault, metric_of
+from ablation_suite.core.metrics import calibration_error_by_chance, checked, data_fault, metric_fault, metric_of
 
 CLASSES = tuple("abcde")
 
@@ -134,6 +134,16 @@ def test_top_5_counts_labels_among_the_five_most_probable_by_an_explicit_sort():
 def test_macro_f1_averages_the_classes_that_occur():
     """Class 0: precision 2/2, recall 2/3, F1 0.8; class 1: precision 1/2, recall 1, F1 2/3."""
     assert value("macro_f1", PROBABILITIES, LABELS) == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_the_calibration_error_of_a_perfect_predictor_is_told():
+    """Of 359 images it shows as much on average over 300 sets of labels that were drawn from its own probabilities."""
+    rng = np.random.default_rng(9)
+    p = rng.dirichlet([0.5, 0.5, 0.5], size=359)
+    labels = (rng.random((300, 359, 1)) > p.cumsum(axis=1)[:, :2]).sum(axis=2)  # 300 N
+    shown = np.mean([value("calibration_error", p, each) for each in labels])
+    assert calibration_error_by_chance(p, np.random.default_rng(0), num_draws=300) == pytest.approx(shown, rel=0.05)
+    assert shown > 0.03
 
 
 def test_calibration_error_is_the_weighted_gap_of_each_bin():

@@ -7,6 +7,7 @@ import scipy.stats
 from ablation_suite.reports.statistics.comparison import difference_interval, holm
 from ablation_suite.reports.statistics.sequential import (
     SeedRule,
+    chance_to_decide,
     look_level,
     next_seeds,
     repeated_interval,
@@ -181,6 +182,31 @@ def test_more_arms_make_the_rule_more_careful():
     others = {f"null {i}": arm(6, 0.8, 50 + i) for i in range(9)}
     assert "a" in next_seeds(scores | {"a": chosen} | others, "base", RULE)
     assert holm([0.01] + [0.9] * 9)[0] > 0.05
+
+
+def test_the_chance_to_decide_is_that_of_simulated_further_seeds():
+    """Where only seeds vary: the share of 20,000 continuations, means and spread drawn from what five seeds say."""
+    rng, rule = np.random.default_rng(2), SeedRule(min=3, max=20, until="decided")
+    seen = np.array([0.9, -0.3, 0.6, 0.2, 0.5])
+    rows = np.repeat(seen[:, None], 100_000, axis=1)
+    sd = seen.std(ddof=1) * np.sqrt(4 / rng.chisquare(4, 20_000))
+    truth = seen.mean() + sd / np.sqrt(5) * rng.standard_normal(20_000)
+    further = truth[:, None] + sd[:, None] * rng.standard_normal((20_000, 15))
+    means = (seen.sum() + further.sum(axis=1)) / 20
+    half = scipy.stats.t.ppf((1 + look_level(20, rule)) / 2, 19) * seen.std(ddof=1) / np.sqrt(20)
+    expected = (np.abs(means) > half).mean()
+    assert 0.3 < expected < 0.9
+    assert chance_to_decide(rows, np.zeros_like(rows), rule) == pytest.approx(expected, abs=0.02)
+
+
+def test_an_arm_that_the_most_seeds_would_hardly_decide_gets_no_more():
+    """Twelve seeds around zero are hopeless for a direction; a margin that they can reach keeps them going."""
+    seeds = {s: np.repeat(0.05 * (-1.0) ** s, 400) for s in range(12)}
+    scores = {"base": {s: np.zeros(400) for s in seeds}, "same": seeds}
+    assert next_seeds(scores, "base", RULE) == {}
+    within_reach = SeedRule(min=3, max=20, until="decided", margin=0.035)
+    assert next_seeds(scores, "base", within_reach) == {"same": 13, "base": 13}
+    assert next_seeds(scores, "base", SeedRule(min=3, max=20, precision=0.001)) == {"same": 13, "base": 13}
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from tests.benchmarks.calibration import coverage, families, stopping
+from tests.benchmarks.calibration import coverage, families, measures, pairs, sharing, stopping
 
 SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "intervals": ("Seeds, images, noise", coverage.intervals),
     "accuracies": ("Other accuracies", coverage.accuracies),
     "few": ("Few differing images", coverage.few_images),
-    "sharing": ("Arms that share the spread of their seeds", coverage.sharing),
+    "sharing": ("Arms that share the spread of their seeds", sharing.sharing),
+    "measures": ("Other metrics", measures.measures),
+    "pairs": ("What pairing is worth", pairs.pairs),
     "families": ("Families of arms", families.families),
     "stopping": ("Seeds as needed", stopping.stopping),
 }
@@ -51,7 +53,7 @@ def _body(write: Callable[[int], Iterator[str]], repetitions: int) -> str:
     started = time.process_time()
     lines = [line if line.startswith("|") else textwrap.fill(line, 110) for line in write(repetitions)]
     made = (
-        f"{repetitions:,} repetitions per row; {datetime.date.today()}; Python {platform.python_version()}, "
+        f"`--repetitions {repetitions}`; {datetime.date.today()}; Python {platform.python_version()}, "
         f"numpy {np.__version__}, scipy {scipy.__version__}; {time.process_time() - started:.0f} s of one core."
     )
     return "\n".join([*lines, "", made])

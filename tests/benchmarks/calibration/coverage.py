@@ -9,9 +9,8 @@ from itertools import product
 import numpy as np
 from scipy.special import bdtr
 
-from ablation_suite.reports.statistics.comparison import holm
 from ablation_suite.reports.statistics.intervals import score_interval
-from tests.benchmarks.calibration.crossed import Array, Found, all_found, check
+from tests.benchmarks.calibration.crossed import Found, all_found, check
 from tests.benchmarks.calibration.draw import Draw, always_wrong, latent, pieces
 
 LOWEST, HIGHEST, ALARMS = 0.925, 0.995, 0.07  # wanted
@@ -123,62 +122,3 @@ def _both_ways(draw: Draw, repetitions: int, size: int, seed: list[int]) -> tupl
 def _few_row(start: str, found: Found, plain: Found, truth: float) -> str:
     told = [f"{each.covers(truth).mean():.3f} | {100 * np.median(each.half()):.2f}" for each in (found, plain)]
     return f"| {start} | {told[0]} | {told[1]} | {'outside' if found.covers(truth).mean() < LOWEST else ''} |"
-
-
-def sharing(repetitions: int) -> Iterator[str]:
-    """Arms that ask each other how much seeds vary: alike, and with one that varies more."""
-    yield (
-        "Several arms against one baseline, 87 % right, 1,000 images, no effect. With two to four seeds each arm asks "
-        "the others how much seeds vary, where an F test does not object. The first arm's coverage and half-width, "
-        "with its own variance alone and shared; the lowest coverage of the others; and any false alarm among all "
-        "arms (Holm). Where seeds vary by 0.6 on the latent scale (12 pp) their means are skewed, and the arm's own t "
-        "interval falls below its promise too."
-    )
-    yield ""
-    yield (
-        "| seeds | arms | seed noise | own: coverage | shared: coverage | others | own: half-width (pp) "
-        "| shared | shorter by (median) | (mean) | false alarms | |"
-    )
-    yield "| --: | --: | --- | --: | --: | --: | --: | --: | --: | --: | --: | --- |"
-    for index, (seeds, arms, (name, noise, options)) in enumerate(product((2, 3, 4), (2, 3, 9), _spreads())):
-        if arms == 9 and name not in ("0.05", "0.05, first 0.2"):
-            continue
-        sds = [noise.get(arm, noise["all"]) for arm in range(arms + 1)]
-        draw = latent(seeds, 1000, sds, [0.87] * (arms + 1), **options)
-        if index < 8:
-            check(latent(seeds, 40, sds, [0.87] * (arms + 1), **options), np.random.default_rng([4, index, 1]))
-        size = (arms + 1) * seeds * 1000
-        found = all_found(draw, repetitions, size, np.random.default_rng([4, index]))
-        own = all_found(draw, repetitions, size, np.random.default_rng([4, index]), moderated=False)
-        yield _sharing_row(f"{seeds} | {arms} | {name}", found, own)
-
-
-def _sharing_row(start: str, found: Found, own: Found) -> str:
-    half, before = found.half()[:, 0], own.half()[:, 0]
-    covers, alarms = found.covers(0.0).mean(axis=0), _family_alarms(found.p())
-    bad = covers.min() < LOWEST or alarms > ALARMS
-    return (
-        f"| {start} | {own.covers(0.0)[:, 0].mean():.3f} | {covers[0]:.3f} | {covers[1:].min():.3f} | "
-        f"{100 * np.median(before):.2f} | {100 * np.median(half):.2f} | "
-        f"{100 * (1 - np.median(half) / np.median(before)):.0f} % | {100 * (1 - half.mean() / before.mean()):.0f} % | "
-        f"{alarms:.3f} | {'outside' if bad else ''} |"
-    )
-
-
-def _spreads() -> list[tuple[str, dict, dict]]:
-    return [
-        ("0", {"all": 0.0}, {}),
-        ("0.05", {"all": 0.05}, {}),
-        ("0.15", {"all": 0.15}, {}),
-        ("0.05, first 0.1", {"all": 0.05, 1: 0.1}, {}),
-        ("0.05, first 0.2", {"all": 0.05, 1: 0.2}, {}),
-        ("0.05, first 0.2, seeds in common", {"all": 0.05, 1: 0.2}, {"shared": 0.8}),
-        ("0.05, baseline 0.2", {"all": 0.05, 0: 0.2}, {}),
-        ("0.05, second 0.2", {"all": 0.05, 2: 0.2}, {}),
-        ("0.1, t of 3 df", {"all": 0.1}, {"tail": 3.0}),
-        ("0.15, first 0.6", {"all": 0.15, 1: 0.6}, {}),
-    ]
-
-
-def _family_alarms(p: Array) -> float:
-    return float(np.mean([min(holm(row)) < 0.05 for row in p]))

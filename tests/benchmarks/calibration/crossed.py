@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtr, fdtrc, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from ablation_suite.reports.statistics.intervals import difference_interval
-from ablation_suite.reports.statistics.moderation import MOST_PRIOR, NOISIER, QUIETER
 from tests.benchmarks.calibration.draw import Correct, Draw, pieces
 
 Array = NDArray[np.float64]
@@ -43,8 +42,8 @@ class Found:
         return np.abs(self.centre - truth) <= self.half(level)
 
 
-def crossed(correct: Correct, *, moderated: bool = True, added: bool = True) -> Found:
-    """The interval of each arm against the first; without `moderated` no arm asks the others.
+def crossed(correct: Correct, *, added: bool = True) -> Found:
+    """The interval of each arm against the first.
 
     added: one gained and one lost image more, as the reports have it; False: the plain crossed interval.
     """
@@ -60,8 +59,6 @@ def crossed(correct: Correct, *, moderated: bool = True, added: bool = True) -> 
     ss_rest = np.maximum(total - seeds * images * estimate**2 - ss_seeds - ss_images, 0)
 
     variance, df_seeds = of_seeds.var(axis=2, ddof=1), np.full(estimate.shape, seeds - 1.0)
-    if moderated:
-        variance, df_seeds = _moderated(x.mean(axis=3, dtype=np.float64), variance)
     if added:
         of_images = np.concatenate([of_images, np.ones_like(of_images[..., :1]), -np.ones_like(of_images[..., :1])], 2)
     size = of_images.shape[2]
@@ -77,29 +74,6 @@ def crossed(correct: Correct, *, moderated: bool = True, added: bool = True) -> 
         errors=np.sqrt(np.maximum([both, by_seeds, by_images], NONE**2)),
         degrees=np.stack([np.maximum(df_both, np.minimum(df_seeds, df_images)), df_seeds, df_images]),
     )
-
-
-def _moderated(means: Array, own: Array) -> tuple[Array, Array]:
-    """The variance between seeds (R, K) and its degrees of freedom, of the arms' means (R, A, S)."""
-    arms, seeds = means.shape[1:]
-    df, degrees = seeds - 1, np.full(own.shape, seeds - 1.0)
-    if arms < 3 or seeds not in NOISIER:
-        return own, degrees
-    centred = means - means.mean(axis=2, keepdims=True)
-    total = ((centred - centred.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))[:, None]  # R 1
-    prior = 2 * np.maximum(total - own * df / 2, 0) / ((arms - 2) * df)
-    ratio = np.divide(own, prior, out=np.full(own.shape, np.inf), where=prior > 1e-9 * own)
-    against = (centred - (centred.sum(axis=1, keepdims=True) - centred) / (arms - 1)) ** 2  # R A S
-    of_arm = against.sum(axis=2) * (arms - 1) / arms
-    rest = np.maximum(total - of_arm, 0) / (arms - 2)
-    noise = fdtrc(
-        df, (arms - 2) * df, np.divide(of_arm, rest, out=np.full(of_arm.shape, np.inf), where=rest > 1e-9 * of_arm)
-    )
-    alike = np.minimum(noise[:, 1:], noise[:, :1]) >= NOISIER[seeds]
-    alike &= (fdtr(df, (arms - 2) * df, ratio) >= QUIETER) & (ratio < np.inf)
-    weight = min(arms - 2, MOST_PRIOR) * df
-    posterior = np.maximum((weight * prior + df * own) / (weight + df), own)
-    return np.where(alike, posterior, own), np.where(alike, df + weight, degrees)
 
 
 def all_found(draw: Draw, repetitions: int, size: int, rng: np.random.Generator, **options: bool) -> Found:
@@ -120,8 +94,7 @@ def check(draw: Draw, rng: np.random.Generator, repetitions: int = 5) -> None:
     half, p, p_margin = found.half(), found.p(), found.p_margin(0.1)
     for row, experiment in enumerate(correct):
         for arm in range(1, len(experiment)):
-            others = [each for index, each in enumerate(experiment) if index not in (0, arm)]
-            one = difference_interval(experiment[arm], experiment[0], others=others, margin=0.1)
+            one = difference_interval(experiment[arm], experiment[0], margin=0.1)
             told, at = (one.low, one.high, one.p, one.p_margin), (row, arm - 1)
             centre, width = found.centre[at], half[at]
             assert np.allclose(told, (centre - width, centre + width, p[at], p_margin[at]), atol=1e-6), told
