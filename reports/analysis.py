@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablation_suite.reports import classes, side_tables, tables
 from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import making, unlike
 from ablation_suite.reports.design import Design
+from ablation_suite.reports.doubts import Doubt, doubts
 from ablation_suite.reports.results import Results, Split
-from ablation_suite.reports.series import Series, left_out, training_series
+from ablation_suite.reports.series import Series, left_out, paired_series, training_series
 from ablation_suite.reports.statistics.contributions import contributions_table
 from ablation_suite.reports.statistics.pairing import pairing_table
+from ablation_suite.reports.strokes import Strokes, strokes
 from ablation_suite.reports.tables import Table
-from ablation_suite.reports.wording import answer
+from ablation_suite.reports.wording import answer, claim
 
-FORMAT = 2
+FORMAT = 3
 Audit = Sequence[Mapping[str, str]]
 """Findings as `arm`, `kind`, `text` and `severity`."""
 
@@ -30,12 +32,20 @@ class Analysis:
     split: Split
     metric: str
     """The metric that decides, as a sentence says it."""
+    higher_is_better: bool
+    data: str
+    """The name of the data set, where a record has it."""
+    claim: str
+    """What to read first: a sentence beside the answer, or the first one of it."""
     answer: str
     audit: Audit
     problems: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
     making: dict[str, list[str]]
     tables: dict[str, Table]
+    strokes: Strokes
     series: dict[str, list[Series]]
+    paired: list[Series]
     left_out: tuple[str, ...]
     """Why a measure of training is not drawn."""
     confusions: dict[str, Any] | None
@@ -55,12 +65,18 @@ class Analysis:
             "design": self.design.to_json(),
             "split": self.split,
             "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
+            "data": self.data,
+            "claim": self.claim,
             "answer": self.answer,
             "audit": [dict(finding) for finding in self.audit],
             "problems": list(self.problems),
+            "doubts": [asdict(doubt) for doubt in self.doubts],
             "making": self.making,
             "tables": {name: [row.values for row in table.rows] for name, table in self.tables.items()},
+            "strokes": self.strokes,
             "series": self.series,
+            "paired": self.paired,
             "left_out": list(self.left_out),
             "confusions": self.confusions,
         }
@@ -68,12 +84,12 @@ class Analysis:
 
 def analyse(results: Results, audit: Audit = ()) -> Analysis:
     """Compute everything that a report of these results says; the same results give the same analysis."""
-    compared = comparisons(results)
+    compared, pairing = comparisons(results), pairing_table(results)
     found = [
         tables.answer_table(results, compared),
         contributions_table(results, compared),
         side_tables.effects_table(results),
-        pairing_table(results),
+        pairing,
         side_tables.further_table(results),
         side_tables.metrics_table(results),
         side_tables.cost_table(results),
@@ -83,16 +99,29 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
         tables.runs_table(results),
     ]
     facts = making(results)
+    problems = (*(run.describe() for run in results.problems()), *unlike(facts))
     return Analysis(
         design=results.design,
         split=results.split,
         metric=results.metric.text,
+        higher_is_better=results.metric.higher_is_better,
+        data=_data(results),
+        claim=claim(results, compared),
         answer=answer(results, compared, audit),
         audit=audit,
-        problems=(*(run.describe() for run in results.problems()), *unlike(facts)),
+        problems=problems,
+        doubts=doubts(results, compared, audit, problems, pairing),
         making=facts,
         tables={table.name: table for table in found if table is not None and table.rows},
+        strokes=strokes(results),
         series=training_series(results),
+        paired=paired_series(results),
         left_out=tuple(left_out(results)),
         confusions=classes.confusions(results),
     )
+
+
+def _data(results: Results) -> str:
+    configs = [run.record["config"] for run in results.runs if run.record]
+    data = configs[0].get("data") if configs else None
+    return str(data.get("name", "")) if isinstance(data, Mapping) else ""

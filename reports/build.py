@@ -52,8 +52,8 @@ def build_report(
             families.setdefault(results.design.family, []).append(results)
         analysis = analyse(results, [_plain(finding) for finding in findings])
         name = plan.ablation.ablation
-        pages.append(_write_report(analysis, store, out / name, (images or {}).get(name)))
         analyses.append(analysis)
+        pages.append(_write_report(analysis, store, out / name, (images or {}).get(name), has_index=len(plans) > 1))
     over = [_write_blocks(over_all_blocks(family), out / name) for name, family in families.items() if len(family) > 1]
     pages[:0] = over
     if len(analyses) > 1:
@@ -70,17 +70,16 @@ def text_files(analysis: Analysis) -> dict[str, str]:
     return files
 
 
-def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None) -> Path:
+def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None, *, has_index: bool) -> Path:
     from ablation_suite.reports.figures import draw_figures  # here, so that checking a report does without matplotlib
 
-    figures = draw_figures(analysis)
-    for name, content in figures.items():
+    for name, content in draw_figures(analysis).items():
         _write(folder / "figures" / name, content)
     for name, text in text_files(analysis).items():
         _write(folder / name, text)
     data = {**analysis.to_json(), "store": os.path.relpath(store, folder)}
     _write(folder / "report.json", json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return _write(folder / "report.html", report_html(analysis, figures, images))
+    return _write(folder / "report.html", report_html(analysis, images, has_index=has_index))
 
 
 def _write_blocks(blocks: Blocks, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
 from ablation_suite.reports.build import text_files
 from ablation_suite.reports.consistency import unlike
 from ablation_suite.reports.design import Design
+from ablation_suite.reports.page import report_html
 from ablation_suite.reports.results import Reader, Results
 
 MOST_SHOWN = 20
@@ -26,7 +28,7 @@ class ReportError(UserError):
 def check_reports(folder: Path) -> dict[Path, list[str]]:
     """Each report in a folder, or the one that it is -> what is wrong with it, nothing where all is well.
 
-    Wrong is: a number that has drifted from the run folders, a table file that no longer holds it, a run that is
+    Wrong is: a number that has drifted from the run folders, a page or a table file that no longer holds it, a run that is
     missing or damaged, a record that its own outputs contradict, and arms trained by different recipes, data, library
     versions or devices.
     """
@@ -112,6 +114,18 @@ def _stale_files(folder: Path, analysis: Analysis) -> Iterator[str]:
             yield f"{name}: is missing"
         elif path.read_bytes() != text.encode():
             yield f"{name}: does not hold what the runs say"
+    path = folder / "report.html"
+    if not path.is_file():
+        yield "report.html: is missing"
+        return
+    page = _without_images(path.read_text(encoding="utf-8"))
+    if all(page != _without_images(report_html(analysis, has_index=each)) for each in (False, True)):
+        yield "report.html: does not hold what the runs say"
+
+
+def _without_images(page: str) -> str:
+    """A page without the thumbnails, which are no numbers and need the data."""
+    return re.sub(r'<img src="data:image/[^"]*" alt="[^"]*">', "", page)
 
 
 def _brief(value: Any) -> str:

@@ -153,7 +153,8 @@ def _differences(analysis: Analysis) -> Figure | None:
         if judged:
             axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
         # Hollow: one pair of runs, of which nothing is known but that they differ.
-        axes.plot([difference], [index], "o", color=ink.light, markersize=4.5, mfc=ink.light if judged else "none")
+        face = ink.light if judged and not ink.open else "white"
+        axes.plot([difference], [index], ink.mark, color=ink.light, markersize=4.5, mfc=face)
         axes.annotate(row.texts["difference"], (1.02, index), xycoords=beside, va="center", fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])

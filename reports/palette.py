@@ -1,6 +1,7 @@
-"""Which colour and dash does an arm have? The same in figures and on the page, and told apart by colour-blind eyes.
+"""Which colour, dash and mark does an arm have? The same in figures and on pages, told apart by colour-blind eyes.
 
-Source: Okabe and Ito 2008, Color Universal Design, a little darker for thin lines on white and lighter for a dark page.
+The inks stay 14 units or more apart in CIELAB as protan, deutan and tritan eyes see them (Machado 2009); in grey print
+the mark and the dash tell them.
 """
 
 from __future__ import annotations
@@ -8,36 +9,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_BASELINE = ("#5f5e5a", "#b9b6ae")
-_ARMS = (
-    ("#0072b2", "#62b3ea"),
-    ("#cf5a00", "#f2915a"),
-    ("#00916a", "#45c9a0"),
-    ("#a9508a", "#df98c4"),
-    ("#b07d00", "#e6b84f"),
-    ("#3a8fc4", "#9ad2f4"),
-)
+_BASELINE = ("#1f1e1b", "#f0ede6")
+_ARMS = (("#1b6ca8", "#5fa8e0"), ("#d4650a", "#f5a04e"), ("#8c2d62", "#d987b6"), ("#2a8f63", "#66d3a4"))
+_DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (8, 3, 2, 3))
+_MARKS = ("o", "s", "^", "D")
 MOST_AT_ONCE = 8
-_DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.5), (1.5, 2))
+DIFFERENT = 2 * len(_ARMS)
+"""Arms beside the baseline that look different; the next one looks like the first again."""
+STEPS = ("#eef2f1", "#c9dbe0", "#94b7c4", "#3f7690", "#1c4f68")
+"""A quantity on white, from nothing to all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ink:
-    """How an arm is drawn: hexadecimal colours on a light and a dark ground, dash lengths (none: solid)."""
+    """How an arm is drawn: hexadecimal colours on a light and a dark ground, dash lengths (none: solid), and its mark.
+
+    `mark` is matplotlib's name of it. `place` is 0 for the baseline, then counts from 1 to DIFFERENT; the style sheet
+    and the shapes of the pages go by it.
+    """
 
     light: str
     dark: str
     dash: tuple[float, ...]
+    mark: str
+    open: bool
+    place: int
 
 
 def inks(arms: Sequence[str], baseline: str) -> dict[str, Ink]:
-    """Arm -> its ink: grey for the baseline, then six colours, then the same again with dashes."""
+    """Arm -> its ink: black for the baseline, then four colours with filled marks, then the same with open ones."""
     found = {}
-    others = [arm for arm in arms if arm != baseline]
-    for index, arm in enumerate(others):
-        light, dark = _ARMS[index % len(_ARMS)]
-        found[arm] = Ink(light=light, dark=dark, dash=_DASHES[index // len(_ARMS) % len(_DASHES)])
-    found[baseline] = Ink(light=_BASELINE[0], dark=_BASELINE[1], dash=())
+    for index, arm in enumerate(each for each in arms if each != baseline):
+        place = index % DIFFERENT
+        (light, dark), form = _ARMS[place % len(_ARMS)], place % len(_ARMS)
+        found[arm] = Ink(
+            light=light,
+            dark=dark,
+            dash=_DASHES[form],
+            mark=_MARKS[form],
+            open=place >= len(_ARMS),
+            place=1 + place,
+        )
+    found[baseline] = Ink(light=_BASELINE[0], dark=_BASELINE[1], dash=(), mark="_", open=False, place=0)
     return found
 
 

@@ -35,6 +35,35 @@ def training_series(results: Results) -> dict[str, list[Series]]:
     return found
 
 
+def paired_series(results: Results) -> list[Series]:
+    """The validation accuracy of each arm minus the baseline's by epoch, in pp, paired by seed; the question itself.
+
+    `seeds` is (S, E), one row per pair of runs, over the epochs that all of them recorded; `mean` is over them.
+    """
+    design = results.design
+    baseline = _histories(results, design.baseline)
+    found = []
+    for arm in (each.name for each in design.arms if each.name != design.baseline):
+        pairs = [(ours, baseline[seed]) for seed, ours in _histories(results, arm).items() if seed in baseline]
+        epochs = sorted(set.intersection(*(set(ours) & set(theirs) for ours, theirs in pairs))) if pairs else []
+        if epochs:
+            seeds = np.array([[ours[epoch] - theirs[epoch] for epoch in epochs] for ours, theirs in pairs])  # S E
+            rows = {"seeds": seeds, "mean": seeds.mean(axis=0)}
+            rounded = np.vectorize(lambda value: significant(value, 5))
+            written = {name: rounded(values).tolist() for name, values in rows.items()}
+            found.append({"arm": arm, "epochs": epochs, "num_seeds": len(seeds), **written})
+    return found
+
+
+def _histories(results: Results, arm: str, measure: str = "val/accuracy") -> dict[int, dict[int, float]]:
+    """Seed -> epoch -> a measure in percent."""
+    return {
+        run.seed: {row["epoch"]: 100 * row[measure] for row in run.record["history"] if measure in row}
+        for run in results.of_arm(arm)
+        if run.record
+    }
+
+
 def left_out(results: Results) -> list[str]:
     """A sentence for each measure that is not drawn because it is not one quantity in all arms."""
     differing = {measure: _differing(results, measure) for measure in MEASURES}

@@ -78,10 +78,16 @@ def metrics_table(results: Results) -> Table:
         name="metrics",
         title="Other metrics",
         note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds; "
-        "percent but for loss and epoch. By chance: the calibration error of a predictor whose confidences are true, "
-        "on as many images.",
+        "percent but for loss and epoch. Validation and last epoch are accuracies. By chance: the calibration error of "
+        "a predictor whose confidences are true, on as many images.",
         columns=(
             ARM,
+            *(
+                [Column(key="val", heading="Validation", sort="val_accuracy_percent")]
+                if results.split == "test"
+                else []
+            ),
+            Column(key="last", heading="Last epoch", sort="last_accuracy_percent"),
             Column(key="top_5", heading="Top-5", sort="top_5_percent"),
             Column(key="macro_f1", heading="Macro F1", sort="macro_f1_percent"),
             Column(key="calibration_error", heading="Calibration error", sort="calibration_error_percent"),
@@ -98,6 +104,13 @@ def _metrics_rows(results: Results) -> tuple[Row, ...]:
     arms = [arm.name for arm in results.design.arms]
     values: dict[str, dict[str, Value]] = {arm: {"arm": arm, "n": len(results.of_arm(arm))} for arm in arms}
     shown = {arm: {"arm": arm} for arm in arms}
+    for key, name in (("val", "val/accuracy"), ("last", f"last/{results.split}/accuracy")):
+        found = {arm: texts.mean_and_sd(texts.metric(results.of_arm(arm), name)) for arm in arms}
+        num_images = len(results.reference.labels) if results.reference else 1
+        places = texts.accuracy_places((sd, num_images, len(results.of_arm(arm))) for arm, (_, sd) in found.items())
+        for arm, (mean, sd) in found.items():
+            values[arm] |= {f"{key}_accuracy_percent": texts.percent(mean), f"{key}_sd_percent": texts.percent(sd)}
+            shown[arm][key] = texts.accuracy(mean, sd, places)
     for key in ("top_5", "macro_f1", "calibration_error", "calibration_error_by_chance"):
         outputs = {arm: list(results.outputs(arm).values()) for arm in arms}
         found = {arm: texts.mean_and_sd([getattr(each, key) for each in outputs[arm]]) for arm in arms}

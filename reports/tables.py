@@ -50,14 +50,12 @@ class Table:
 
 
 ARM = Column(key="arm", heading="Arm", sort="arm", number=False)
-_RATIOS = {"flops_per_image_ratio": "FLOPs", "images_seen_ratio": "Images seen", "train_seconds_ratio": "Time"}
 
 
 def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
     """The table that answers the question, one row per arm."""
     last = f"last/{results.split}/accuracy"
-    of = "" if results.metric.name == "accuracy" else " accuracy"
-    columns = [
+    columns = (
         ARM,
         Column(key="changes", heading="Changes", sort="changes", number=False),
         Column(key="accuracy", heading=_heading(results), sort="score_percent"),
@@ -65,32 +63,23 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
         Column(key="n", heading="Seeds", sort="n", paper=False),
-        Column(key="detectable", heading="Could have shown", sort="detectable_pp", paper=False),
-        Column(key="val", heading=f"Validation{of} %", sort="val_accuracy_percent", paper=False),
-        Column(key="last", heading=f"Last epoch{of} %", sort="last_epoch_accuracy_percent", paper=False),
-        Column(key="parameters", heading="Parameters", sort="parameters", paper=False),
-        *(Column(key=key, heading=heading, sort=key, paper=False) for key, heading in _RATIOS.items()),
-    ]
+        Column(key="detectable", heading="Unseen below", sort="detectable_pp", paper=False),
+    )
     return Table(
         name="answer",
         title="The arms",
         note=_answer_note(results, compared.values()),
-        columns=tuple(column for column in columns if results.split == "test" or column.key != "val"),
+        columns=columns,
         rows=_answer_rows(results, compared, last),
     )
 
 
 def _answer_rows(results: Results, compared: Mapping[str, Comparison], last: str) -> tuple[Row, ...]:
     rows = [compared[arm.name] for arm in results.design.arms]
-    others = {
-        key: [texts.mean_and_sd(texts.metric(results.of_arm(row.arm), key)) for row in rows]
-        for key in ("val/accuracy", last)
-    }
     places = {
-        key: texts.accuracy_places((sd, row.num_images, row.n) for (_, sd), row in zip(column, rows, strict=True))
-        for key, column in {"accuracy": [(row.mean, row.sd) for row in rows], **others}.items()
+        "accuracy": texts.accuracy_places((row.sd, row.num_images, row.n) for row in rows if row.mean is not None),
+        "difference": texts.answer_places(rows),
     }
-    places["difference"] = texts.answer_places(rows)
     return tuple(_answer_row(results, row, last, places) for row in rows)
 
 
@@ -138,10 +127,6 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
         "detectable": texts.detectable(row, in_images=results.metric.counts_images),
-        "val": texts.accuracy(*val, places["val/accuracy"]),
-        "last": texts.accuracy(*last_epoch, places[last]),
-        "parameters": digits.count(cost["parameters"]) if "parameters" in cost else MISSING,
-        **{key: MISSING if value is None else digits.ratio(value) for key, value in ratios.items()},
     }
     return Row(values=values, texts=shown)
 
@@ -217,9 +202,6 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
         parts.append(f"A lower {results.metric.text} is better.")
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
-    gap = _gap(results)
-    if gap:
-        parts.append(gap)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
     if results.design.margin is not None:
         parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
@@ -228,10 +210,9 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if results.design.rule:
         parts.append(seeds_added(results, rows))
     parts.append(
-        "“Could have shown”: the true difference that these seeds and images find four times in five, at the level "
-        "that Holm asks of the first of so many arms; a range where the seeds do not say it closer."
+        "“Unseen below”, the grey ground of a plot: the true difference that these seeds and images find four times in "
+        "five, at the level that Holm asks of the first of so many arms; a range where the seeds do not say it closer."
     )
-    parts.append("FLOPs, images seen and time are relative to the baseline.")
     if results.design.control:
         parts.append(
             f"“{results.design.control}” is the baseline on other seeds, outside the family of the adjusted p: nothing "
@@ -248,24 +229,6 @@ def _heading(results: Results) -> str:
     """Test %, where the answer is an accuracy; else the metric with its split."""
     split, metric = SPLITS[results.split].capitalize(), results.metric
     return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} %"
-
-
-def _gap(results: Results) -> str:
-    """A word on validation accuracies that lie further from the test accuracies than so many images explain."""
-    found = [run.record["metrics"] for run in results.runs if run.record and run.usable]
-    keys = {"val/accuracy", "test/accuracy"}
-    pairs = [(each["val/accuracy"], each["test/accuracy"]) for each in found if each.keys() >= keys]
-    if results.split != "test" or not pairs or results.reference is None:
-        return ""
-    (val, test), num_images = np.mean(pairs, axis=0), len(results.reference.labels)
-    error = float(np.sqrt(2 * max(test * (1 - test), 1 / num_images) / num_images))  # two samples of so many images
-    if abs(val - test) < 2 * error:
-        return ""
-    places = digits.column([(100 * error, texts.step(num_images))])
-    return (
-        f"Validation lies {digits.fixed(100 * abs(val - test), places)} pp {'above' if val > test else 'below'} test, "
-        "more than chance among the images: the kept epoch was chosen on validation, or the splits are not alike."
-    )
 
 
 def _difference(row: Comparison, places: int) -> str:

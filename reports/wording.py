@@ -21,19 +21,46 @@ def answer(results: Results, compared: Mapping[str, Comparison], audit: Sequence
 
     audit: findings as `arm`, `kind`, `text`, `severity`; confounds beside the factor itself qualify the answer.
     """
+    return " ".join(_sentences(results, compared, audit))
+
+
+def claim(results: Results, compared: Mapping[str, Comparison]) -> str:
+    """What to read first: which of two or three arms are decided, else the first sentence of the answer."""
+    design = results.design
+    speaking = [(arm, compared[arm.name]) for arm in design.contenders if compared[arm.name].interval]
+    if not 1 < len(speaking) <= MOST_TOLD_ONE_BY_ONE:
+        return _sentences(results, compared, ())[0]
+    baseline, parts = _quoted(design.baseline), []
+    for verdict in ("higher", "lower", "equivalent"):
+        found = _of_verdict(speaking, verdict)
+        what = "equivalent to" if verdict == "equivalent" else f"{_direction(results.metric, verdict)} than"
+        if found:
+            parts.append(f"{_names([arm.name for arm, _ in found])} {_is(found)} {what} {baseline}")
+    undecided = len(_of_verdict(speaking, "undecided"))
+    if not parts:
+        return f"{'Neither' if undecided == 2 else 'None'} of the {undecided} arms can be told apart from {baseline}."
+    if undecided:
+        parts.append("the other one is undecided" if undecided == 1 else f"the other {undecided} are undecided")
+    return f"{'; '.join(parts)}."
+
+
+def _sentences(
+    results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]]
+) -> list[str]:
     design = results.design
     if not results.of_arm(design.baseline):
-        return f"The baseline {_quoted(design.baseline)} has no finished run, so there is nothing to compare with yet."
+        baseline = _quoted(design.baseline)
+        return [f"The baseline {baseline} has no finished run, so there is nothing to compare with yet."]
     rows = [(arm, compared[arm.name]) for arm in design.contenders]
     speaking = [(arm, row) for arm, row in rows if row.interval]
     single = [(arm, row) for arm, row in rows if row.difference is not None and not row.interval]
     if not speaking and not single:
-        return "No arm has a finished run that can be paired with the baseline yet."
+        return ["No arm has a finished run that can be paired with the baseline yet."]
     places = texts.answer_places(compared.values())
     tell = _each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary
     told = [*tell(speaking, design, results.metric, places), *_single(single, design, places)]
     control = _control(compared[design.control], places) if design.control else ()
-    return " ".join([*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)])
+    return [*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)]
 
 
 def families(num_comparisons: Sequence[int]) -> str:

@@ -40,7 +40,7 @@ def test_a_control_that_finds_nothing_is_told_as_it_should_be(tmp_path):
     assert "The control, the baseline on other seeds, differs from it by " in analysis.answer
     assert "zero is inside, as it should be." in analysis.answer
     assert f"“{CONTROL}”" not in analysis.answer
-    for text in (report_html(analysis, {}), report_markdown(analysis)):
+    for text in (report_html(analysis), report_markdown(analysis)):
         assert "chance gives one to 1 control in 20" in text
         assert CONTROL.partition(" ")[0] in text
     assert CONTROL not in [column.heading for column in analysis.tables["disagreements"].columns]

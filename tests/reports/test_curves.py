@@ -94,7 +94,7 @@ def test_what_is_not_one_quantity_in_all_arms_is_not_drawn_in_one_panel(tmp_path
     assert len(analysis.left_out) == len(missing)
     figures = draw_figures(analysis)
     assert figures["curves.svg"].decode().count("<!-- Epoch -->") == 2
-    for text in (report_html(analysis, figures), report_markdown(analysis)):
+    for text in (report_html(analysis), report_markdown(analysis)):
         assert text.count("is not drawn: the arms differ in ") == len(missing)
 
 
@@ -119,16 +119,27 @@ def test_the_spread_over_seeds_is_drawn_both_ways(analysis):
 
 def test_better_and_worse_have_colours_of_no_arm():
     """On the light page and on the dark one they are further from every arm's ink than the eye takes for the same."""
+    for ground, style in zip(("light", "dark"), style_sheets(), strict=True):
+        for ink in inks([f"arm{index}" for index in range(4)] + ["base"], "base").values():
+            for name in ("better", "worse"):
+                assert lab_distance(rgb(style[name]), rgb(getattr(ink, ground))) > 14
+
+
+def test_the_inks_of_the_style_sheet_are_those_of_the_figures():
+    """One hand: what a page draws in an arm's ink, a figure for a paper draws in the same."""
+    for ground, style in zip(("light", "dark"), style_sheets(), strict=True):
+        for ink in inks([f"arm{index}" for index in range(4)] + ["base"], "base").values():
+            assert style[f"a{ink.place}"] == getattr(ink, ground)
+
+
+def style_sheets():
+    """The colours of the light and of the dark page, by their names."""
     style = (Path(reports.__file__).parent / "templates/style.css").read_text()
-    for (up, down), ground in zip(
-        zip(re.findall(r"--up: (.*);", style), re.findall(r"--down: (.*);", style), strict=True),
-        ("light", "dark"),
-        strict=True,
-    ):
-        for ink in inks([f"arm{index}" for index in range(6)] + ["base"], "base").values():
-            red, green, blue = (int(getattr(ink, ground)[place : place + 2], 16) for place in (1, 3, 5))
-            for colour in (up, down):
-                assert lab_distance(tuple(map(int, colour.split())), (red, green, blue)) > 14
+    return [dict(re.findall(r"--(\w+): (#\w{6});", root)) for root in style.split(":root {")[1:3]]
+
+
+def rgb(colour):
+    return tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
 
 
 def lab_distance(*colours):
@@ -152,8 +163,9 @@ def test_many_arms_are_drawn_with_the_most_different_in_colour():
     assert telling({"base": None, "a": 1.0}, "base") == ["base", "a"]
 
 
-def test_no_two_of_eighteen_arms_look_the_same():
-    """Six colours with three dashes each, and the baseline in grey."""
-    found = inks([f"arm{index}" for index in range(18)] + ["base"], "base")
-    assert len({(ink.light, ink.dash) for ink in found.values()}) == 19
-    assert len({(ink.dark, ink.dash) for ink in found.values()}) == 19
+def test_no_two_of_eight_arms_look_the_same():
+    """Four colours, each with a dash and a mark of its own, filled and then open; and the baseline in black."""
+    found = inks([f"arm{index}" for index in range(8)] + ["base"], "base").values()
+    assert len({(ink.light, ink.mark, ink.open) for ink in found}) == 9
+    assert len({(ink.dark, ink.mark, ink.open) for ink in found}) == 9
+    assert len({ink.place for ink in found}) == 9

@@ -112,6 +112,18 @@ def test_a_table_that_somebody_edited_is_named(written):
     assert faults(root) == ["tables/answer.csv: does not hold what the runs say"]
 
 
+def test_a_page_that_somebody_edited_is_named(written):
+    """Every number on the page is held, thumbnails aside."""
+    _, root = written
+    path = root / "report/contrastive/report.html"
+    text = path.read_text()
+    path.write_text(text.replace("undecided", "higher"))
+    assert faults(root) == ["report.html: does not hold what the runs say"]
+    at = text.index("<b>", text.index('class="sheet"'))
+    path.write_text(f'{text[:at]}<img src="data:image/png;base64,AAAA" alt="cat">{text[at:]}')
+    assert faults(root) == []
+
+
 def test_a_run_that_is_gone_is_named(written):
     """A missing seed fails the check, with its arm and id."""
     plan, root = written

@@ -1,0 +1,74 @@
+"""Where on a figure of a page does a value stand, in percent or in pixels, and which values are named?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ablation_suite.reports.rounding import MINUS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """Values from `low` to `high` on the places from `start` to `stop`; all above zero where it is logarithmic."""
+
+    low: float
+    high: float
+    start: float = 0.0
+    stop: float = 100.0
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """The place of a value; one beyond the ends stands on the end."""
+        low, high, here = (
+            (math.log(each) if self.log else each)
+            for each in (self.low, self.high, min(max(value, self.low), self.high))
+        )
+        share = (here - low) / (high - low) if high > low else 0.5
+        return round(self.start + share * (self.stop - self.start), 2)
+
+    def ticks(self, most: int, *, signs: bool = False, unit: str = "") -> list[tuple[float, str]]:
+        """At most so many round values, each as (place, text); `signs`: a plus on what is above zero."""
+        values = log_ticks(self.low, self.high, most) if self.log else ticks(self.low, self.high, most)
+        return [(self.at(value), ("+" if signs and value > 0 else "") + brief(value) + unit) for value in values]
+
+
+def around(values: Iterable[float], *, share: float = 0.06, start: float = 0.0, stop: float = 100.0) -> Axis:
+    """A linear axis that holds all values, with so much room beyond them."""
+    found = list(values)
+    low, high = min(found), max(found)
+    room = (high - low) * share or abs(high) * share or 1.0
+    return Axis(low=low - room, high=high + room, start=start, stop=stop)
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round values between two ends, whose step is 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / most or 1.0
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = unit * next(each for each in (1, 2, 5, 10) if each * unit >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round values on a logarithmic axis; of one that spans less than two of them, those of a linear one."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        found = [digit * 10.0**power for power in powers for digit in digits]
+        inside = [value for value in found if low * 0.999 <= value <= high * 1.001]
+        if len(inside) <= most:
+            break
+    return inside[:: -(-len(inside) // most)] if len(inside) > 1 else ticks(low, high, most)
+
+
+def brief(value: float, write: Callable[[float], str] = "{:.3g}".format) -> str:
+    """The text of a tick: three digits at most, thousands as k, a real minus sign."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{write(value / size)}{unit}".replace("-", MINUS)
+    return "0" if value == 0 or abs(value) < 1e-12 else _plain(write(value)).replace("-", MINUS)
+
+
+def _plain(text: str) -> str:
+    return f"{float(text):.7f}".rstrip("0") if "e" in text else text

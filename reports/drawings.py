@@ -1,0 +1,294 @@
+"""Where does each stroke of the page's figures stand? Interval plots, curves by epoch and costs, as plain numbers.
+
+Across in percent of the figure's width, down in pixels: text never scales, and no script is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.axes import Axis, around
+from ablation_suite.reports.series import Series
+
+Places = Mapping[str, int | None]
+"""Arm -> where its ink stands in the palette, None for a thin soft line."""
+Tick = tuple[float, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What one row of an interval plot shows: a difference, its interval, its seeds, and what would go unseen."""
+
+    estimate: float
+    low: float | None = None
+    high: float | None = None
+    unseen: float | None = None
+    seeds: Sequence[float] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalRow:
+    """A bar in places: `bar` and `ground` as (from, to), `seeds` as (place, pixels to the right of it)."""
+
+    mean: float
+    bar: tuple[float, float] | None
+    ground: tuple[float, float] | None
+    seeds: tuple[tuple[float, int], ...]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalPlot:
+    """An interval plot: what stands above it, and the rows by their keys."""
+
+    title: str
+    ticks: list[Tick]
+    zero: float
+    margin: tuple[float, float] | None
+    rows: dict[str, IntervalRow]
+
+
+def interval_plot(
+    bars: Mapping[str, Bar],
+    title: str,
+    write: Callable[[float], str],
+    *,
+    margin: float | None = None,
+    beside: Iterable[Bar] = (),
+    most: int = 4,
+) -> IntervalPlot:
+    """All bars on one axis that holds their intervals, seeds and the margin; a wider ground runs out of the figure.
+
+    beside: bars of a plot in the same table, whose range this one is to have too.
+    """
+    shown = [
+        value
+        for bar in (*bars.values(), *beside)
+        for value in (bar.estimate, bar.low, bar.high, *bar.seeds, *_grounds(bar))
+        if value is not None
+    ]
+    axis = around([0.0, *shown, *((-margin, margin) if margin else ())])
+    return IntervalPlot(
+        title=title,
+        ticks=[tick for tick in axis.ticks(most, signs=True) if 3 < tick[0] < 97],
+        zero=axis.at(0.0),
+        margin=(axis.at(-margin), axis.at(margin)) if margin else None,
+        rows={key: _interval_row(bar, axis, write) for key, bar in bars.items()},
+    )
+
+
+def _grounds(bar: Bar) -> Iterable[float]:
+    """The ends of the ground, as far as they are not far beyond what else is shown."""
+    widest = max(map(abs, (bar.estimate, bar.low or 0.0, bar.high or 0.0, *bar.seeds)))
+    edge = min(bar.unseen, 1.3 * widest) if bar.unseen is not None else 0.0
+    return -edge, edge
+
+
+def _interval_row(bar: Bar, axis: Axis, write: Callable[[float], str]) -> IntervalRow:
+    seeds: list[tuple[float, int]] = []
+    for place in sorted(axis.at(seed) for seed in bar.seeds):
+        equal = sum(abs(place - other) < 0.5 for other, _ in seeds)
+        seeds.append((place, 3 * equal))
+    told = [f"interval {write(bar.low)} to {write(bar.high)}"] if bar.low is not None and bar.high is not None else []
+    told += [f"seeds {', '.join(map(write, bar.seeds))}"] if bar.seeds else []
+    return IntervalRow(
+        mean=axis.at(bar.estimate),
+        bar=(axis.at(bar.low), axis.at(bar.high)) if bar.low is not None and bar.high is not None else None,
+        ground=(axis.at(-bar.unseen), axis.at(bar.unseen)) if bar.unseen is not None else None,
+        seeds=tuple(seeds),
+        label=f"{write(bar.estimate)}{': ' if told else ''}{'; '.join(told)}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One arm's line in a panel: paths, its kept epochs, its end, and where its name stands."""
+
+    arm: str
+    place: int | None
+    path: str
+    band: str
+    thin: list[str]
+    kept: list[tuple[float, float]]
+    end: tuple[float, float]
+    name_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A figure by epoch. `reading` is what a reader is told at each epoch: [place, epoch, [[arm, text], ...]]."""
+
+    key: str
+    title: str
+    rest: str
+    label: str
+    ups: list[Tick]
+    zero: float | None
+    acrosses: list[Tick]
+    curves: list[Curve]
+    reading: list[Any] = field(default_factory=list)
+
+
+HEIGHT = 230
+_TOP, _BOTTOM, _END = 16.0, 204.0, 70.0
+_STEP = 12.0
+"""Pixels between names."""
+
+
+def curve_panel(
+    key: str,
+    title: str,
+    rest: str,
+    lines: Sequence[Series],
+    places: Places,
+    write: Callable[[float], str],
+    *,
+    log: bool = False,
+    zero: bool = False,
+) -> Panel:
+    """One measure of all arms by epoch. lines: `epochs`, `mean`, and `low` and `high` or `seeds`, as in `series`."""
+    lines = [line for line in lines if line["epochs"]]
+    values = [value for line in lines for value in _extent(line)]
+    across = Axis(
+        low=min(line["epochs"][0] for line in lines), high=max(line["epochs"][-1] for line in lines), stop=_END, start=4
+    )
+    if log:
+        up = Axis(low=min(values), high=max(values), start=_BOTTOM, stop=_TOP, log=True)
+    else:
+        up = around([*values, *([0.0] if zero else [])], share=0.04, start=_BOTTOM, stop=_TOP)
+    coloured = [line for line in lines if places[line["arm"]] is not None]
+    named = sorted(coloured, key=lambda line: up.at(line["mean"][-1]))
+    names = _apart([up.at(line["mean"][-1]) for line in named])
+    at = {line["arm"]: name for line, name in zip(named, names, strict=True)}
+    drawn = sorted(lines, key=lambda line: places[line["arm"]] is not None)  # soft lines lie below
+    return Panel(
+        key=key,
+        title=title,
+        rest=rest,
+        label=f"{title} by epoch; ends at " + ", ".join(f"{each['arm']} {write(each['mean'][-1])}" for each in lines),
+        ups=up.ticks(5, signs=zero),
+        zero=up.at(0.0) if zero else None,
+        acrosses=[(place, text) for place, text in across.ticks(5) if text.isdigit()],
+        curves=[_curve(line, places[line["arm"]], across, up, at.get(line["arm"], 0.0)) for line in drawn],
+        reading=_reading(lines, across, write),
+    )
+
+
+def _extent(line: Series) -> Iterable[float]:
+    if "seeds" in line:
+        return [value for seed in line["seeds"] for value in seed]
+    return [*line["low"], *line["high"]]
+
+
+def _curve(line: Series, place: int | None, across: Axis, up: Axis, name_at: float) -> Curve:
+    forth = [(across.at(epoch), up.at(value)) for epoch, value in zip(line["epochs"], line["mean"], strict=True)]
+    has_band = place is not None and line["num_seeds"] > 1 and "low" in line
+    ends = [[(across.at(e), up.at(v)) for e, v in zip(line["epochs"], line.get(end, ()), strict=False)]
+            for end in ("high", "low")]  # fmt: skip
+    return Curve(
+        arm=line["arm"],
+        place=place,
+        path=_path(forth),
+        band=f"{_path(ends[0])}L{_path(ends[1][::-1])[1:]}Z" if has_band else "",
+        thin=[
+            _path([(across.at(epoch), up.at(value)) for epoch, value in zip(line["epochs"], seed, strict=True)])
+            for seed in line.get("seeds", ())
+            if place is not None and line["num_seeds"] > 1
+        ],
+        kept=[(across.at(epoch), up.at(value)) for epoch, value in line.get("best", ())] if place is not None else [],
+        end=forth[-1],
+        name_at=name_at,
+    )
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in points)
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """The places of names that are sorted downwards, pushed apart and kept on the figure."""
+    found: list[float] = []
+    for place in places:
+        found.append(max(place, found[-1] + _STEP) if found else place)
+    beyond = found[-1] - _BOTTOM if found else 0.0
+    if beyond > 0:
+        found = [min(place, _BOTTOM - _STEP * (len(found) - 1 - index)) for index, place in enumerate(found)]
+    return [round(place + 4, 1) for place in found]
+
+
+def _reading(lines: Sequence[Series], across: Axis, write: Callable[[float], str]) -> list[Any]:
+    epochs = sorted({epoch for line in lines for epoch in line["epochs"]})
+    rows = []
+    for epoch in epochs:
+        told = []
+        for line in lines:
+            if epoch in line["epochs"]:
+                at = line["epochs"].index(epoch)
+                seeds = [seed[at] for seed in line.get("seeds", ())]
+                low, high = (min(seeds), max(seeds)) if seeds else (line["low"][at], line["high"][at])
+                span = f" ({write(low)} to {write(high)})" if line["num_seeds"] > 1 else ""
+                told.append([line["arm"], write(line["mean"][at]) + span])
+        rows.append([across.at(epoch), epoch, told])
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPoint:
+    """An arm in the figure of differences against a cost: where it stands, and the ends of its interval."""
+
+    arm: str
+    place: int | None
+    x: float
+    y: float
+    ends: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPanel:
+    """Differences against a cost relative to the baseline's."""
+
+    title: str
+    label: str
+    ups: list[Tick]
+    zero: float
+    acrosses: list[Tick]
+    points: list[CostPoint]
+    origin: float | None
+
+
+COST_HEIGHT = 190
+
+
+def cost_panel(title: str, bars: Mapping[str, tuple[float, Bar]], places: Places) -> CostPanel:
+    """bars: arm -> its cost as a ratio to the baseline's, and its difference."""
+    ratios = [ratio for ratio, _ in bars.values()]
+    log = max(ratios) > 8 * min(ratios)
+    low, high = min(1.0, *ratios), max(1.0, *ratios)
+    room = 1.12 if log else 0.1 * (high - low)
+    ends = (low / room, high * room) if log else (low - room, high + room)
+    across = Axis(low=ends[0], high=ends[1], start=8, stop=84, log=log)
+    values = [v for _, bar in bars.values() for v in (bar.estimate, bar.low, bar.high) if v is not None]
+    up = around([0.0, *values], start=COST_HEIGHT - 26, stop=14)
+    points = [
+        CostPoint(
+            arm=arm,
+            place=places[arm],
+            x=across.at(ratio),
+            y=up.at(bar.estimate),
+            ends=(up.at(bar.low), up.at(bar.high)) if bar.low is not None and bar.high is not None else None,
+        )
+        for arm, (ratio, bar) in bars.items()
+    ]
+    told = ", ".join(f"{arm} {digits.ratio(ratio)}" for arm, (ratio, _) in list(bars.items())[:8])
+    return CostPanel(
+        title=title,
+        label=f"Differences against {title}: {told}",
+        ups=up.ticks(5, signs=True),
+        zero=up.at(0.0),
+        acrosses=[(place, f"{digits.TIMES}{text}") for place, text in across.ticks(5)],
+        points=points,
+        origin=across.at(1.0),
+    )

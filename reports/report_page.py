@@ -1,0 +1,280 @@
+"""What stands on the page of one ablation, and what is left out with a sentence instead? Data for its template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.analysis import Analysis
+from ablation_suite.reports.drawings import (
+    COST_HEIGHT,
+    HEIGHT,
+    Bar,
+    CostPanel,
+    IntervalPlot,
+    Panel,
+    Places,
+    cost_panel,
+    curve_panel,
+    interval_plot,
+)
+from ablation_suite.reports.matrices import matrices
+from ablation_suite.reports.palette import inks, telling
+from ablation_suite.reports.quantities import SPLITS, step
+from ablation_suite.reports.series import MEASURES
+from ablation_suite.reports.tables import Column, Row, Table, Value
+
+EQUAL = 1.02
+"""A cost whose largest value is no more than so many times the smallest has neither axis nor column."""
+MOST_CLASSES = 20
+_MOST_COLUMNS = 3
+"""Arms that have a plot of their own in the table of classes."""
+_NEAR_ALL = 97.0
+"""Above so many percent the error is drawn, on a logarithmic axis."""
+
+
+def page_context(analysis: Analysis) -> dict[str, Any]:
+    """Everything that `report.html` draws and tells beside the tables themselves."""
+    places = arm_places(analysis)
+    panels = _panels(analysis, places)
+    costs, same = _costs(analysis, places)
+    return {
+        "analysis": analysis,
+        "design": analysis.design,
+        "tables": analysis.tables,
+        "places": places,
+        "arms": {arm.name: arm for arm in analysis.design.arms},
+        "split": SPLITS[analysis.split],
+        "facts": _facts(analysis),
+        "rest": analysis.answer.removeprefix(analysis.claim).strip(),
+        "shown_places": ["x" if place is None else place for place in dict.fromkeys(places.values())],
+        "contents": _contents(analysis),
+        "signs": {"higher": "▲ ", "lower": "▼ ", "equivalent": "≈ ", "undecided": "○ "},
+        "plots": _evidence(analysis),
+        "with_p": len(analysis.design.contenders) > 2,
+        "p_values": _p_values(analysis),
+        "classes": _classes(analysis),
+        "panels": panels,
+        "panel_height": HEIGHT,
+        "matrices": matrices(analysis.confusions, analysis.design.baseline, _drawn(analysis)),
+        "costs": costs,
+        "cost_height": COST_HEIGHT,
+        "cost_columns": _cost_columns(analysis),
+        "same": same,
+        "reading": {panel.key: panel.reading for panel in panels},
+    }
+
+
+def arm_places(analysis: Analysis) -> Places:
+    """Arm -> its place in the palette; where there are too many for that, those that differ least have none."""
+    baseline = analysis.design.baseline
+    found = inks(telling(analysis.differences(), baseline), baseline)
+    return {arm.name: found[arm.name].place if arm.name in found else None for arm in analysis.design.arms}
+
+
+def bar_of(values: Mapping[str, Value], seeds: list[float], prefix: str = "", unit: str = "pp") -> Bar | None:
+    """The bar of a table's row; None where it has no difference."""
+    estimate, low, high = (_number(values.get(f"{prefix}{end}_{unit}")) for end in ("difference", "low", "high"))
+    if estimate is None:
+        return None
+    unseen = _number(values.get("detectable_pp")) if not prefix else None
+    return Bar(estimate=estimate, low=low, high=high, unseen=unseen, seeds=seeds)
+
+
+def difference_places(rows: list[Mapping[str, Value]]) -> int:
+    """Decimals of the differences in pp of rows of the answer's table."""
+    ends = [(float(row["low_pp"]), float(row["high_pp"])) for row in rows if row["low_pp"] is not None]  # type: ignore[arg-type]
+    steps = [step(int(row["images"]), int(row["pairs"])) for row in rows if row["low_pp"] is not None]  # type: ignore[arg-type]
+    halves = [(high - low) / 2 for low, high in ends]
+    if not halves:
+        return digits.column((None, step(int(row["images"] or 1))) for row in rows if row["difference_pp"] is not None)  # type: ignore[arg-type]
+    return digits.column(zip(halves, steps, strict=True), [end for pair in ends for end in pair])
+
+
+def _number(value: Value) -> float | None:
+    return None if value is None else float(value)
+
+
+def _facts(analysis: Analysis) -> dict[str, str]:
+    design = analysis.design
+    rows = [row.values for row in analysis.tables["answer"].rows]
+    num_arms, images = len(design.arms) - 1, max(int(row["images"] or 0) for row in rows)
+    planned = sorted({int(row["planned"] or 0) for row in rows})
+    found = {
+        "Arms": f"{num_arms} and the baseline" + (", one of them the control" if design.control else ""),
+        "Data": f"{analysis.data + ', ' if analysis.data else ''}{images} {SPLITS[analysis.split]} images",
+        "Seeds": " to ".join(map(str, planned)) + (", paired" if planned[-1] > 1 else ""),
+        "Metrics": ", ".join(name.replace("_", " ") for name in design.measures),
+        "Margin": f"±{design.margin:g} pp" if design.margin is not None else "none declared",
+        "Runs": f"{len(design.cells) - len(_unfinished(analysis))} of {len(design.cells)} finished",
+        "Spec": " ".join([design.spec, *design.overrides]),
+    }
+    return found
+
+
+def _contents(analysis: Analysis) -> dict[str, str]:
+    """Anchor -> name of the sections that there are."""
+    found = {"evidence": "Evidence", "checks": "Checks"}
+    found |= {"classes": "Classes"} if "classes" in analysis.tables else {}
+    found |= {"training": "Training"} if analysis.series else {}
+    found |= {"errors": "Errors"} if "confusions" in analysis.tables else {}
+    return found | {"cost": "Cost", "runs": "Runs"}
+
+
+def _unfinished(analysis: Analysis) -> list[Row]:
+    return [row for row in analysis.tables["runs"].rows if row.values["status"] != "finished"]
+
+
+def _evidence(analysis: Analysis) -> list[IntervalPlot]:
+    """The plot of the metric that decides and, where more were named, of the second one."""
+    design = analysis.design
+    rows = {str(row.values["arm"]): row.values for row in analysis.tables["answer"].rows}
+    first, *others = design.measures
+    bars = _bars(rows, analysis.strokes[first])
+    if not bars:
+        return []
+    second, title, unit = _second(analysis, others[0]) if others and "further" in analysis.tables else ({}, "", "pp")
+    same_unit = unit == "pp"
+    write = partial(digits.signed, places=difference_places(list(rows.values())))
+    better = "worse ← 0 → better" if analysis.higher_is_better else "better ← 0 → worse"
+    heading = f"{analysis.metric[0].upper()}{analysis.metric[1:]}, pp: {better}"
+    plots = [interval_plot(bars, heading, write, margin=design.margin, beside=second.values() if same_unit else ())]
+    if second:
+        write = partial(digits.signed, places=2)
+        plots.append(interval_plot(second, title, write, beside=bars.values() if same_unit else ()))
+    return plots
+
+
+def _second(analysis: Analysis, name: str) -> tuple[dict[str, Bar], str, str]:
+    """The bars of the second metric that was named, its title and its unit."""
+    table = analysis.tables["further"]
+    rows = {str(row.values["arm"]): row.values for row in table.rows}
+    unit = "pp" if any(f"{name}_difference_pp" in values for values in rows.values()) else "nats"
+    title = next(column.heading for column in table.columns if column.key == name).removesuffix(" %")
+    return _bars(rows, analysis.strokes[name], f"{name}_", unit), f"{title}, {unit}", unit
+
+
+def _bars(
+    rows: Mapping[str, Mapping[str, Value]], strokes: Mapping[str, list[float]], prefix: str = "", unit: str = "pp"
+) -> dict[str, Bar]:
+    found = {arm: bar_of(values, strokes.get(arm, []), prefix, unit) for arm, values in rows.items()}
+    return {arm: bar for arm, bar in found.items() if bar is not None}
+
+
+def _p_values(analysis: Analysis) -> str:
+    """The adjusted p of one or two arms, which have no column."""
+    rows = [row for row in analysis.tables["answer"].rows if row.values["p_adjusted"] is not None]
+    told = [f"{row.texts['arm']} {row.texts['p']}" for row in rows]
+    return ", ".join(told) if len(analysis.design.contenders) <= 2 else ""
+
+
+def _classes(analysis: Analysis) -> dict[str, Any] | None:
+    """Classes by number of images with a plot per arm; where arms are many only texts, where classes are many few."""
+    table = analysis.tables.get("classes")
+    if table is None:
+        return None
+    keys = [column.key for column in table.columns if column.key.startswith("arm: ")]
+    rows = sorted(table.rows, key=lambda row: -int(row.values["images"] or 0))
+    if len(rows) > MOST_CLASSES:
+        rows = sorted(rows, key=lambda row: -_largest(row, keys))[:12]
+    bars = {
+        f"{row.values['class']}\n{key}": bar
+        for row in rows
+        for key in keys
+        if (bar := bar_of(row.values, [], f"{key}: ")) is not None
+    }
+    plot = interval_plot(bars, "", partial(digits.signed, places=0), most=3) if bars else None
+    num_decided = sum(bar.low is not None and bar.high is not None and bar.low * bar.high > 0 for bar in bars.values())
+    return {
+        "rows": rows,
+        "keys": keys if len(keys) <= _MOST_COLUMNS else [],
+        "plot": plot if len(keys) <= _MOST_COLUMNS else None,
+        "num_decided": num_decided,
+        "num_shown": len(bars),
+        "few": len(rows) < len(table.rows),
+    }
+
+
+def _largest(row: Row, keys: list[str]) -> float:
+    return max((abs(_number(row.values.get(f"{key}: difference_pp")) or 0.0) for key in keys), default=0.0)
+
+
+def _drawn(analysis: Analysis) -> list[str]:
+    """The arms beside the baseline that are drawn in colour."""
+    places = arm_places(analysis)
+    return [arm for arm, place in places.items() if place]
+
+
+def _panels(analysis: Analysis, places: Places) -> list[Panel]:
+    found = []
+    for measure, lines in analysis.series.items():
+        title, _, unit = MEASURES[measure].partition(" (")
+        lines = [line for line in lines if line["epochs"]]
+        log = measure.endswith("loss") and min(min(line["low"]) for line in lines) > 0
+        write: Callable[[float], str] = partial(digits.fixed, places=3 if measure.endswith("loss") else 1)
+        rest = ", logarithmic" if log else f", {unit.rstrip(')')}" if unit else ""
+        if measure.endswith("accuracy") and min(line["mean"][-1] for line in lines) >= _NEAR_ALL:
+            least = min(1.0, min(100 - high for line in lines for high in line["high"] if high < 100))
+            lines = [_error(line, least / 2) for line in lines]
+            title, rest, log = title.replace("accuracy", "error"), ", %, logarithmic", True
+            write = partial(digits.fixed, places=2)
+        found.append(curve_panel(measure, title, rest, lines, places, write, log=log))
+        if measure == "val/accuracy" and analysis.paired:
+            write = partial(digits.signed, places=1)
+            rest = f" to {analysis.design.baseline}, pp, paired by seed"
+            found.append(curve_panel("paired", "Its difference", rest, analysis.paired, places, write, zero=True))
+    return found
+
+
+def _error(line: Mapping[str, Any], least: float) -> dict[str, Any]:
+    """A line of accuracies as one of errors; no error at all is drawn as `least`."""
+    turned = {"mean": line["mean"], "low": line["high"], "high": line["low"]}
+    return {
+        **line,
+        **{name: [max(100 - value, least) for value in values] for name, values in turned.items()},
+        "best": [[epoch, max(100 - value, least)] for epoch, value in line["best"]],
+    }
+
+
+def _costs(analysis: Analysis, places: Places) -> tuple[list[CostPanel], str]:
+    """A figure for each price that the arms do not share, and a sentence on what is the same in all."""
+    table = analysis.tables["cost"]
+    varying, same = _varying(table)
+    baseline = next(row.values for row in table.rows if row.values["arm"] == analysis.design.baseline)
+    answers = {str(row.values["arm"]): row.values for row in analysis.tables["answer"].rows}
+    found = []
+    for key, name in (("parameters", "parameters"), ("flops_per_image", "FLOPs"), ("train_seconds", "training time")):
+        bars = {}
+        for row in table.rows:
+            arm, cost, base = str(row.values["arm"]), _number(row.values[key]), _number(baseline[key])
+            bar = bar_of(answers[arm], [])
+            if bar is not None and cost and base:
+                bars[arm] = (cost / base, bar)
+        if key in varying and bars:
+            found.append(cost_panel(name, bars, places))
+    told = [f"{next(row.texts[c.key] for row in table.rows)} {_lowered(c.heading)}" for c in same]
+    return found, ", ".join(told)
+
+
+def _varying(table: Table) -> tuple[set[str], list[Column]]:
+    """The keys of the costs that differ, and the columns of those that do not."""
+    varying, same = set(), []
+    for column in table.columns[1:]:
+        values = [float(row.values[column.sort]) for row in table.rows if row.values[column.sort]]  # type: ignore[arg-type]
+        if values and min(values) > 0 and max(values) > EQUAL * min(values):
+            varying.add(column.sort)
+        elif values:
+            same.append(column)
+    return varying, same
+
+
+def _cost_columns(analysis: Analysis) -> list[Column]:
+    table = analysis.tables["cost"]
+    varying, _ = _varying(table)
+    return [table.columns[0], *(column for column in table.columns[1:] if column.sort in varying)]
+
+
+def _lowered(heading: str) -> str:
+    return heading if heading.startswith("FLOPs") else heading[0].lower() + heading[1:]
