@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ablation_suite.reports.analysis import Analysis, analyse
 from ablation_suite.reports.blocks import Blocks, over_all_blocks
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.glance import glance
 from ablation_suite.reports.latex import to_latex
 from ablation_suite.reports.page import (
     Images,
@@ -57,7 +58,8 @@ def build_report(
     over = [_write_blocks(over_all_blocks(family), out / name) for name, family in families.items() if len(family) > 1]
     pages[:0] = over
     if len(analyses) > 1:
-        _write(out / "index.md", index_markdown(analyses))
+        for name, text in index_files(analyses).items():
+            _write(out / name, text)
         pages.insert(0, _write(out / "index.html", index_html(analyses)))
     return pages
 
@@ -68,6 +70,12 @@ def text_files(analysis: Analysis) -> dict[str, str]:
     for name, table in analysis.tables.items():
         files |= {f"tables/{name}.csv": to_csv(table), f"tables/{name}.tex": to_latex(table)}
     return files
+
+
+def index_files(analyses: Sequence[Analysis]) -> dict[str, str]:
+    """Name -> content of what lies beside the page of an index."""
+    table = glance(analyses).table
+    return {"index.md": index_markdown(analyses), "index.csv": to_csv(table), "index.tex": to_latex(table)}
 
 
 def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None, *, has_index: bool) -> Path:

@@ -28,8 +28,8 @@ class ReportError(UserError):
 def check_reports(folder: Path) -> dict[Path, list[str]]:
     """Each report in a folder, or the one that it is -> what is wrong with it, nothing where all is well.
 
-    Wrong is: a number that has drifted from the run folders, a page or a table file that no longer holds it, a run that
-    is missing or damaged, a record that its own outputs contradict, and arms trained by different recipes, data,
+    Wrong is: a number that has drifted from the run folders, a page or a table file that no longer holds it, a run
+    that is missing or damaged, a record that its own outputs contradict, and arms trained by different recipes, data,
     library versions or devices.
     """
     paths = sorted(path.parent for path in (*folder.glob("report.json"), *folder.glob("*/report.json")))

@@ -262,8 +262,10 @@ class CostPanel:
 COST_HEIGHT = 190
 
 
-def cost_panel(title: str, bars: Mapping[str, tuple[float, Bar]], places: Places) -> CostPanel:
-    """bars: arm -> its cost as a ratio to the baseline's, and its difference."""
+def cost_panel(
+    title: str, bars: Mapping[str, tuple[float, Bar]], places: Places, names: Mapping[str, str] | None = None
+) -> CostPanel:
+    """bars: arm -> its cost as a ratio to the baseline's, and its difference. names: of keys that are no arm's name."""
     ratios = [ratio for ratio, _ in bars.values()]
     log = max(ratios) > 8 * min(ratios)
     low, high = min(1.0, *ratios), max(1.0, *ratios)
@@ -274,7 +276,7 @@ def cost_panel(title: str, bars: Mapping[str, tuple[float, Bar]], places: Places
     up = around([0.0, *values], start=COST_HEIGHT - 26, stop=14)
     points = [
         CostPoint(
-            arm=arm,
+            arm=(names or {}).get(arm, arm),
             place=places[arm],
             x=across.at(ratio),
             y=up.at(bar.estimate),
@@ -282,10 +284,10 @@ def cost_panel(title: str, bars: Mapping[str, tuple[float, Bar]], places: Places
         )
         for arm, (ratio, bar) in bars.items()
     ]
-    told = ", ".join(f"{arm} {digits.ratio(ratio)}" for arm, (ratio, _) in list(bars.items())[:8])
+    ratios_told = [f"{point.arm} {digits.ratio(ratio)}" for point, ratio in zip(points, ratios, strict=True)]
     return CostPanel(
         title=title,
-        label=f"Differences against {title}: {told}",
+        label=f"Differences against {title}: {', '.join(ratios_told)}",
         ups=up.ticks(5, signs=True),
         zero=up.at(0.0),
         acrosses=[(place, f"{digits.TIMES}{text}") for place, text in across.ticks(5)],

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.blocks import Blocks
-from ablation_suite.reports.report_page import page_context
-from ablation_suite.reports.wording import families
+from ablation_suite.reports.drawings import COST_HEIGHT
+from ablation_suite.reports.glance import glance
+from ablation_suite.reports.report_page import SIGNS, page_context
 from ablation_suite.reports.writers import markdown, to_markdown
 
 Images = Callable[[str, str], bytes | None]
@@ -39,12 +40,12 @@ def report_markdown(analysis: Analysis) -> str:
 
 def index_html(analyses: Sequence[Analysis]) -> str:
     """The first page of several reports: each question with its answer."""
-    return _ENVIRONMENT.get_template("index.html").render(analyses=analyses, families=_families(analyses))
+    return rendered("index.html", analyses=analyses, glance=glance(analyses), cost_height=COST_HEIGHT, signs=SIGNS)
 
 
 def index_markdown(analyses: Sequence[Analysis]) -> str:
     """The index as text."""
-    return _ENVIRONMENT.get_template("index.md").render(analyses=analyses, families=_families(analyses))
+    return rendered("index.md", analyses=analyses, glance=glance(analyses))
 
 
 def blocks_html(blocks: Blocks, figures: Mapping[str, bytes]) -> str:
@@ -61,13 +62,6 @@ def rendered(template: str, **context: Any) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """A file as the source of an image inside a page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _families(analyses: Sequence[Analysis]) -> str:
-    compared = [
-        {row.values["arm"] for row in each.tables["answer"].rows if row.values["p"] is not None} for each in analyses
-    ]
-    return families([len(arms - {each.design.control}) for arms, each in zip(compared, analyses, strict=True)])
 
 
 def _thumbnails(analysis: Analysis, images: Images | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ from ablation_suite.reports.tables import Column, Row, Table, Value
 
 EQUAL = 1.02
 """A cost whose largest value is no more than so many times the smallest has neither axis nor column."""
+SIGNS = {"higher": "▲ ", "lower": "▼ ", "equivalent": "≈ ", "undecided": "○ "}
 MOST_CLASSES = 20
 _MOST_COLUMNS = 3
 """Arms that have a plot of their own in the table of classes."""
@@ -51,7 +52,7 @@ def page_context(analysis: Analysis) -> dict[str, Any]:
         "rest": analysis.answer.removeprefix(analysis.claim).strip(),
         "shown_places": ["x" if place is None else place for place in dict.fromkeys(places.values())],
         "contents": _contents(analysis),
-        "signs": {"higher": "▲ ", "lower": "▼ ", "equivalent": "≈ ", "undecided": "○ "},
+        "signs": SIGNS,
         "plots": _evidence(analysis),
         "with_p": len(analysis.design.contenders) > 2,
         "p_values": _p_values(analysis),

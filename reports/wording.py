@@ -44,9 +44,7 @@ def claim(results: Results, compared: Mapping[str, Comparison]) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _sentences(
-    results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]]
-) -> list[str]:
+def _sentences(results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]]) -> list[str]:
     design = results.design
     if not results.of_arm(design.baseline):
         baseline = _quoted(design.baseline)

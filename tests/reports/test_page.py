@@ -155,6 +155,18 @@ def test_the_index_links_to_every_report(page, hostile):
     assert links == ["contrastive/report.html", "contrastive/report.html"]
 
 
+def test_the_index_shows_every_arm_in_one_plot_and_tells_shared_runs(page, hostile):
+    """One interval per arm that is no baseline, each with its seeds; runs in two ablations are counted."""
+    text = index_html([page[0], page[0]])
+    assert text.count('class="iv"') >= 2 * (len(TRUTHS) - 1)
+    assert text.count('href="#st"') == 2 * 3 * (len(TRUTHS) - 1)
+    assert "contrastive and contrastive share 18 runs" in text
+    assert "runs: if these were lucky" not in index_html([page[0]])
+    undecided = [row for row in page[0].tables["answer"].rows if row.values["verdict"] == "undecided"]
+    if len(undecided) == len(TRUTHS) - 1:
+        assert "2 questions, none decided" in text
+
+
 def test_the_index_says_how_many_families_it_holds(page, hostile):
     """Two ablations, each adjusted by itself: 1 - 0.95^2 for one false call or more where nothing differs."""
     compared = [len(each.design.contenders) for each in (page[0], hostile[0])]
