@@ -91,7 +91,7 @@ def test_a_report_is_written_from_what_is_there(trained, tmp_path):
     written = abl.report(SPEC, results=results, out=tmp_path)
     assert written.path == tmp_path / "drop" / "report.html"
     assert str(written) == str(answer)
-    assert "What is wrong" in abl.report(SPEC, "seeds=3", results=results, out=tmp_path).path.read_text()
+    assert "missing, never begun" in abl.report(SPEC, "seeds=3", results=results, out=tmp_path).path.read_text()
 
 
 def test_the_package_itself_imports_next_to_nothing():

@@ -170,13 +170,13 @@ def test_looking_shows_the_damaged_run_and_the_others(name, damaged, runtime):
 )
 def test_whatever_else_lies_in_a_run_folder_is_passed_over(damaged, runtime):
     """A desktop's files among the attempts, and attempts whose own files are damaged."""
-    attempts = damaged[0].path / "attempts"
+    attempts, made = damaged[0].path / "attempts", damaged[0].attempts()
     (attempts / ".DS_Store").touch()
     (attempts / "1 copy").mkdir()
-    os.truncate(attempts / "1" / "claim.json", 5)
+    os.truncate(attempts / str(made[-1]) / "claim.json", 5)
     damaged[0].record_path.unlink()
-    (attempts / "1" / "failure.json").write_text("{")
-    assert damaged[0].attempts() == [1]
+    (attempts / str(made[-1]) / "failure.json").write_text("{")
+    assert damaged[0].attempts() == made
     assert damaged[0].claimant() == {}
     assert damaged[0].status() == "failed"
     assert "failure.json: is damaged" in damaged[0].failure()["message"]
