@@ -58,9 +58,11 @@ def build_report(
     over = [_write_blocks(over_all_blocks(family), out / name) for name, family in families.items() if len(family) > 1]
     pages[:0] = over
     if len(analyses) > 1:
-        for name, text in index_files(analyses).items():
-            _write(out / name, text)
-        pages.insert(0, _write(out / "index.html", index_html(analyses)))
+        seen = glance(analyses)
+        _write(out / "index.md", index_markdown(analyses, seen))
+        _write(out / "index.csv", to_csv(seen.table))
+        _write(out / "index.tex", to_latex(seen.table))
+        pages.insert(0, _write(out / "index.html", index_html(analyses, seen)))
     return pages
 
 
@@ -70,12 +72,6 @@ def text_files(analysis: Analysis) -> dict[str, str]:
     for name, table in analysis.tables.items():
         files |= {f"tables/{name}.csv": to_csv(table), f"tables/{name}.tex": to_latex(table)}
     return files
-
-
-def index_files(analyses: Sequence[Analysis]) -> dict[str, str]:
-    """Name -> content of what lies beside the page of an index."""
-    table = glance(analyses).table
-    return {"index.md": index_markdown(analyses), "index.csv": to_csv(table), "index.tex": to_latex(table)}
 
 
 def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None, *, has_index: bool) -> Path:

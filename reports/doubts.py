@@ -9,16 +9,15 @@ import numpy as np
 
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.compared import stopping_rule
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.tables import Table, mean_cost
+from ablation_suite.reports.wording import seeds_added
 
 _NEVER_FOUND = 0.05
 """A class of which fewer of its images are recognised, by every arm, is flagged."""
 _SLOWER = 1.2
 """Training times further apart than this at equal FLOPs say something of the machine."""
-_EQUAL = 1.02
 _MOST_CLASSES = 6
 
 
@@ -48,7 +47,7 @@ def doubts(
         *_length(results),
         *_alarm(results, compared),
         *_pairing(pairing, results.design.control),
-        *_finished(results, audit),
+        *_finished(results, compared, audit),
     ]
     return tuple(sorted(found, key=lambda doubt: not doubt.flag))
 
@@ -116,7 +115,7 @@ def _time(results: Results) -> Iterator[Doubt]:
             cost[key] / baseline[key] if cost.get(key) and baseline.get(key) else None
             for key in ("flops_per_image", "train_seconds")
         )
-        if work and time and max(work, 1 / work) < _EQUAL and max(time, 1 / time) > _SLOWER:
+        if work and time and max(work, 1 / work) < texts.EQUAL and max(time, 1 / time) > _SLOWER:
             told.append(f"“{arm.name}” {digits.ratio(time)}")
     if told:
         text = (
@@ -154,15 +153,16 @@ def _pairing(table: Table | None, control: str | None) -> Iterator[Doubt]:
         yield Doubt(kind="pairing", text=text, flag=False)
 
 
-def _finished(results: Results, audit: Sequence[Mapping[str, str]]) -> Iterator[Doubt]:
+def _finished(
+    results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]]
+) -> Iterator[Doubt]:
     usable = sum(run.usable for run in results.runs)
     if usable == len(results.runs):
         alone = audit and all(finding["severity"] == "factor" for finding in audit)
         text = f"{usable} of {usable} runs finished.{' Nothing moved but the factor.' if alone else ''}"
         yield Doubt(kind="runs", text=text, flag=False)
-    if stopping_rule(results.design) is not None:
-        text = "Seeds were added until there was an answer; intervals and p allow for having looked that often."
-        yield Doubt(kind="seeds", text=text, flag=False)
+    if results.design.rule:
+        yield Doubt(kind="seeds", text=seeds_added(results, list(compared.values())), flag=False)
 
 
 def _span(values: Sequence[float]) -> str:

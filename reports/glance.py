@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +11,8 @@ from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.drawings import Bar, CostPanel, IntervalPlot, cost_panel, interval_plot
 from ablation_suite.reports.palette import DIFFERENT
-from ablation_suite.reports.quantities import MISSING
-from ablation_suite.reports.report_page import EQUAL, bar_of, difference_places
+from ablation_suite.reports.quantities import EQUAL, MISSING
+from ablation_suite.reports.report_page import bar_of, difference_places, sides
 from ablation_suite.reports.tables import Column, Row, Table, Value
 from ablation_suite.reports.wording import families
 
@@ -44,7 +45,7 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
     bars = {str(row.values["key"]): _bar(analysis, row) for (analysis, row) in _zipped(arms, table)}
     found = {key: bar for key, bar in bars.items() if bar is not None}
     ink = {key: 1 + index % DIFFERENT for index, key in enumerate(bars)}
-    plot = interval_plot(found, "pp: worse ← 0 → better", partial(digits.signed, places=places)) if found else None
+    plot = interval_plot(found, f"pp{sides(analyses)}", partial(digits.signed, places=places)) if found else None
     return Glance(
         claim=_claim(analyses, table),
         told=" ".join(_told(table, places)),
@@ -163,11 +164,11 @@ def _told(table: Table, places: int) -> Iterator[str]:
         can = "can" if not decided else "cannot"
         between = f"differences lie between {low} and {high} pp" if low != high else f"the difference is {low} pp"
         yield f"{which} {len(undecided)} changes {can} be told apart from their baselines: {between}."
-        unseen = [float(row.values["detectable_pp"]) for row in undecided if row.values["detectable_pp"] is not None]  # type: ignore[arg-type]
-        if unseen:
-            first, last = (digits.fixed(end, digits.decimals(min(unseen))) for end in (min(unseen), max(unseen)))
+        found = [float(row.values["detectable_pp"]) for row in undecided if row.values["detectable_pp"] is not None]  # type: ignore[arg-type]
+        if found:
+            first, last = (digits.fixed(end, digits.decimals(min(found))) for end in (min(found), max(found)))
             span = first if first == last else f"{first} to {last}"
-            yield f"True differences below {span} pp would likely have gone unseen."
+            yield f"True ones of {span} pp would have been found four times in five."
 
 
 def _verdict(row: Row) -> str:
@@ -181,13 +182,11 @@ def _num_compared(analysis: Analysis) -> int:
 
 def _shared(analyses: Sequence[Analysis]) -> Iterator[str]:
     """Which ablations share runs: if these were lucky, all of their rows move together."""
-    users: dict[tuple[str, ...], int] = {}
-    for run in dict.fromkeys(run for analysis in analyses for _, _, run in analysis.design.cells):
-        names = tuple(
-            analysis.design.ablation for analysis in analyses if run in {each for _, _, each in analysis.design.cells}
-        )
-        users[names] = users.get(names, 0) + 1
-    for names, num in users.items():
+    users: dict[str, list[str]] = {}
+    for analysis in analyses:
+        for run in dict.fromkeys(run for _, _, run in analysis.design.cells):
+            users.setdefault(run, []).append(analysis.design.ablation)
+    for names, num in Counter(map(tuple, users.values())).items():
         if len(names) > 1:
             told = f"{', '.join(names[:-1])} and {names[-1]}"
             yield f"{told} share {num} run{'s' if num > 1 else ''}: if these were lucky, all of their rows move."

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.blocks import Blocks
 from ablation_suite.reports.drawings import COST_HEIGHT
-from ablation_suite.reports.glance import glance
+from ablation_suite.reports.glance import Glance
 from ablation_suite.reports.report_page import SIGNS, page_context
 from ablation_suite.reports.writers import markdown, to_markdown
 
@@ -38,14 +38,14 @@ def report_markdown(analysis: Analysis) -> str:
     return rendered("report.md", analysis=analysis, design=analysis.design, tables=analysis.tables)
 
 
-def index_html(analyses: Sequence[Analysis]) -> str:
+def index_html(analyses: Sequence[Analysis], seen: Glance) -> str:
     """The first page of several reports: each question with its answer."""
-    return rendered("index.html", analyses=analyses, glance=glance(analyses), cost_height=COST_HEIGHT, signs=SIGNS)
+    return rendered("index.html", analyses=analyses, glance=seen, cost_height=COST_HEIGHT, signs=SIGNS)
 
 
-def index_markdown(analyses: Sequence[Analysis]) -> str:
+def index_markdown(analyses: Sequence[Analysis], seen: Glance) -> str:
     """The index as text."""
-    return rendered("index.md", analyses=analyses, glance=glance(analyses))
+    return rendered("index.md", analyses=analyses, glance=seen)
 
 
 def blocks_html(blocks: Blocks, figures: Mapping[str, bytes]) -> str:

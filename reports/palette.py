@@ -16,8 +16,6 @@ _MARKS = ("o", "s", "^", "D")
 MOST_AT_ONCE = 8
 DIFFERENT = 2 * len(_ARMS)
 """Arms beside the baseline that look different; the next one looks like the first again."""
-STEPS = ("#eef2f1", "#c9dbe0", "#94b7c4", "#3f7690", "#1c4f68")
-"""A quantity on white, from nothing to all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ from ablation_suite.reports.statistics.intervals import Interval
 
 MISSING = "–"
 SPLITS = {"val": "validation", "test": "test"}
+EQUAL = 1.02
+"""Costs whose largest is no more than so many times the smallest are told as one."""
 
 
 def step(num_images: int, num_runs: int = 1) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,16 +20,13 @@ from ablation_suite.reports.drawings import (
     curve_panel,
     interval_plot,
 )
-from ablation_suite.reports.matrices import matrices
+from ablation_suite.reports.matrices import MOST_CLASSES, matrices
 from ablation_suite.reports.palette import inks, telling
-from ablation_suite.reports.quantities import SPLITS, step
+from ablation_suite.reports.quantities import EQUAL, SPLITS, step
 from ablation_suite.reports.series import MEASURES
 from ablation_suite.reports.tables import Column, Row, Table, Value
 
-EQUAL = 1.02
-"""A cost whose largest value is no more than so many times the smallest has neither axis nor column."""
 SIGNS = {"higher": "▲ ", "lower": "▼ ", "equivalent": "≈ ", "undecided": "○ "}
-MOST_CLASSES = 20
 _MOST_COLUMNS = 3
 """Arms that have a plot of their own in the table of classes."""
 _NEAR_ALL = 97.0
@@ -82,6 +79,14 @@ def bar_of(values: Mapping[str, Value], seeds: list[float], prefix: str = "", un
         return None
     unseen = _number(values.get("detectable_pp")) if not prefix else None
     return Bar(estimate=estimate, low=low, high=high, unseen=unseen, seeds=seeds)
+
+
+def sides(analyses: Sequence[Analysis]) -> str:
+    """What the two sides of zero mean in a plot of differences; nothing where it is not the same in all."""
+    better = {analysis.higher_is_better for analysis in analyses}
+    if len(better) > 1:
+        return ""
+    return ": worse ← 0 → better" if better == {True} else ": better ← 0 → worse"
 
 
 def difference_places(rows: list[Mapping[str, Value]]) -> int:
@@ -139,8 +144,7 @@ def _evidence(analysis: Analysis) -> list[IntervalPlot]:
     second, title, unit = _second(analysis, others[0]) if others and "further" in analysis.tables else ({}, "", "pp")
     same_unit = unit == "pp"
     write = partial(digits.signed, places=difference_places(list(rows.values())))
-    better = "worse ← 0 → better" if analysis.higher_is_better else "better ← 0 → worse"
-    heading = f"{analysis.metric[0].upper()}{analysis.metric[1:]}, pp: {better}"
+    heading = f"{analysis.metric[0].upper()}{analysis.metric[1:]}, pp{sides([analysis])}"
     plots = [interval_plot(bars, heading, write, margin=design.margin, beside=second.values() if same_unit else ())]
     if second:
         write = partial(digits.signed, places=2)

@@ -13,6 +13,7 @@ import pytest
 
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.glance import glance
 from ablation_suite.reports.page import index_html, report_html, report_markdown
 from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
@@ -36,6 +37,10 @@ def page_of(store, truths=TRUTHS, audit=(), images=None, **settings):
     plan = make_store(store, truths, **{"seeds": 3, "epochs": 8, "num_images": 90, **settings})
     analysis = analyse(Reader(store).results(design_of(plan)), audit)
     return analysis, report_html(analysis, images)
+
+
+def index_of(analyses):
+    return index_html(analyses, glance(analyses))
 
 
 @pytest.fixture(scope="module")
@@ -151,17 +156,17 @@ def test_thumbnails_come_from_the_caller(tmp_path):
 
 def test_the_index_links_to_every_report(page, hostile):
     """Names become safe addresses."""
-    links = [attributes["href"] for tag, attributes in Elements(index_html([page[0], hostile[0]])).tags if tag == "a"]
+    links = [attributes["href"] for tag, attributes in Elements(index_of([page[0], hostile[0]])).tags if tag == "a"]
     assert links == ["contrastive/report.html", "contrastive/report.html"]
 
 
 def test_the_index_shows_every_arm_in_one_plot_and_tells_shared_runs(page, hostile):
     """One interval per arm that is no baseline, each with its seeds; runs in two ablations are counted."""
-    text = index_html([page[0], page[0]])
+    text = index_of([page[0], page[0]])
     assert text.count('class="iv"') >= 2 * (len(TRUTHS) - 1)
     assert text.count('href="#st"') == 2 * 3 * (len(TRUTHS) - 1)
     assert "contrastive and contrastive share 18 runs" in text
-    assert "runs: if these were lucky" not in index_html([page[0]])
+    assert "runs: if these were lucky" not in index_of([page[0]])
     undecided = [row for row in page[0].tables["answer"].rows if row.values["verdict"] == "undecided"]
     if len(undecided) == len(TRUTHS) - 1:
         assert "2 questions, none decided" in text
@@ -170,9 +175,26 @@ def test_the_index_shows_every_arm_in_one_plot_and_tells_shared_runs(page, hosti
 def test_the_index_says_how_many_families_it_holds(page, hostile):
     """Two ablations, each adjusted by itself: 1 - 0.95^2 for one false call or more where nothing differs."""
     compared = [len(each.design.contenders) for each in (page[0], hostile[0])]
-    assert f"{sum(compared)} comparisons in 2 ablations" in index_html([page[0], hostile[0]])
-    assert "up to 10 % of such reports" in index_html([page[0], hostile[0]])
-    assert "comparisons in" not in index_html([page[0]])
+    assert f"{sum(compared)} comparisons in 2 ablations" in index_of([page[0], hostile[0]])
+    assert "up to 10 % of such reports" in index_of([page[0], hostile[0]])
+    assert "comparisons in" not in index_of([page[0]])
+
+
+def test_the_sides_of_zero_are_those_of_the_metric(tmp_path, page):
+    """Where a lower value is better, better lies on the left; beside another metric no side is named."""
+    brier = page_of(tmp_path, metric="test/brier")
+    for text in (brier[1], index_of([brier[0]])):
+        assert "better ← 0 → worse" in text
+        assert "worse ← 0 → better" not in text
+    assert "worse ← 0 → better" in index_of([page[0]])
+    assert "← 0 →" not in index_of([page[0], brier[0]])
+
+
+def test_what_could_have_been_found_is_said_to_be_found_four_times_in_five(page):
+    """It is the difference of 80 % power, so that a little less does not go unseen."""
+    for text in (page[1], index_of([page[0]])):
+        assert "four times in five" in text
+        assert "gone unseen" not in text
 
 
 def browse(folder, text, actions="", *, width=1280, extra=()):

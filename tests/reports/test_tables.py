@@ -275,9 +275,10 @@ def test_seeds_are_said_to_have_brought_an_answer_only_where_they_did(tmp_path, 
     truths = {"baseline": TRUTHS["baseline"], "wide": Truth(delta=TRUTHS["wide"].delta, effect=0.0)}
     seeds = Seeds(**{"min": 3, "max": 10, **rule})
     _, found = analysis_of(tmp_path, truths, seeds=3, num_images=100, rule=seeds, metric=f"{split}/accuracy")
-    note = found.tables["answer"].note
-    assert all(each in note for each in wanted), note
-    assert not any(each in note for each in unwanted), note
+    [check] = [doubt.text for doubt in found.doubts if doubt.kind == "seeds"]
+    for told in (found.tables["answer"].note, check):
+        assert all(each in told for each in wanted), told
+        assert not any(each in told for each in unwanted), told
 
 
 def test_the_winners_curse_is_said_of_an_arm_that_ended_its_own_search(tmp_path):
