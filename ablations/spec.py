@@ -14,7 +14,7 @@ from ablation_suite.core.config import schema
 from ablation_suite.core.config.levels import level_names
 from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
-from ablation_suite.core.config.run_config import RunConfig, with_settings
+from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 SHIPPED = Path(__file__).parent / "specs"
@@ -154,7 +154,7 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> Reading:
         arms.append(Arm(name=CONTROL, delta=arms[0].delta, control=True))
     base = None
     try:
-        base = None if "base" in wrong else schema.load(Path(path).parent / spec.base)
+        base = None if "base" in wrong else load_base(document, spec.base)
         if base is not None:
             base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
             if spec.block in spec.blocks:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import name_fault, project_fault
-from ablation_suite.core.config.run_config import RunConfig, with_settings
+from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
 from ablation_suite.sweeps.space import Space, Values, read_space
@@ -110,7 +110,7 @@ def find_sweep(name: str) -> Path:
 def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """The sweep of a file; SchemaError lists the faults of its keys, of its space, or of the RunConfigs it makes."""
     spec, document, settings = read_sweep_spec(path, overrides)
-    base = schema.load(Path(path).parent / spec.base)
+    base = load_base(document, spec.base)
     base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
     base = with_settings(base, settings)
     if "seed" in base.data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
 from ablation_suite.core.config.menu import Entry, Frozen, later
 from ablation_suite.core.config.own import Own
-from ablation_suite.core.config.schema import Document
+from ablation_suite.core.config.schema import Document, Fault, SchemaError, load
 from ablation_suite.core.data import Data, Digits
 from ablation_suite.core.losses import CrossEntropy, Loss
 from ablation_suite.core.models import Model
@@ -148,6 +149,14 @@ def with_setting(document: Document, path: str, value: Document) -> Document:
             name = Document(data={"name": default.name}, source=value.where(()))
             document = document.replaced(tuple(steps[:length]), name)
     return document.replaced(tuple(steps), value)
+
+
+def load_base(document: Document, name: str) -> Document:
+    """The base that a spec or a sweep names, from the folder of its file; SchemaError where it cannot be read."""
+    place = Path(document.source).parent / name
+    if not place.exists():
+        raise SchemaError([Fault(document.where(("base",)), "base", f"no such file: {place}")])
+    return load(place)
 
 
 def with_settings(document: Document, settings: Iterable[tuple[str, Document]]) -> Document:

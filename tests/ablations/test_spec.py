@@ -137,7 +137,7 @@ def test_a_compound_arm_says_so(tmp_path):
         ("seeds: 2", "seeds: {min: 3, max: 9}", "spec.yaml:4", "either `until: decided` or `precision:`"),
         ("seeds: 2", "sedes: 2", "spec.yaml:4", "did you mean 'seeds'?"),
         ("ablation: dropout", "ablation: a/b", "spec.yaml:1", "holds a slash"),
-        ("base: base.yaml", "base: other.yaml", "other.yaml", "no such file"),
+        ("base: base.yaml", "base: other.yaml", "spec.yaml:3", "other.yaml"),
         ("question: Does dropout help?\n", "", "spec.yaml:1", "question: is missing"),
         ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'accuracy'?"),
     ],
