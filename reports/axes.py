@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ablation_suite.reports.rounding import MINUS
 
@@ -68,6 +69,16 @@ def brief(value: float, write: Callable[[float], str] = "{:.3g}".format) -> str:
         if abs(value) >= size:
             return f"{write(value / size)}{unit}".replace("-", MINUS)
     return "0" if value == 0 or abs(value) < 1e-12 else _plain(write(value)).replace("-", MINUS)
+
+
+def distinct(labels: Sequence[Any], most: int) -> list[str]:
+    """Labels as words of at most so many characters; what is cut out of some is their middle, where the ends differ."""
+    words = [str(label) for label in labels]
+    for end in (0, most // 3):
+        cut = [word if len(word) <= most else f"{word[: most - 1 - end]}…{word[len(word) - end :]}" for word in words]
+        if len(set(cut)) == len(set(words)):
+            return cut
+    return [f"{word[: most - 4]}… {place}" for place, word in enumerate(words, start=1)]
 
 
 def _plain(text: str) -> str:

@@ -59,6 +59,7 @@ def interval_plot(
     margin: float | None = None,
     beside: Iterable[Bar] = (),
     most: int = 4,
+    signs: bool = True,
 ) -> IntervalPlot:
     """All bars on one axis that holds their intervals, seeds and the margin; a wider ground runs out of the figure.
 
@@ -73,7 +74,7 @@ def interval_plot(
     axis = around([0.0, *shown, *((-margin, margin) if margin else ())])
     return IntervalPlot(
         title=title,
-        ticks=[tick for tick in axis.ticks(most, signs=True) if 3 < tick[0] < 97],
+        ticks=[tick for tick in axis.ticks(most, signs=signs) if 3 < tick[0] < 97],
         zero=axis.at(0.0),
         margin=(axis.at(-margin), axis.at(margin)) if margin else None,
         rows={key: _interval_row(bar, axis, write) for key, bar in bars.items()},

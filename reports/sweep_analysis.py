@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,17 @@ import numpy as np
 
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.sweep_importance import (
+    Importance,
+    importance_at_the_end,
+    importance_early,
+    importance_table,
+)
 from ablation_suite.reports.sweep_rivals import Rivals, find_rivals
 from ablation_suite.reports.tables import Column, Row, Table
 from ablation_suite.sweeps.progress import short, short_score
 from ablation_suite.sweeps.spec import Sweep
-from ablation_suite.sweeps.study import ENOUGH_FOR_IMPORTANCES, Study
+from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
 
@@ -47,9 +53,9 @@ class SweepAnalysis:
     best: Trial | None
     rivals: Rivals | None
     """None where the metric is no accuracy, or where nothing can be compared."""
-    importances: dict[str, float]
-    importance_ends: dict[str, tuple[float, float]]
-    """Parameter -> the interval of its share; empty where the trials are too few for one."""
+    importance: Importance
+    early: Importance | None
+    """The same from the step that all trials reached, where some were stopped."""
     expected: tuple[float, ...]
     """The expected best validation score of 1, 2, ... trials."""
     ends_of_best: tuple[tuple[float | None, float | None], ...]
@@ -64,9 +70,12 @@ class SweepAnalysis:
             return "No trial is complete yet."
         settings = ", ".join(f"{path} {short(value)}" for path, value in self.best.values.items())
         own = next((trial.score for trial in self.trials if trial.values == self.sweep.first), None)
-        metric, score = self.sweep.spec.metric, short_score(self.best.score)
-        compared = f"; the base's own values reach {short_score(own)}" if own is not None and self.best.number else ""
-        first = f"Trial {self.best.number} reaches {metric} {score} with {settings}{compared}."
+        metric, is_share = metric_words(self.sweep), self.sweep.maximize
+        compared = ""
+        if own is not None and self.best.number:
+            compared = f"; the base's own values reach {score_text(own, is_share)}"
+        score = score_text(self.best.score, is_share)
+        first = f"Trial {self.best.number} reaches a {metric} of {score} with {settings}{compared}."
         return f"{first} {self.rivals.sentence}" if self.rivals else first
 
     @property
@@ -78,7 +87,7 @@ class SweepAnalysis:
 def analyse(study: Study, store: Path) -> SweepAnalysis:
     """The analysis of a study whose runs lie in a store."""
     sweep, trials = study.sweep, study.trials()
-    importances, ends = study.importances(), study.importance_ends(np.random.default_rng(0))
+    importance, early = importance_at_the_end(study, trials), importance_early(study, trials)
     found = scores(trials, sweep.maximize)
     expected, ends_of_best = expected_best(found, sweep.maximize), best_of_another(found, sweep.maximize)
     top = best(trials, sweep.maximize)
@@ -87,8 +96,8 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
         trials=tuple(trials),
         best=top,
         rivals=find_rivals(top, trials, store) if sweep.spec.metric == "val/accuracy" else None,
-        importances=importances,
-        importance_ends=ends,
+        importance=importance,
+        early=early,
         expected=expected,
         ends_of_best=ends_of_best,
         effort=effort(sweep, trials, store),
@@ -96,12 +105,23 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
             table.name: table
             for table in (
                 _trials_table(sweep, trials),
-                _importance_table(importances, ends, trials),
+                importance_table(importance),
+                *([importance_table(early)] if early else []),
                 _budget_table(sweep, expected, ends_of_best),
             )
             if table.rows
         },
     )
+
+
+def metric_words(sweep: Sweep) -> str:
+    """What the search improves, as a reader calls it."""
+    return sweep.spec.metric.replace("val/", "validation ")
+
+
+def score_text(value: float, is_share: bool, unit: str = " %") -> str:
+    """A score in prose, tables and figures alike."""
+    return f"{100 * value:.2f}{unit}" if is_share else short_score(value)
 
 
 def scores(trials: Sequence[Trial], maximize: bool) -> list[float]:
@@ -174,7 +194,7 @@ def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
     columns = (
         Column(key="trial", heading="Trial", sort="trial"),
         Column(key="outcome", heading="Outcome", sort="outcome", number=False),
-        Column(key="score", heading=sweep.spec.metric, sort="score"),
+        Column(key="score", heading=_heading(sweep), sort="score"),
         *(Column(key=path, heading=path, sort=path) for path in paths),
         Column(key="last_step", heading="Last step", sort="last_step"),
         Column(key="run_id", heading="Runs", sort="run_id", number=False),
@@ -194,44 +214,16 @@ def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
             "reason": trial.reason,
         }
         texts = {key: "" if value is None else short(value) for key, value in values.items()}
-        texts["score"] = short_score(trial.score) if trial.score is not None else ""
+        texts["score"] = score_text(trial.score, sweep.maximize, "") if trial.score is not None else ""
         if last is not None:
-            texts["score"] = f"({short_score(last)})"
+            texts["score"] = f"({score_text(last, sweep.maximize, '')})"
         rows.append(Row(values=values, texts=texts))
     note = "In brackets: the value at which a trial was stopped."
     return Table(name="trials", title="Trials", note=note, columns=columns, rows=tuple(rows))
 
 
-def _importance_table(
-    importances: dict[str, float], ends: dict[str, tuple[float, float]], trials: Sequence[Trial]
-) -> Table:
-    columns = (
-        Column(key="parameter", heading="Setting", sort="parameter", number=False),
-        Column(key="share", heading="Share (%)", sort="share_percent"),
-    )
-    rows = []
-    for path, share in importances.items():
-        values: dict[str, Any] = {"parameter": path, "share_percent": 100 * share}
-        text = f"{100 * share:.0f}"
-        if path in ends:
-            low, high = (100 * end for end in ends[path])
-            values |= {"low_percent": low, "high_percent": high}
-            text += f" [{low:.0f}, {high:.0f}]"
-        rows.append(Row(values=values, texts={"parameter": path, "share": text}))
-    note = "How much of what sets the good trials apart each setting explains (PED-ANOVA, Watanabe et al. 2023)."
-    note = f"{note} {importance_words(ends, trials)}"
-    return Table(name="importances", title="Which setting matters", note=note, columns=columns, rows=tuple(rows))
-
-
-def importance_words(ends: Mapping[str, tuple[float, float]], trials: Sequence[Trial]) -> str:
-    """How far the shares can be trusted, in one sentence."""
-    if ends:
-        return "In brackets: the middle 95 % of the share when the complete trials are drawn again with replacement."
-    num = sum(each.score is not None for each in trials)
-    return (
-        f"These are {num} complete trials, and below about {ENOUGH_FOR_IMPORTANCES} the order is largely chance: at 12 "
-        "a setting without any effect comes first in about three searches of ten."
-    )
+def _heading(sweep: Sweep) -> str:
+    return f"{metric_words(sweep).capitalize()}{' %' if sweep.maximize else ''}"
 
 
 _BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -240,15 +232,19 @@ _BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 def _budget_table(sweep: Sweep, expected: Sequence[float], ends: Sequence[tuple[float | None, float | None]]) -> Table:
     columns = (
         Column(key="num_trials", heading="Trials", sort="num_trials"),
-        Column(key="expected", heading=f"Expected best {sweep.spec.metric}", sort="expected"),
+        Column(key="expected", heading=f"Expected best {_heading(sweep).lower()}", sort="expected"),
         Column(key="ends", heading="Another search", sort="worst"),
     )
     rows = []
     for num, (value, (worst, top)) in enumerate(zip(expected, ends, strict=True), start=1):
         if num in _BUDGETS or num == len(expected):
             values: dict[str, Any] = {"num_trials": num, "expected": value, "worst": worst, "top": top}
-            told = [short_score(end) if end is not None else "open" for end in (worst, top)]
-            texts = {"num_trials": str(num), "expected": short_score(value), "ends": f"{told[0]} to {told[1]}"}
+            told = [score_text(end, sweep.maximize, "") if end is not None else "open" for end in (worst, top)]
+            texts = {
+                "num_trials": str(num),
+                "expected": score_text(value, sweep.maximize, ""),
+                "ends": f"{told[0]} to {told[1]}",
+            }
             rows.append(Row(values=values, texts=texts))
     note = (
         "The expected best validation score of so many of the trials seen, drawn without replacement (Tang et al. "

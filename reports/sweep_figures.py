@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ablation_suite.reports.axes import distinct
 from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
+from ablation_suite.reports.sweep_drawings import value_of
 from ablation_suite.sweeps.space import Parameter
 from ablation_suite.sweeps.trial import Trial
 
@@ -40,7 +42,7 @@ def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
 
 def _history(analysis: SweepAnalysis) -> Figure | None:
     """Score against trial, and the best so far."""
-    points = [(trial, value) for trial in analysis.trials if (value := _value(trial)) is not None]
+    points = [(trial, value) for trial in analysis.trials if (value := value_of(trial)) is not None]
     if not points:
         return None
     figure = empty_figure(_WIDTH, 2.6, left=0.8)
@@ -61,14 +63,14 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
 
 
 def _importances(analysis: SweepAnalysis) -> Figure | None:
-    if not analysis.importances:
+    if not analysis.importance.shares:
         return None
-    figure = empty_figure(_WIDTH, 0.95 + 0.28 * len(analysis.importances), left=2.2, bottom=0.65)
+    figure = empty_figure(_WIDTH, 0.95 + 0.28 * len(analysis.importance.shares), left=2.2, bottom=0.65)
     axes = figure.add_subplot()
-    paths = list(analysis.importances)[::-1]
+    paths = list(analysis.importance.shares)[::-1]
     names = distinct([analysis.sweep.space.names[path] for path in paths], 28)
-    shares = [100 * analysis.importances[path] for path in paths]
-    ends = analysis.importance_ends
+    shares = [100 * analysis.importance.shares[path] for path in paths]
+    ends = analysis.importance.ends
     axes.barh(names, shares, color=_BLUE if ends else _GREY, height=0.55)
     for place, path in enumerate(paths):
         if path in ends:
@@ -81,7 +83,7 @@ def _importances(analysis: SweepAnalysis) -> Figure | None:
 def _slices(analysis: SweepAnalysis) -> Figure | None:
     """Score against each setting."""
     parameters = analysis.sweep.space.parameters
-    complete = [trial for trial in analysis.trials if _value(trial) is not None]
+    complete = [trial for trial in analysis.trials if value_of(trial) is not None]
     if not complete:
         return None
     num_rows, num_columns = math.ceil(len(parameters) / 3), min(3, len(parameters))
@@ -91,11 +93,11 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
     figure = empty_figure(_WIDTH, height, left=0.8, bottom=below, top=0.15)
     figure.subplots_adjust(hspace=below / plot)
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
-    edge = edge_of([value for trial in complete if (value := _value(trial)) is not None], analysis.sweep.maximize)
+    edge = edge_of([value for trial in complete if (value := value_of(trial)) is not None], analysis.sweep.maximize)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         for outcome in _OUTCOMES:
             chosen = [each for each in complete if each.outcome == outcome and parameter.path in each.values]
-            points = [(_place(parameter, each), float(_value(each) or 0.0)) for each in chosen]
+            points = [(_place(parameter, each), float(value_of(each) or 0.0)) for each in chosen]
             _plot_trials(axes, points, outcome, edge, analysis.sweep.maximize)
         _label_x(axes, analysis, parameter, num_columns)
     for axes in grid.flat[len(parameters) :]:
@@ -107,7 +109,7 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
 
 def _contour(analysis: SweepAnalysis) -> Figure | None:
     """The score over the two numeric settings that matter most, between the complete trials."""
-    ranked = sorted(analysis.sweep.space.parameters, key=lambda each: -analysis.importances.get(each.path, 0.0))
+    ranked = sorted(analysis.sweep.space.parameters, key=lambda each: -analysis.importance.shares.get(each.path, 0.0))
     chosen = [parameter for parameter in ranked if parameter.kind != "choice"][:2]
     if len(chosen) < 2:
         return None
@@ -223,13 +225,6 @@ def _legend_above(axes: Axes) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.0)
 
 
-def _value(trial: Trial) -> float | None:
-    """The score, or what a stopped trial had reached."""
-    if trial.score is not None:
-        return trial.score
-    return trial.curve[max(trial.curve)] if trial.curve and trial.outcome != "running" else None
-
-
 def _place(parameter: Parameter, trial: Trial) -> float:
     """Where a trial stands on a parameter's axis: exponents for logarithmic ranges, positions for choices."""
     value = trial.values[parameter.path]
@@ -266,16 +261,6 @@ def _is_slanted(parameter: Parameter, num_columns: int) -> bool:
     words = distinct(parameter.labels, _WORDS_MOST)
     room = 0.8 * _WIDTH / num_columns / max(1, len(words))
     return any(len(word) * _CHARACTER_INCHES > room for word in words)
-
-
-def distinct(labels: Sequence[Any], most: int) -> list[str]:
-    """Labels as words of at most so many characters; what is cut out of some is their middle, where the ends differ."""
-    words = [str(label) for label in labels]
-    for end in (0, most // 3):
-        cut = [word if len(word) <= most else f"{word[: most - 1 - end]}…{word[len(word) - end :]}" for word in words]
-        if len(set(cut)) == len(set(words)):
-            return cut
-    return [f"{word[: most - 4]}… {place}" for place, word in enumerate(words, start=1)]
 
 
 def _name(analysis: SweepAnalysis, parameter: Parameter) -> str:

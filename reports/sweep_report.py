@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.reports.page import data_uri, rendered
+from ablation_suite.reports.page import rendered
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
 from ablation_suite.reports.sweep_figures import draw_sweep
+from ablation_suite.reports.sweep_page import sweep_context
 from ablation_suite.reports.writers import to_csv
-from ablation_suite.sweeps.progress import as_overrides
 from ablation_suite.sweeps.study import Study
-from ablation_suite.sweeps.trial import remake_command
 
 CAPTIONS = {
     "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
@@ -25,6 +24,7 @@ CAPTIONS = {
     "curves": "What each trial had reached; the grey ones were stopped.",
     "budget": "What a smaller budget would have found.",
 }
+"""Of the figures for papers, which the text shows."""
 
 
 def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequence[str] = ()) -> list[Path]:
@@ -41,17 +41,11 @@ def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequenc
     return [out / "report.html", out / "report.md"]
 
 
-def sweep_pages(analysis: SweepAnalysis, figures: dict[str, bytes], given: Sequence[str] = ()) -> dict[str, str]:
-    """`report.html`, which needs no other file, and `report.md`."""
-    stills = {name: data_uri(figures[f"{name}.svg"], "image/svg+xml") for name in CAPTIONS if f"{name}.svg" in figures}
-    context = {
-        "analysis": analysis,
-        "sweep": analysis.sweep,
-        "tables": analysis.tables,
-        "captions": CAPTIONS,
-        "figures": stills,
-        "saved": saved_text(analysis.effort),
-        "settings": as_overrides(analysis.sweep.space.settings(analysis.best.values)) if analysis.best else [],
-        "command": remake_command(analysis.best, given) if analysis.best else "",
+def sweep_pages(analysis: SweepAnalysis, figures: Collection[str], given: Sequence[str] = ()) -> dict[str, str]:
+    """`report.html`, which needs no other file, and `report.md`, which shows the figures of these names."""
+    context = sweep_context(analysis, given)
+    shown = {name: caption for name, caption in CAPTIONS.items() if f"{name}.svg" in figures}
+    return {
+        "report.html": rendered("sweep.html", **context),
+        "report.md": rendered("sweep.md", **context, captions=shown, saved=saved_text(analysis.effort)),
     }
-    return {"report.html": rendered("sweep.html", **context), "report.md": rendered("sweep.md", **context)}

@@ -17,10 +17,15 @@ LEVEL = 0.05
 class Rivals:
     """How many of the other complete trials the validation images cannot tell apart from the best."""
 
-    num_rivals: int
+    numbers: tuple[int, ...]
+    """Of the trials that cannot be told apart."""
     num_others: int
     num_images: int
     num_seeds: int
+
+    @property
+    def num_rivals(self) -> int:
+        return len(self.numbers)
 
     @property
     def sentence(self) -> str:
@@ -48,17 +53,22 @@ def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Riva
     """
     if top is None:
         return None
-    best, others = _outputs(top, store), []
+    best = _outputs(top, store)
+    others: dict[int, list[Outputs]] = {}
     for trial in trials:
         if trial.outcome == "complete" and trial.number != top.number:
             found = _outputs(trial, store)
             if best and len(found) == len(best) and all(map(Outputs.same_images, found, best)):
-                others.append(found)
+                others[trial.number] = found
     if not others:
         return None
-    intervals = [difference_interval([e.correct for e in best], [e.correct for e in each]) for each in others]
-    num_rivals = sum(interval.p >= LEVEL for interval in intervals)
-    return Rivals(num_rivals=num_rivals, num_others=len(others), num_images=len(best[0].correct), num_seeds=len(best))
+    right = [each.correct for each in best]
+    numbers = [
+        number
+        for number, found in others.items()
+        if difference_interval(right, [each.correct for each in found]).p >= LEVEL
+    ]
+    return Rivals(numbers=tuple(numbers), num_others=len(others), num_images=len(best[0].correct), num_seeds=len(best))
 
 
 def _outputs(trial: Trial, store: Path) -> list[Outputs]:

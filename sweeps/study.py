@@ -204,32 +204,51 @@ class Study:
         """Whether another driver's trial is under way, which may yet fall to this one."""
         return any(each.outcome == "running" and each.number not in self.ours for each in self.trials())
 
-    def importances(self) -> dict[str, float]:
-        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few."""
-        return _importances(self.study, self._complete())
+    def importances(self, step: int | None = None) -> dict[str, float]:
+        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few.
 
-    def importance_ends(self, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+        step: instead of the scores of the complete trials, what all that got so far had reached there.
+        """
+        scored = self._scored(step)
+        return _importances(self._of(scored), scored)
+
+    def importance_ends(self, rng: np.random.Generator, step: int | None = None) -> dict[str, tuple[float, float]]:
         """Parameter -> the middle 95 % of its share over resampled trials (percentile bootstrap); empty for too few.
 
         Proposals that learn are no independent draws, so that this says how far the trials at hand carry, and no more.
         """
-        complete = self._complete()
-        if len(complete) < ENOUGH_FOR_IMPORTANCES:
+        scored = self._scored(step)
+        if len(scored) < ENOUGH_FOR_IMPORTANCES:
             return {}
         found: list[dict[str, float]] = []
         for _ in range(NUM_RESAMPLES):
-            again = optuna.create_study(direction=self.study.direction)
-            again.add_trials([complete[index] for index in rng.integers(len(complete), size=len(complete))])
-            found += [shares] if (shares := _importances(again, complete)) else []
+            again = self._of([scored[index] for index in rng.integers(len(scored), size=len(scored))])
+            found += [shares] if (shares := _importances(again, scored)) else []
         ends = {
             path: np.percentile([shares.get(path, 0.0) for shares in found], [2.5, 97.5])
-            for path in self.importances()
+            for path in self.importances(step)
             if found
         }
         return {path: (float(low), float(high)) for path, (low, high) in ends.items()}
 
-    def _complete(self) -> list[FrozenTrial]:
-        return [each for each in self.study.get_trials(deepcopy=False) if each.state == TrialState.COMPLETE]
+    def _scored(self, step: int | None) -> list[FrozenTrial]:
+        trials = self.study.get_trials(deepcopy=False)
+        if step is None:
+            return [each for each in trials if each.state == TrialState.COMPLETE]
+        reached = [each for each in trials if each.state.is_finished() and step in each.intermediate_values]
+        return [
+            optuna.trial.create_trial(
+                params=each.params, distributions=each.distributions, value=each.intermediate_values[step]
+            )
+            for each in reached
+            if np.isfinite(each.intermediate_values[step])
+        ]
+
+    def _of(self, scored: list[FrozenTrial]) -> optuna.Study:
+        """A study in memory of these trials alone."""
+        found = optuna.create_study(direction=self.study.direction)
+        found.add_trials(scored)
+        return found
 
     def _identify(self, wanted: dict[str, Any]) -> None:
         known = self.study.user_attrs.get("identity")

@@ -32,7 +32,7 @@ def searched(folder: Path, trials: int, sampler: Any = "random") -> SweepAnalysi
 def test_few_trials_are_said_to_be_few(tmp_path: Path) -> None:
     """At 29 complete trials there is no interval, and the table says that the order is largely chance."""
     few = searched(tmp_path, trials=29)
-    assert few.importance_ends == {}
+    assert few.importance.ends == {}
     assert (
         "These are 29 complete trials, and below about 30 the order is largely chance" in few.tables["importances"].note
     )
@@ -42,10 +42,10 @@ def test_few_trials_are_said_to_be_few(tmp_path: Path) -> None:
 def test_enough_trials_have_intervals_that_tell_the_dead_setting(tmp_path: Path) -> None:
     """At 60 the interval of the setting that matters lies above that of the other; each holds its own share."""
     many = searched(tmp_path, trials=60)
-    rate, dropout = (many.importance_ends[path] for path in ("optimizer.lr", "model.head.dropout"))
+    rate, dropout = (many.importance.ends[path] for path in ("optimizer.lr", "model.head.dropout"))
     assert rate[0] > dropout[1]
-    for path, (low, high) in many.importance_ends.items():
-        assert low <= many.importances[path] <= high
+    for path, (low, high) in many.importance.ends.items():
+        assert low <= many.importance.shares[path] <= high
     rows = {row.values["parameter"]: row for row in many.tables["importances"].rows}
     low, high = (100 * end for end in rate)
     assert rows["optimizer.lr"].texts["share"].endswith(f" [{low:.0f}, {high:.0f}]")

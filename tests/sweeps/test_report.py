@@ -112,7 +112,7 @@ def test_names_are_text_on_the_page(tmp_path: Path) -> None:
     runtime = make_runtime(tmp_path / "results")
     with existing_study(sweep, runtime) as study:
         html, _ = write_sweep_report(study, runtime, tmp_path / "out")
-    assert "<script>" not in html.read_text()
+    assert "<script>alert" not in html.read_text()
     assert "&lt;script&gt;alert(1)" in html.read_text()
 
 
@@ -121,8 +121,10 @@ def test_the_answer_names_the_best_trial(tmp_path: Path) -> None:
     analysis = make_analysis(tmp_path)
     assert analysis.best is not None
     best = analysis.best
-    assert analysis.answer.startswith(f"Trial {best.number} reaches val/accuracy {best.score:.4f} with")
-    assert analysis.answer.endswith("the base's own values reach 0.7527.")
+    assert analysis.answer.startswith(
+        f"Trial {best.number} reaches a validation accuracy of {best.score:.2%}".replace("%", " % with")
+    )
+    assert analysis.answer.endswith("the base's own values reach 75.27 %.")
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -1,0 +1,170 @@
+"""What stands on the page of a search, and what is said where there is nothing to draw? Data for its template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
+from ablation_suite.reports.sweep_analysis import SweepAnalysis
+from ablation_suite.reports.sweep_drawings import curves, history, score_of
+from ablation_suite.reports.sweep_importance import Importance, words
+from ablation_suite.reports.sweep_map import parallel, parameter_axis, setting_map
+from ablation_suite.reports.tables import Table
+from ablation_suite.sweeps.progress import as_overrides, short
+from ablation_suite.sweeps.space import Parameter
+from ablation_suite.sweeps.trial import Trial, remake_command
+
+_NARROW = 0.5
+"""Settings that span more of their range say little."""
+
+
+def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that `sweep.html` and `sweep.md` tell; printed commands get the options `given`."""
+    score = score_of(analysis)
+    trials, best = analysis.tables.get("trials"), analysis.best
+    return {
+        "analysis": analysis,
+        "sweep": analysis.sweep,
+        "tables": analysis.tables,
+        "claim": claim(analysis),
+        "facts": _facts(analysis),
+        "planes": [plane for plane in (history(analysis, score), curves(analysis, score)) if plane],
+        "has_ground": analysis.rivals is not None and bool(analysis.rivals.numbers),
+        "map": setting_map(analysis, score),
+        "importances": [each for each in map(_drawn, (analysis.early, analysis.importance)) if each],
+        "doubt": _doubt(analysis),
+        "parallel": parallel(analysis, score),
+        "complete": _complete(trials, analysis.sweep.maximize) if trials else None,
+        "others": _others(trials) if trials else None,
+        "settings": as_overrides(analysis.sweep.space.settings(best.values)) if best else [],
+        "command": remake_command(best, given) if best else "",
+    }
+
+
+def claim(analysis: SweepAnalysis) -> str:
+    """Which settings the search has found, as far as the trials that are as good as the best one tell."""
+    alike = _alike(analysis)
+    parameters = analysis.sweep.space.parameters
+    if len(alike) < 2:
+        return ""
+    told = [
+        (each, said)
+        for each in parameters
+        if (len(parameters) == 1 or each.path in (analysis.early or analysis.importance).telling)
+        and (said := _where(each, alike))
+    ]
+    names = analysis.sweep.space.names
+    silent = [names[each.path] for each in parameters if each.path not in {found.path for found, _ in told}]
+    if not told:
+        return "These trials do not tell where the good settings lie."
+    rest = f"; on {_listed(silent)} these trials say little" if silent else ""
+    return f"{', '.join(f'{names[each.path]} {said}' for each, said in told)}{rest}."
+
+
+def _alike(analysis: SweepAnalysis) -> list[Trial]:
+    """The best trial and those that the validation images cannot tell from it."""
+    if analysis.best is None or analysis.rivals is None:
+        return []
+    numbers = {analysis.best.number, *analysis.rivals.numbers}
+    return [trial for trial in analysis.trials if trial.number in numbers]
+
+
+def _where(parameter: Parameter, alike: Sequence[Trial]) -> str:
+    """Where in its range the good trials have a parameter; nothing where that is most of the range."""
+    values = [trial.values[parameter.path] for trial in alike if parameter.path in trial.values]
+    if parameter.kind == "choice":
+        found = [str(label) for label in parameter.labels if label in values]
+        return " or ".join(found) if values and len(found) < len(parameter.labels) else ""
+    axis = parameter_axis(parameter, 0, 1)
+    if not values or axis.at(max(values)) - axis.at(min(values)) > _NARROW:
+        return ""
+    return f"from {short(min(values))} to {short(max(values))}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _facts(analysis: SweepAnalysis) -> dict[str, str]:
+    sweep, effort, rivals = analysis.sweep, analysis.effort, analysis.rivals
+    spec = sweep.spec
+    images = f"{rivals.num_images} validation images, " if rivals else ""
+    found = {
+        "Trials": analysis.counts or "none yet",
+        "Saved": f"{effort.saved_epochs} of {effort.trained_epochs + effort.saved_epochs} epochs",
+        "Sampler": _entry(spec.sampler),
+        "Pruner": _entry(spec.pruner),
+        "Seeds": f"{spec.seeds} per trial",
+        "Judge": f"{images}{spec.metric}",
+        "Spec": " ".join([sweep.source, *sweep.overrides]),
+    }
+    return found
+
+
+def _entry(entry: Any) -> str:
+    """An entry of a menu with what was set otherwise than by default."""
+    changed = entry.model_dump(exclude_defaults=True, exclude={"name"})
+    told = ", ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in changed.items())
+    return f"{entry.name} ({told})" if told else str(entry.name)
+
+
+def _drawn(found: Importance | None) -> dict[str, Any] | None:
+    """The shares on one axis from 0 to 100, with the words that stand above them."""
+    if found is None or not found.shares:
+        return None
+    percent = {path: 100 * share for path, share in found.shares.items()}
+    ends = {path: (100 * low, 100 * high) for path, (low, high) in found.ends.items()}
+    bars = {
+        path: Bar(
+            estimate=share, low=ends[path][0] if path in ends else None, high=ends[path][1] if path in ends else None
+        )
+        for path, share in percent.items()
+    }
+    when = "at the end" if found.step is None else f"after step {found.step}"
+    return {
+        "title": f"{found.num_trials} {'complete ' if found.step is None else ''}trials, {when}",
+        "plot": _from_0_to_100(bars),
+        "texts": {path: _share_text(path, found, percent, ends) for path in percent},
+    }
+
+
+def _from_0_to_100(bars: dict[str, Bar]) -> IntervalPlot:
+    return interval_plot(bars, "Share, %", "{:.0f}".format, beside=[Bar(estimate=100.0)], most=5, signs=False)
+
+
+def _share_text(path: str, found: Importance, percent: dict[str, float], ends: dict[str, tuple[float, float]]) -> str:
+    if not found.says(path):
+        return f"{percent[path]:.0f} %, too few trials"
+    low, high = ends[path]
+    return f"{percent[path]:.0f} % [{low:.0f}, {high:.0f}]"
+
+
+def _doubt(analysis: SweepAnalysis) -> str:
+    """How far the shares can be trusted, and whether the two bases name the same setting first."""
+    early, final = analysis.early, analysis.importance
+    bases = [each for each in (early, final) if each and each.shares]
+    told = " ".join(words(each) for each in bases if each.ends or each is bases[-1])
+    if early and early.shares and final.shares:
+        first, last = (max(each.shares, key=lambda path: each.shares[path]) for each in (early, final))
+        if first != last:
+            names = analysis.sweep.space.names
+            told += (
+                f" The two bases disagree: early {names[first]} comes first, among the survivors {names[last]}. "
+                "Quote no order of importance from them."
+            )
+    return told
+
+
+def _complete(trials: Table, maximize: bool) -> Table:
+    """The complete trials, the best first, without the columns that are the same in all."""
+    rows = [row for row in trials.rows if row.values["outcome"] == "complete"]
+    rows.sort(key=lambda row: (-1 if maximize else 1) * float(row.values["score"] or 0.0))
+    columns = tuple(column for column in trials.columns if column.key != "outcome")
+    return replace(trials, title="The complete trials, best first", note="", rows=tuple(rows), columns=columns)
+
+
+def _others(trials: Table) -> Table:
+    rows = tuple(row for row in trials.rows if row.values["outcome"] != "complete")
+    return replace(trials, title="The other trials", rows=rows)
