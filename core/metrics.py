@@ -39,6 +39,16 @@ class Metric:
     needs: int | None = None
     """The class that it is about, where it is about one."""
 
+    @property
+    def unit(self) -> str:
+        """Of a difference times 100: percentage points, or hundredths of a nat."""
+        return "pp" if self.is_share else "cnat"
+
+    @property
+    def sign(self) -> str:
+        """Of a value times 100."""
+        return "%" if self.is_share else "cnat"
+
 
 def metric_fault(name: str) -> str:
     """Why a `split/metric` is none, or nothing; a class that `recall/CLASS` names is not looked for here."""

@@ -32,6 +32,8 @@ class Analysis:
     split: Split
     metric: str
     """The metric that decides, as a sentence says it."""
+    unit: str
+    """Of its differences: pp or cnat."""
     higher_is_better: bool
     data: str
     """The name of the data set, where a record has it."""
@@ -104,6 +106,7 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
         design=results.design,
         split=results.split,
         metric=results.metric.text,
+        unit=results.metric.unit,
         higher_is_better=results.metric.higher_is_better,
         data=_data(results),
         claim=claim(results, compared),

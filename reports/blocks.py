@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.compared import comparisons
-from ablation_suite.reports.design import Design
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.blocks import OverBlocks, over_blocks
@@ -62,7 +61,7 @@ def over_all_blocks(family: Sequence[Results]) -> Blocks:
         family=first.family,
         question=first.question.removesuffix(f" ({first.block})"),
         baseline=first.baseline,
-        answer=" ".join(_sentence(arm, first, found[arm], adjusted[arm, OVER], places) for arm in found)
+        answer=" ".join(_sentence(arm, family[0], found[arm], adjusted[arm, OVER], places) for arm in found)
         or "No arm has two paired seeds or more in two blocks yet.",
         tables=(_table(family, compared, found, adjusted, places), *_heterogeneity(compared, found, places)),
         bars=tuple(_bars(arms, compared, found, places)),
@@ -146,17 +145,18 @@ def _table(
         if p is not None and p < 0.05:
             strong.add(OVER)
         rows.append(Row(values=values, texts=shown, strong=frozenset(strong)))
+    metric = results.metric
     return Table(
         name="blocks",
         title="The arms in every block",
-        note=f"{SPLITS[results.split].capitalize()} {results.metric.text} in %, mean ± standard deviation over seeds; "
-        "then the paired difference to the baseline of the same block in pp, with its 95 % interval. Bold: decided, by "
-        "Holm over all differences of this table. The last column is the mean of the blocks' differences; it speaks of "
-        "these blocks, not of others.",
+        note=f"{SPLITS[results.split].capitalize()} {metric.text} in {metric.sign}, mean ± standard deviation over "
+        f"seeds; then the paired difference to the baseline of the same block in {metric.unit}, with its 95 % "
+        "interval. Bold: decided, by Holm over all differences of this table. The last column is the mean of the "
+        "blocks' differences; it speaks of these blocks, not of others.",
         columns=(
             ARM,
             *(Column(key=block, heading=block, sort=f"{block}: score_percent") for block in compared),
-            Column(key=OVER, heading="Over blocks (pp)", sort=f"{OVER}: difference_pp"),
+            Column(key=OVER, heading=f"Over blocks ({metric.unit})", sort=f"{OVER}: difference_pp"),
         ),
         rows=tuple(rows),
     )
@@ -200,7 +200,7 @@ def _heterogeneity(
             title="Do the blocks agree?",
             note="Cochran's Q of the blocks' differences and its p; I² is the share of their disagreement that chance "
             "does not explain. Blocks on the same images vary together, so that Q is then on the safe side. "
-            "The other columns: the mean difference in pp when one block is left out.",
+            "The other columns: the mean difference when one block is left out.",
             columns=(
                 ARM,
                 Column(key="q", heading="Q", sort="q"),
@@ -232,14 +232,15 @@ def _bars(
     return bars
 
 
-def _sentence(arm: str, design: Design, over: OverBlocks, p: float, places: int) -> str:
-    told = texts.difference(over.interval, places)
+def _sentence(arm: str, results: Results, over: OverBlocks, p: float, places: int) -> str:
+    told = f"{texts.difference(over.interval, places)} {results.metric.unit}"
+    design = results.design
     name, baseline = f"“{arm}”", f"“{design.baseline}”"
     if p < 0.05:
         direction = "higher" if over.interval.estimate > 0 else "lower"
-        answer = f"Over the {len(over.without)} blocks {name} is {direction} than {baseline}: {told} pp."
+        answer = f"Over the {len(over.without)} blocks {name} is {direction} than {baseline}: {told}."
     else:
-        answer = f"Over the {len(over.without)} blocks {name} cannot be told apart from {baseline}: {told} pp."
+        answer = f"Over the {len(over.without)} blocks {name} cannot be told apart from {baseline}: {told}."
     if over.p_of_q < 0.05:
         answer += f" The blocks disagree by more than chance (I² {digits.fixed(100 * over.i_squared, 0)} %)."
     return answer

@@ -1,4 +1,4 @@
-"""Where does each stroke of the page's figures stand? Interval plots, curves by epoch and costs, as plain numbers.
+"""Where does each stroke of the page's figures stand? Interval plots and curves by epoch, as plain numbers.
 
 Across in percent of the figure's width, down in pixels: text never scales, and no script is needed.
 """
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.axes import Axis, around
 from ablation_suite.reports.series import Series
 
@@ -162,7 +161,7 @@ def curve_panel(
         up = around([*values, *([0.0] if zero else [])], share=0.04, start=_BOTTOM, stop=_TOP)
     coloured = [line for line in lines if places[line["arm"]] is not None]
     named = sorted(coloured, key=lambda line: up.at(line["mean"][-1]))
-    names = _apart([up.at(line["mean"][-1]) for line in named])
+    names = apart([up.at(line["mean"][-1]) for line in named])
     at = {line["arm"]: name for line, name in zip(named, names, strict=True)}
     drawn = sorted(lines, key=lambda line: places[line["arm"]] is not None)  # soft lines lie below
     return Panel(
@@ -209,14 +208,14 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in points)
 
 
-def _apart(places: Sequence[float]) -> list[float]:
-    """The places of names that are sorted downwards, pushed apart and kept on the figure."""
+def apart(places: Sequence[float], bottom: float = _BOTTOM) -> list[float]:
+    """The places of names that are sorted downwards, pushed apart and kept above the bottom of the figure."""
     found: list[float] = []
     for place in places:
         found.append(max(place, found[-1] + _STEP) if found else place)
-    beyond = found[-1] - _BOTTOM if found else 0.0
+    beyond = found[-1] - bottom if found else 0.0
     if beyond > 0:
-        found = [min(place, _BOTTOM - _STEP * (len(found) - 1 - index)) for index, place in enumerate(found)]
+        found = [min(place, bottom - _STEP * (len(found) - 1 - index)) for index, place in enumerate(found)]
     return [round(place + 4, 1) for place in found]
 
 
@@ -234,64 +233,3 @@ def _reading(lines: Sequence[Series], across: Axis, write: Callable[[float], str
                 told.append([line["arm"], write(line["mean"][at]) + span])
         rows.append([across.at(epoch), epoch, told])
     return rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostPoint:
-    """An arm in the figure of differences against a cost: where it stands, and the ends of its interval."""
-
-    arm: str
-    place: int | None
-    x: float
-    y: float
-    ends: tuple[float, float] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostPanel:
-    """Differences against a cost relative to the baseline's."""
-
-    title: str
-    label: str
-    ups: list[Tick]
-    zero: float
-    acrosses: list[Tick]
-    points: list[CostPoint]
-    origin: float | None
-
-
-COST_HEIGHT = 190
-
-
-def cost_panel(
-    title: str, bars: Mapping[str, tuple[float, Bar]], places: Places, names: Mapping[str, str] | None = None
-) -> CostPanel:
-    """bars: arm -> its cost as a ratio to the baseline's, and its difference. names: of keys that are no arm's name."""
-    ratios = [ratio for ratio, _ in bars.values()]
-    log = max(ratios) > 8 * min(ratios)
-    low, high = min(1.0, *ratios), max(1.0, *ratios)
-    room = 1.12 if log else 0.1 * (high - low)
-    ends = (low / room, high * room) if log else (low - room, high + room)
-    across = Axis(low=ends[0], high=ends[1], start=8, stop=84, log=log)
-    values = [v for _, bar in bars.values() for v in (bar.estimate, bar.low, bar.high) if v is not None]
-    up = around([0.0, *values], start=COST_HEIGHT - 26, stop=14)
-    points = [
-        CostPoint(
-            arm=(names or {}).get(arm, arm),
-            place=places[arm],
-            x=across.at(ratio),
-            y=up.at(bar.estimate),
-            ends=(up.at(bar.low), up.at(bar.high)) if bar.low is not None and bar.high is not None else None,
-        )
-        for arm, (ratio, bar) in bars.items()
-    ]
-    ratios_told = [f"{point.arm} {digits.ratio(ratio)}" for point, ratio in zip(points, ratios, strict=True)]
-    return CostPanel(
-        title=title,
-        label=f"Differences against {title}: {', '.join(ratios_told)}",
-        ups=up.ticks(5, signs=True),
-        zero=up.at(0.0),
-        acrosses=[(place, f"{digits.TIMES}{text}") for place, text in across.ticks(5)],
-        points=points,
-        origin=across.at(1.0),
-    )

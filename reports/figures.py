@@ -160,8 +160,8 @@ def _differences(analysis: Analysis) -> Figure | None:
     axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
     axes.spines["left"].set_visible(False)
-    unit = "pp, 95 % interval" if any(row.values["low_pp"] is not None for row in rows) else "pp, one seed a side"
-    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} ({unit})")
+    kind = "95 % interval" if any(row.values["low_pp"] is not None for row in rows) else "one seed a side"
+    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} ({analysis.unit}, {kind})")
     return figure
 
 

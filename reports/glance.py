@@ -9,7 +9,8 @@ from functools import partial
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
-from ablation_suite.reports.drawings import Bar, CostPanel, IntervalPlot, cost_panel, interval_plot
+from ablation_suite.reports.cost_drawing import CostPanel, cost_panel
+from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
 from ablation_suite.reports.palette import DIFFERENT
 from ablation_suite.reports.quantities import EQUAL, MISSING
 from ablation_suite.reports.report_page import bar_of, difference_places, sides
@@ -30,6 +31,8 @@ class Glance:
     shared: str
     facts: dict[str, str]
     table: Table
+    units: str
+    """In what the differences are told."""
     plot: IntervalPlot | None
     cost: CostPanel | None
     places: dict[str, int]
@@ -42,10 +45,15 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
     arms = [(analysis, row) for analysis, row in rows if row.values["arm"] != analysis.design.baseline]
     places = difference_places([row.values for _, row in arms]) if arms else 0
     table = _table(arms, places)
-    bars = {str(row.values["key"]): _bar(analysis, row) for (analysis, row) in _zipped(arms, table)}
+    unit = analyses[0].unit
+    alike = [analysis for analysis in analyses if analysis.unit == unit]
+    bars = {
+        str(row.values["key"]): _bar(analysis, row) if analysis.unit == unit else None
+        for analysis, row in _zipped(arms, table)
+    }
     found = {key: bar for key, bar in bars.items() if bar is not None}
     ink = {key: 1 + index % DIFFERENT for index, key in enumerate(bars)}
-    plot = interval_plot(found, f"pp{sides(analyses)}", partial(digits.signed, places=places)) if found else None
+    plot = interval_plot(found, f"{unit}{sides(alike)}", partial(digits.signed, places=places)) if found else None
     return Glance(
         claim=_claim(analyses, table),
         told=" ".join(_told(table, places)),
@@ -53,6 +61,7 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
         shared=" ".join(_shared(analyses)),
         facts=_facts(analyses),
         table=table,
+        units=_units([analysis.unit for analysis in analyses]),
         plot=plot,
         cost=_cost(table, found, ink),
         places=ink,
@@ -70,7 +79,8 @@ def _bar(analysis: Analysis, row: Row) -> Bar | None:
 
 
 def _table(arms: Sequence[tuple[Analysis, Row]], places: int) -> Table:
-    rows = [_row(index, analysis, row, places) for index, (analysis, row) in enumerate(arms)]
+    several = len({analysis.metric for analysis, _ in arms}) > 1
+    rows = [_row(index, analysis, row, places, several=several) for index, (analysis, row) in enumerate(arms)]
     is_adjusted = any(row.values["p_adjusted"] != row.values["p"] for row in rows)
     return Table(
         name="index",
@@ -96,7 +106,8 @@ def _table(arms: Sequence[tuple[Analysis, Row]], places: int) -> Table:
     )
 
 
-def _row(index: int, analysis: Analysis, row: Row, places: int) -> Row:
+def _row(index: int, analysis: Analysis, row: Row, places: int, *, several: bool) -> Row:
+    """A row of the index; where it holds several metrics, the row says its own and the unit of its difference."""
     design, found = analysis.design, row.values
     baseline = next(each for each in analysis.tables["answer"].rows if each.values["arm"] == design.baseline)
     values: dict[str, Value] = {
@@ -106,6 +117,7 @@ def _row(index: int, analysis: Analysis, row: Row, places: int) -> Row:
         "arm": found["arm"],
         "baseline": design.baseline,
         "baseline_percent": baseline.values["score_percent"],
+        "unit": analysis.unit,
         **{name: found[name] for name in ("metric", "difference_pp", "low_pp", "high_pp")},
         **{name: found[name] for name in ("p", "p_adjusted", "verdict", "n", "planned", "pairs", "images")},
         **{name: found[name] for name in ("detectable_pp", "detectable_images")},
@@ -119,12 +131,14 @@ def _row(index: int, analysis: Analysis, row: Row, places: int) -> Row:
     else:
         shown = digits.with_interval(float(difference), float(low), float(high), places)
     ratios = {name: values[f"{name}_ratio"] for name in ("parameters", "train_seconds")}
+    if several and shown != MISSING:
+        shown = f"{shown} {analysis.unit}"
     pp, _, images = row.texts["detectable"].partition(" = ")
     return Row(
         values=values,
         texts={
             "question": design.question,
-            "arm": f"{found['arm']} against {design.baseline}",
+            "arm": f"{found['arm']} against {design.baseline}" + (f", {analysis.metric}" if several else ""),
             "baseline_score": baseline.texts["accuracy"],
             "difference": shown,
             "p": row.texts["p"],
@@ -153,22 +167,38 @@ def _told(table: Table, places: int) -> Iterator[str]:
     """The decided arms with their numbers, then what the undecided ones have in common."""
     decided = [row for row in table.rows if row.values["verdict"] in _DECIDED]
     for row in decided[:4]:
-        yield f"“{row.values['arm']}” is {_verdict(row)} “{row.values['baseline']}”: {row.texts['difference']} pp."
+        yield f"“{row.values['arm']}” is {_verdict(row)} “{row.values['baseline']}”: {_size(row)}."
     if len(decided) > 4:
         yield f"{len(decided) - 4} more arms are decided."
-    undecided = [row for row in table.rows if row.values["verdict"] == "undecided"]
-    if undecided:
+    for unit in dict.fromkeys(str(row.values["unit"]) for row in table.rows):
+        undecided = [row for row in table.rows if row.values["verdict"] == "undecided" and row.values["unit"] == unit]
+        if not undecided:
+            continue
         ends = [float(row.values["difference_pp"]) for row in undecided]  # type: ignore[arg-type]
         low, high = (digits.signed(end, places) for end in (min(ends), max(ends)))
         which = "None of the" if not decided else "The other"
         can = "can" if not decided else "cannot"
-        between = f"differences lie between {low} and {high} pp" if low != high else f"the difference is {low} pp"
+        between = (
+            f"differences lie between {low} and {high} {unit}" if low != high else f"the difference is {low} {unit}"
+        )
         yield f"{which} {len(undecided)} changes {can} be told apart from their baselines: {between}."
         found = [float(row.values["detectable_pp"]) for row in undecided if row.values["detectable_pp"] is not None]  # type: ignore[arg-type]
         if found:
             first, last = (digits.fixed(end, digits.decimals(min(found))) for end in (min(found), max(found)))
             span = first if first == last else f"{first} to {last}"
-            yield f"True ones of {span} pp would have been found four times in five."
+            yield f"True ones of {span} {unit} would have been found four times in five."
+
+
+def _units(units: Sequence[str]) -> str:
+    """The unit of the plot, and that of the rows that it leaves out."""
+    names = {"pp": "percentage points (pp)", "cnat": "hundredths of a nat (cnat)"}
+    first, *others = dict.fromkeys(units)
+    return "; ".join([f"in {names[first]}", *(f"some in {names[unit]}, which are not drawn" for unit in others)])
+
+
+def _size(row: Row) -> str:
+    unit = f" {row.values['unit']}"
+    return row.texts["difference"].removesuffix(unit) + unit
 
 
 def _verdict(row: Row) -> str:

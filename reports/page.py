@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from markupsafe import Markup
 
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.blocks import Blocks
-from ablation_suite.reports.drawings import COST_HEIGHT
+from ablation_suite.reports.cost_drawing import COST_HEIGHT
 from ablation_suite.reports.glance import Glance
 from ablation_suite.reports.report_page import SIGNS, page_context
 from ablation_suite.reports.writers import markdown, to_markdown
@@ -83,7 +86,9 @@ def _script_json(data: Any) -> Markup:
 
 
 def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """At most so many characters of a Latin script; those of East Asia are twice as wide."""
+    ends = list(accumulate(1 + (unicodedata.east_asian_width(each) in "WF") for each in text))
+    return text if not ends or ends[-1] <= most else f"{text[: bisect_right(ends, most - 1)]}…"
 
 
 def _included(name: str) -> Markup:

@@ -61,16 +61,17 @@ def one_pair(difference: float, places: int) -> str:
     return digits.signed(100 * difference, places)
 
 
-def two_runs(difference: float, places: int) -> str:
+def two_runs(difference: float, places: int, unit: str = "pp") -> str:
     """All that may be said of one run against one other."""
-    return f"these two runs differ by {one_pair(difference, places)} pp; one seed a side says nothing about the change"
+    apart = f"{one_pair(difference, places)} {unit}"
+    return f"these two runs differ by {apart}; one seed a side says nothing about the change"
 
 
 MOST_VAGUE = 5
 """A smallest detectable difference whose ends lie further apart than this many times is not told."""
 
 
-def detectable(row: Comparison, *, in_images: bool = True) -> str:
+def detectable(row: Comparison, *, in_images: bool = True, unit: str = "pp") -> str:
     """The smallest detectable difference: `1.4 pp = 4 of 300 images`, a range where it is less well known, or why not.
 
     The images are told where the metric counts them. None is told that is more than two arms can differ, nor one of
@@ -82,18 +83,18 @@ def detectable(row: Comparison, *, in_images: bool = True) -> str:
         return "none"
     if not is_known(row):
         return "too few seeds to say"
-    pp, images = detectable_sizes(row)
-    return f"{pp} = {images}" if in_images else pp
+    size, images = detectable_sizes(row, unit)
+    return f"{size} = {images}" if in_images else size
 
 
-def detectable_sizes(row: Comparison) -> tuple[str, str]:
+def detectable_sizes(row: Comparison, unit: str = "pp") -> tuple[str, str]:
     """The same as `1.4 pp` and `4 of 300 images`, or `1.1 to 2.3 pp` and `3 to 7 of 300 images`."""
     low, high = _detectable_ends(row)
     places = digits.decimals(100 * low)
-    pp = [digits.fixed(100 * end, places) for end in (low, high)]
+    sizes = [digits.fixed(100 * end, places) for end in (low, high)]
     images = [str(max(1, round(end * row.num_images))) for end in (low, high)]
-    told, counted = (first if first == last else f"{first} to {last}" for first, last in (pp, images))
-    return f"{told} pp", f"{counted} of {row.num_images} images"
+    told, counted = (first if first == last else f"{first} to {last}" for first, last in (sizes, images))
+    return f"{told} {unit}", f"{counted} of {row.num_images} images"
 
 
 def can_show(row: Comparison) -> bool:

@@ -8,15 +8,13 @@ from typing import Any
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
+from ablation_suite.reports.cost_drawing import COST_HEIGHT, CostPanel, cost_panel
 from ablation_suite.reports.drawings import (
-    COST_HEIGHT,
     HEIGHT,
     Bar,
-    CostPanel,
     IntervalPlot,
     Panel,
     Places,
-    cost_panel,
     curve_panel,
     interval_plot,
 )
@@ -113,7 +111,7 @@ def _facts(analysis: Analysis) -> dict[str, str]:
         "Data": f"{analysis.data + ', ' if analysis.data else ''}{images} {SPLITS[analysis.split]} images",
         "Seeds": " to ".join(map(str, planned)) + (", paired" if planned[-1] > 1 else ""),
         "Metrics": ", ".join(name.replace("_", " ") for name in design.measures),
-        "Margin": f"±{design.margin:g} pp" if design.margin is not None else "none declared",
+        "Margin": f"±{design.margin:g} {analysis.unit}" if design.margin is not None else "none declared",
         "Runs": f"{len(design.cells) - len(_unfinished(analysis))} of {len(design.cells)} finished",
         "Spec": " ".join([design.spec, *design.overrides]),
     }
@@ -142,9 +140,9 @@ def _evidence(analysis: Analysis) -> list[IntervalPlot]:
     if not bars:
         return []
     second, title, unit = _second(analysis, others[0]) if others and "further" in analysis.tables else ({}, "", "pp")
-    same_unit = unit == "pp"
+    same_unit = unit == analysis.unit
     write = partial(digits.signed, places=difference_places(list(rows.values())))
-    heading = f"{analysis.metric[0].upper()}{analysis.metric[1:]}, pp{sides([analysis])}"
+    heading = f"{analysis.metric[0].upper()}{analysis.metric[1:]}, {analysis.unit}{sides([analysis])}"
     plots = [interval_plot(bars, heading, write, margin=design.margin, beside=second.values() if same_unit else ())]
     if second:
         write = partial(digits.signed, places=2)
@@ -197,7 +195,7 @@ def _classes(analysis: Analysis) -> dict[str, Any] | None:
         "keys": keys if len(keys) <= _MOST_COLUMNS else [],
         "plot": plot if len(keys) <= _MOST_COLUMNS else None,
         "num_decided": num_decided,
-        "num_shown": len(bars),
+        "num_shown": sum(bar.low is not None for bar in bars.values()),
         "few": len(rows) < len(table.rows),
     }
 

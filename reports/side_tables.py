@@ -178,12 +178,13 @@ def effects_table(results: Results) -> Table | None:
     return Table(
         name="effects",
         title="Main effects and interactions",
-        note="Averaged over the levels of all other factors, in pp with 95 % intervals; p by Holm over all rows. "
+        note=f"Averaged over the levels of all other factors, in {results.metric.unit} with 95 % intervals; "
+        "p by Holm over all rows. "
         "An interaction is how much the first effect changes when the second factor does. "
         "One seed says nothing about the training noise, so that it has neither interval nor p.",
         columns=(
             Column(key="effect", heading="Effect", sort="effect", number=False),
-            Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
+            Column(key="difference", heading=f"Difference ({results.metric.unit})", sort="difference_pp"),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
             Column(key="n", heading="Seeds", sort="n"),
         ),

@@ -59,7 +59,7 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
         ARM,
         Column(key="changes", heading="Changes", sort="changes", number=False),
         Column(key="accuracy", heading=_heading(results), sort="score_percent"),
-        Column(key="difference", heading="Difference (pp)", sort="difference_pp"),
+        Column(key="difference", heading=f"Difference ({results.metric.unit})", sort="difference_pp"),
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
         Column(key="n", heading="Seeds", sort="n", paper=False),
@@ -126,7 +126,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
-        "detectable": texts.detectable(row, in_images=results.metric.counts_images),
+        "detectable": texts.detectable(row, in_images=results.metric.counts_images, unit=results.metric.unit),
     }
     return Row(values=values, texts=shown)
 
@@ -200,6 +200,8 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     ]
     if not results.metric.higher_is_better:
         parts.append(f"A lower {results.metric.text} is better.")
+    if not results.metric.is_share:
+        parts.append("A cnat is a hundredth of a nat.")
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
@@ -228,7 +230,7 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
 def _heading(results: Results) -> str:
     """Test %, where the answer is an accuracy; else the metric with its split."""
     split, metric = SPLITS[results.split].capitalize(), results.metric
-    return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} %"
+    return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} {metric.sign}"
 
 
 def _difference(row: Comparison, places: int) -> str:

@@ -56,8 +56,8 @@ def _sentences(results: Results, compared: Mapping[str, Comparison], audit: Sequ
         return ["No arm has a finished run that can be paired with the baseline yet."]
     places = texts.answer_places(compared.values())
     tell = _each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary
-    told = [*tell(speaking, design, results.metric, places), *_single(single, design, places)]
-    control = _control(compared[design.control], places) if design.control else ()
+    told = [*tell(speaking, design, results.metric, places), *_single(single, design, results.metric, places)]
+    control = _control(compared[design.control], results.metric, places) if design.control else ()
     return [*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)]
 
 
@@ -79,7 +79,8 @@ def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
     allowed = "Intervals and p allow for having looked that often."
     if rule["precision"] is not None:
         return (
-            f"Seeds were added until the interval was within ±{rule['precision']:g} pp, up to {rule['max']}. {allowed}"
+            f"Seeds were added until the interval was within ±{rule['precision']:g} {results.metric.unit}, "
+            f"up to {rule['max']}. {allowed}"
         )
     if results.split != "val":
         return (
@@ -105,20 +106,20 @@ def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[s
         name = _quoted(arm.name)
         if row.verdict in ("higher", "lower"):
             size, interval = digits.fixed(100 * abs(row.difference or 0.0), places), _interval(row, places)
-            yield f"{name} is {_direction(metric, row.verdict)} than {baseline} by {size} pp ({interval})."
+            yield f"{name} is {_direction(metric, row.verdict)} than {baseline} by {size} {metric.unit} ({interval})."
         elif row.verdict == "equivalent":
             yield (
-                f"{name} is equivalent to {baseline} within ±{design.margin:g} pp: "
-                f"the difference is {_told(row, places)}."
+                f"{name} is equivalent to {baseline} within ±{design.margin:g} {metric.unit}: "
+                f"the difference is {_told(row, places, metric)}."
             )
         elif _excludes_zero(row):
             yield (
-                f"{name} differs from {baseline} by {_told(row, places)}, which would count alone but "
+                f"{name} differs from {baseline} by {_told(row, places, metric)}, which would count alone but "
                 f"not among {len(rows)} comparisons (adjusted p {_p(row)}): undecided."
             )
         else:
             yield (
-                f"{name} cannot be told apart from {baseline}: the difference is {_told(row, places)}, "
+                f"{name} cannot be told apart from {baseline}: the difference is {_told(row, places, metric)}, "
                 f"{_could_have_shown(row, metric)}."
             )
 
@@ -133,11 +134,12 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
             most = "" if len(found) == 1 else "most of all "
             yield (
                 f"{len(found)} of {total} arms {_is(found)} {_direction(metric, verdict)} than {baseline}, "
-                f"{most}{_quoted(arm.name)}: {_told(row, places)}."
+                f"{most}{_quoted(arm.name)}: {_told(row, places, metric)}."
             )
     equivalent = _of_verdict(rows, "equivalent")
     if equivalent:
-        yield f"{len(equivalent)} of {total} {_is(equivalent)} equivalent to {baseline} within ±{design.margin:g} pp."
+        margin = f"±{design.margin:g} {metric.unit}"
+        yield f"{len(equivalent)} of {total} {_is(equivalent)} equivalent to {baseline} within {margin}."
     undecided = _of_verdict(rows, "undecided")
     if undecided:
         _, worst = max(undecided, key=lambda pair: pair[1].smallest_detectable or 0.0)
@@ -147,22 +149,24 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
         yield f"{which} of {total} arms {can} be told apart from {baseline}, {told}."
     alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
     if alone:
-        shown = [f"{_quoted(arm.name)} ({_signed(row, places)} pp, adjusted p {_p(row)})" for arm, row in alone[:3]]
+        unit = metric.unit
+        shown = [f"{_quoted(arm.name)} ({_signed(row, places)} {unit}, adjusted p {_p(row)})" for arm, row in alone[:3]]
         more = [f"{len(alone) - 3} more"] if len(alone) > 3 else []
         yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
 
 
-def _single(rows: Rows, design: Design, places: int) -> Iterator[str]:
+def _single(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     """Arms with one seed a side: how far the runs lie apart, and that this is no verdict."""
     baseline = _quoted(design.baseline)
     if len(rows) <= MOST_TOLD_ONE_BY_ONE:
         for arm, row in rows:
-            yield f"{_quoted(arm.name)} against {baseline}: {texts.two_runs(row.difference or 0.0, places)}."
+            apart = texts.two_runs(row.difference or 0.0, places, metric.unit)
+            yield f"{_quoted(arm.name)} against {baseline}: {apart}."
         return
     low, high = (texts.one_pair(end(row.difference or 0.0 for _, row in rows), places) for end in (min, max))
     yield (
-        f"{len(rows)} arms have one run beside the one of {baseline}: these differ from it by {low} to {high} pp; "
-        "one seed a side says nothing about the changes."
+        f"{len(rows)} arms have one run beside the one of {baseline}: these differ from it by {low} to {high} "
+        f"{metric.unit}; one seed a side says nothing about the changes."
     )
 
 
@@ -175,14 +179,14 @@ def _basis(results: Results, rows: Rows) -> str:
     return f"This rests on {seeds}, paired, and {images}."
 
 
-def _control(row: Comparison, places: int) -> Iterator[str]:
+def _control(row: Comparison, metric: Metric, places: int) -> Iterator[str]:
     """What the baseline against itself says about how far these intervals can be trusted."""
     if row.interval is None:
         if row.difference is not None:
-            apart = texts.one_pair(row.difference, places)
-            yield f"The control, the baseline on another seed, differs from it by {apart} pp by chance alone."
+            apart = f"{texts.one_pair(row.difference, places)} {metric.unit}"
+            yield f"The control, the baseline on another seed, differs from it by {apart} by chance alone."
         return
-    told = f"The control, the baseline on other seeds, differs from it by {_told(row, places)}"
+    told = f"The control, the baseline on other seeds, differs from it by {_told(row, places, metric)}"
     if row.interval.excludes_zero:
         yield (
             f"{told}: a false alarm. Chance gives one to 1 control in 20; where it is not chance, "
@@ -253,8 +257,8 @@ def _signed(row: Comparison, places: int) -> str:
     return digits.signed(100 * (row.difference or 0.0), places)
 
 
-def _told(row: Comparison, places: int) -> str:
-    return f"{_signed(row, places)} pp ({_interval(row, places)})"
+def _told(row: Comparison, places: int, metric: Metric) -> str:
+    return f"{_signed(row, places)} {metric.unit} ({_interval(row, places)})"
 
 
 def _p(row: Comparison) -> str:
@@ -274,6 +278,6 @@ def _could_have_shown(row: Comparison, metric: Metric) -> str:
         return "and with so few seeds and images no difference could have shown"
     if not texts.is_known(row):
         return "and so few seeds cannot say what difference would have been found"
-    pp, images = texts.detectable_sizes(row)
-    size = f"{pp} ({images})" if metric.counts_images else pp
+    size, images = texts.detectable_sizes(row, metric.unit)
+    size = f"{size} ({images})" if metric.counts_images else size
     return f"and a true one of {size} would have been found four times in five"

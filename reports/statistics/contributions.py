@@ -28,13 +28,14 @@ def contributions_table(results: Results, compared: Mapping[str, Comparison]) ->
     return Table(
         name="contributions",
         title=f"What each part of {group} contributes",
-        note="How much accuracy the baseline owes to its own setting: minus the difference of the arm that changes it, "
-        "in pp with 95 % intervals, the largest first, the whole group last. Parts that do the same work can each look "
+        note=f"How much {results.metric.text} the baseline owes to its own setting: minus the difference of the arm "
+        f"that changes it, in {results.metric.unit} with 95 % intervals, the largest first, the whole group last. "
+        "Parts that do the same work can each look "
         "dispensable, so the contributions need not add up.",
         columns=(
             Column(key="factor", heading="Part", sort="factor", number=False),
             ARM,
-            Column(key="contribution", heading="Contribution (pp)", sort="contribution_pp"),
+            Column(key="contribution", heading=f"Contribution ({results.metric.unit})", sort="contribution_pp"),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         ),
         rows=tuple(_row(arm, compared[arm.name], places) for arm in arms),

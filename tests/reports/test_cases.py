@@ -1,0 +1,107 @@
+"""Does a page hold for ablations that are not the usual ones? Another unit, long names, missing runs, many classes."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+
+import pytest
+
+from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.cost_drawing import cost_panel
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.drawings import Bar
+from ablation_suite.reports.glance import glance
+from ablation_suite.reports.page import report_html
+from ablation_suite.reports.results import Reader
+from tests.reports.make_runs import TRUTHS, Truth, make_store
+from tests.reports.test_page import index_of, page_of
+
+THREE = {name: TRUTHS[name] for name in ("baseline", "wide", "no-encoding")}
+
+
+@pytest.fixture(scope="module")
+def in_nats(tmp_path_factory):
+    """An ablation that the negative log likelihood decides, with accuracy beside it."""
+    folder = tmp_path_factory.mktemp("nats")
+    return page_of(folder, THREE, metric="test/nll", metrics=("test/nll", "test/accuracy"), num_images=300)
+
+
+def test_a_metric_in_nats_is_never_told_in_percent(in_nats):
+    """Its differences are hundredths of a nat in answer, table, plot and note; only accuracy has pp and percent."""
+    analysis, text = in_nats
+    assert " cnat (95 % interval" in analysis.answer
+    assert " pp" not in analysis.answer
+    headings = [column.heading for column in analysis.tables["answer"].columns]
+    assert "Test NLL cnat" in headings
+    assert "Difference (cnat)" in headings
+    assert "A cnat is a hundredth of a nat." in analysis.tables["answer"].note
+    assert "hundredths of a nat (cnat)" in text
+    assert "NLL, cnat: better ← 0 → worse" in text
+
+
+def test_the_seeds_of_a_metric_in_nats_stand_around_their_mean(in_nats):
+    """The strokes of an arm have the mean that the table says, in the same unit."""
+    analysis, _ = in_nats
+    for row in analysis.tables["answer"].rows[1:]:
+        seeds = analysis.strokes["nll"][str(row.values["arm"])]
+        assert sum(seeds) / len(seeds) == pytest.approx(row.values["difference_pp"], rel=1e-4)
+
+
+def test_an_index_over_two_units_draws_one_and_names_both(in_nats, tmp_path):
+    """Rows of the other unit have their numbers and no bar on an axis that is not theirs."""
+    usual, _ = page_of(tmp_path, THREE)
+    seen = glance([usual, in_nats[0]])
+    assert seen.plot is not None
+    assert set(seen.plot.rows) == {"row 0", "row 1"}
+    assert [row.texts["difference"].endswith(" cnat") for row in seen.table.rows] == [False, False, True, True]
+    assert "wide against baseline, NLL" in [row.texts["arm"] for row in seen.table.rows]
+    assert "some in hundredths of a nat (cnat), which are not drawn" in index_of([usual, in_nats[0]])
+
+
+def test_long_and_foreign_names_are_shortened_by_their_width_and_isolated(tmp_path):
+    """A name in Chinese is cut at half as many characters; each arm's name keeps its own direction of writing."""
+    chinese, hebrew = "位置编码采用多尺度正弦余弦函数并在每一层重复注入", "שכבה רחבה יותר"
+    truths = {"baseline": TRUTHS["baseline"], chinese: TRUTHS["wide"], hebrew: TRUTHS["grouped"]}
+    _, text = page_of(tmp_path, truths)
+    assert f"<bdi>{hebrew}</bdi>" in text
+    assert f">{chinese[:6]}…</text>" in text
+
+
+def test_missing_runs_are_told_beside_their_arm_and_flagged(tmp_path):
+    """An arm with two of three seeds says so under its name; one without any has neither number nor interval."""
+    plan = make_store(tmp_path, THREE, seeds=3, epochs=4, num_images=90)
+    gone = [cell for cell in plan.cells if cell.arm == "no-encoding" or (cell.arm == "wide" and cell.seed == 0)]
+    for cell in gone:
+        shutil.rmtree(tmp_path / cell.run_id)
+    text = report_html(analyse(Reader(tmp_path).results(design_of(plan)), ()))
+    assert '<span class="sub">2 of 3 seeds</span></span>' in text
+    assert '<span class="sub">0 of 3 seeds</span></span>' in text
+    assert text.count("⚠ runs") == len(gone)
+
+
+def test_a_control_many_arms_and_many_classes_have_their_forms(tmp_path):
+    """The control is no alarm; twelve arms leave six in ink; of forty classes twelve are shown and no matrix."""
+    control = {**THREE, "same again": Truth(delta={}, control=True)}
+    _, text = page_of(tmp_path / "control", control, margin=2.0, seeds=5)
+    assert "no alarm" in text
+    assert "Dotted lines: the margin of ±2 pp" in text
+    arms = {f"arm {index}": Truth(delta={"a": index}, effect=0.004 * index) for index in range(12)}
+    _, text = page_of(tmp_path / "many", {"baseline": TRUTHS["baseline"], **arms})
+    assert "6 others" in text
+    classes = tuple(f"species {index}" for index in range(40))
+    _, text = page_of(tmp_path / "classes", THREE, classes=classes, num_images=400)
+    assert "the 12 classes that differ most" in text
+    assert "images per run" not in re.sub(r"<p.*?</p>", "", text)
+
+
+def test_names_of_arms_of_one_cost_do_not_cover_each_other():
+    """Five marks at one place have names twelve pixels apart or more, in the order of the marks."""
+    bars = {f"arm {index}": (1.0, Bar(estimate=index / 10)) for index in range(5)}
+    bars["wide"] = (2.0, Bar(estimate=0.1))
+    panel = cost_panel("training time", bars, {arm: index + 1 for index, arm in enumerate(bars)})
+    left = sorted((point.name_at, -point.y) for point in panel.points if not point.is_left)
+    assert len(left) == 5
+    assert all(below[0] - above[0] >= 11.9 for above, below in itertools.pairwise(left))
+    assert [point.is_left for point in panel.points if point.arm == "wide"] == [True]
