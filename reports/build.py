@@ -58,12 +58,31 @@ def build_report(
     over = [_write_blocks(over_all_blocks(family), out / name) for name, family in families.items() if len(family) > 1]
     pages[:0] = over
     if len(analyses) > 1:
-        seen = glance(analyses)
-        _write(out / "index.md", index_markdown(analyses, seen))
-        _write(out / "index.csv", to_csv(seen.table))
-        _write(out / "index.tex", to_latex(seen.table))
-        pages.insert(0, _write(out / "index.html", index_html(analyses, seen)))
+        names = [analysis.design.ablation for analysis in analyses]
+        _write(out / "index.json", json.dumps({"ablations": names}, indent=1, ensure_ascii=False) + "\n")
+        for name, text in index_files(analyses).items():
+            _write(out / name, text)
+        pages.insert(0, out / "index.html")
     return pages
+
+
+def index_files(analyses: Sequence[Analysis]) -> dict[str, str]:
+    """Name -> content of the index over several ablations."""
+    seen = glance(analyses)
+    return {
+        "index.html": index_html(analyses, seen),
+        "index.md": index_markdown(analyses, seen),
+        "index.csv": to_csv(seen.table),
+        "index.tex": to_latex(seen.table),
+    }
+
+
+def blocks_files(blocks: Blocks, figures: Mapping[str, bytes]) -> dict[str, str]:
+    """Path below the folder of the spec -> content, of all that is said over its blocks."""
+    files = {"blocks.html": blocks_html(blocks, figures), "blocks.md": rendered("blocks.md", blocks=blocks)}
+    for table in blocks.tables:
+        files |= {f"tables/{table.name}.csv": to_csv(table), f"tables/{table.name}.tex": to_latex(table)}
+    return files
 
 
 def text_files(analysis: Analysis) -> dict[str, str]:
@@ -92,11 +111,9 @@ def _write_blocks(blocks: Blocks, folder: Path) -> Path:
     figures = draw_forest(blocks)
     for name, content in figures.items():
         _write(folder / "figures" / name, content)
-    for table in blocks.tables:
-        _write(folder / "tables" / f"{table.name}.csv", to_csv(table))
-        _write(folder / "tables" / f"{table.name}.tex", to_latex(table))
-    _write(folder / "blocks.md", rendered("blocks.md", blocks=blocks))
-    return _write(folder / "blocks.html", blocks_html(blocks, figures))
+    for name, text in blocks_files(blocks, figures).items():
+        _write(folder / name, text)
+    return folder / "blocks.html"
 
 
 def _plain(finding: Any) -> dict[str, str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
-from ablation_suite.reports.build import text_files
+from ablation_suite.reports.blocks import over_all_blocks
+from ablation_suite.reports.build import blocks_files, index_files, text_files
 from ablation_suite.reports.consistency import unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.page import report_html
@@ -28,6 +29,8 @@ class ReportError(UserError):
 def check_reports(folder: Path) -> dict[Path, list[str]]:
     """Each report in a folder, or the one that it is -> what is wrong with it, nothing where all is well.
 
+    An index over several, and the pages over the blocks of a spec, are checked beside their reports.
+
     Wrong is: a number that has drifted from the run folders, a page or a table file that no longer holds it, a run
     that is missing or damaged, a record that its own outputs contradict, and arms trained by different recipes, data,
     library versions or devices.
@@ -35,19 +38,29 @@ def check_reports(folder: Path) -> dict[Path, list[str]]:
     paths = sorted(path.parent for path in (*folder.glob("report.json"), *folder.glob("*/report.json")))
     if not paths:
         raise ReportError(f"{folder}: holds no report.json, nor does a folder in it")
-    return {path: _shortened(_told(path)) for path in paths}
+    reports = {path: _report(path) for path in paths}
+    found = {path: list(_faults(path, *each)) if isinstance(each, tuple) else [each] for path, each in reports.items()}
+    known = {path: (each[1], each[2]) for path, each in reports.items() if isinstance(each, tuple)}
+    if (folder / "index.json").is_file():
+        found |= _faults_over(folder, known)
+    return {path: _shortened(faults) for path, faults in found.items()}
 
 
-def _told(folder: Path) -> list[str]:
-    """The faults of one report; one that cannot be read has that fault, and the others are checked none the less."""
+Report = tuple[dict[str, Any], Results, Analysis]
+"""What was written, and what the runs say."""
+
+
+def _report(folder: Path) -> Report | str:
+    """One report; where it cannot be read the reason, and the others are checked none the less."""
     try:
-        return list(_faults(folder))
+        written = _read(folder / "report.json")
+        results, audit = _results(folder, written)
+        return written, results, analyse(results, audit)
     except ReportError as error:
-        return [str(error)]
+        return str(error)
 
 
-def _faults(folder: Path) -> Iterator[str]:
-    written = _read(folder / "report.json")
+def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[str, str]]]:
     try:
         design, store = Design.from_json(written["design"]), folder / written["store"]
         audit = [
@@ -55,8 +68,10 @@ def _faults(folder: Path) -> Iterator[str]:
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ReportError(f"{folder / 'report.json'}: is no report of this suite ({error})") from error
-    results = Reader(store).results(design)
-    analysis = analyse(results, audit)
+    return Reader(store).results(design), audit
+
+
+def _faults(folder: Path, written: dict[str, Any], results: Results, analysis: Analysis) -> Iterator[str]:
     yield from (f"run {run.describe()}" for run in results.problems())
     yield from unlike(analysis.making)
     yield from _contradictions(results)
@@ -108,12 +123,7 @@ def _same(written: Any, now: Any) -> bool:
 
 
 def _stale_files(folder: Path, analysis: Analysis) -> Iterator[str]:
-    for name, text in text_files(analysis).items():
-        path = folder / name
-        if not path.is_file():
-            yield f"{name}: is missing"
-        elif path.read_bytes() != text.encode():
-            yield f"{name}: does not hold what the runs say"
+    yield from _other_than(folder, text_files(analysis))
     path = folder / "report.html"
     if not path.is_file():
         yield "report.html: is missing"
@@ -121,6 +131,39 @@ def _stale_files(folder: Path, analysis: Analysis) -> Iterator[str]:
     page = _without_images(path.read_text(encoding="utf-8"))
     if all(page != _without_images(report_html(analysis, has_index=each)) for each in (False, True)):
         yield "report.html: does not hold what the runs say"
+
+
+def _other_than(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """Which of these files are missing, or hold something else."""
+    for name, text in files.items():
+        path = folder / name
+        if not path.is_file():
+            yield f"{name}: is missing"
+        elif path.read_bytes() != text.encode():
+            yield f"{name}: does not hold what the runs say"
+
+
+def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -> dict[Path, list[str]]:
+    """What is wrong with an index, and with the pages over blocks, whose forest plots are taken as they lie there."""
+    try:
+        names = [str(name) for name in read_json(folder / "index.json")["ablations"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {folder: [f"index.json: cannot be read ({error})"]}
+    unread = [name for name in names if folder / name not in known]
+    if unread:
+        return {folder: [f"index.html: cannot be checked without the report of {name}" for name in unread]}
+    ordered = [known[folder / name] for name in names]
+    found = {folder: list(_other_than(folder, index_files([analysis for _, analysis in ordered])))}
+    families: dict[str, list[Results]] = {}
+    for results, _ in ordered:
+        families.setdefault(results.design.family, []).append(results)
+    for name, family in families.items():
+        if name and len(family) > 1:
+            forest = folder / name / "figures" / "forest.svg"
+            figures = {"forest.svg": forest.read_bytes()} if forest.is_file() else {}
+            files = blocks_files(over_all_blocks(family), figures)
+            found[folder / name] = list(_other_than(folder / name, files))
+    return found
 
 
 def _without_images(page: str) -> str:

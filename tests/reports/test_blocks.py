@@ -13,6 +13,7 @@ from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.reports import figures
 from ablation_suite.reports.blocks import OVER, Bar, Blocks, over_all_blocks
 from ablation_suite.reports.build import build_report
+from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.statistics.blocks import over_blocks
@@ -155,6 +156,10 @@ def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
     assert "<strong>" in pages[1].read_text()
     assert "\\textbf{" in (tmp_path / "report" / "q" / "tables" / "blocks.tex").read_text()
     assert "**" in (tmp_path / "report" / "q" / "blocks.md").read_text()
+    assert not any(check_reports(tmp_path / "report").values())
+    page = pages[1]
+    page.write_text(page.read_text().replace("is higher than", "is lower than"))
+    assert check_reports(tmp_path / "report")[page.parent] == ["blocks.html: does not hold what the runs say"]
 
 
 def test_the_bars_of_a_forest_plot_reach_both_ways(monkeypatch):

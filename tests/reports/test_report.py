@@ -70,7 +70,21 @@ def test_several_ablations_get_an_index_and_share_their_runs(tmp_path):
         "index.html", "one/report.html", "two/report.html",
     ]  # fmt: skip
     assert "one/report.md" in (tmp_path / "report/index.md").read_text()
-    assert list(check_reports(tmp_path / "report")) == [tmp_path / "report/one", tmp_path / "report/two"]
+    places = [tmp_path / "report/one", tmp_path / "report/two", tmp_path / "report"]
+    assert check_reports(tmp_path / "report") == {place: [] for place in places}
+
+
+@pytest.mark.parametrize("name", ["index.html", "index.md", "index.csv", "index.tex"])
+def test_an_index_that_somebody_edited_is_named(tmp_path, name):
+    """So is one that lacks a report, since nothing can then be computed again."""
+    plans = [make_store(tmp_path / "runs", TWO_ARMS, ablation=each, **SMALL) for each in ("one", "two")]
+    build_report(plans, tmp_path / "runs", tmp_path / "report")
+    path = tmp_path / "report" / name
+    path.write_text(path.read_text().replace("wide", "wider", 1))
+    assert check_reports(tmp_path / "report")[tmp_path / "report"] == [f"{name}: does not hold what the runs say"]
+    shutil.rmtree(tmp_path / "report/two")
+    told = check_reports(tmp_path / "report")[tmp_path / "report"]
+    assert told == ["index.html: cannot be checked without the report of two"]
 
 
 def test_an_untouched_report_passes_its_check(written):
