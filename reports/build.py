@@ -12,7 +12,7 @@ from ablation_suite.reports.analysis import Analysis, analyse
 from ablation_suite.reports.blocks import Blocks, over_all_blocks
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
-from ablation_suite.reports.latex import to_latex
+from ablation_suite.reports.latex import NARROW_WIDTH, to_latex
 from ablation_suite.reports.page import (
     Images,
     blocks_html,
@@ -23,6 +23,7 @@ from ablation_suite.reports.page import (
     report_markdown,
 )
 from ablation_suite.reports.results import Reader, Results
+from ablation_suite.reports.tables import Table
 from ablation_suite.reports.writers import to_csv
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def index_files(analyses: Sequence[Analysis]) -> dict[str, str]:
         "index.md": index_markdown(analyses, seen),
         "index.csv": to_csv(seen.table),
         "index.tex": to_latex(seen.table),
+        "index.narrow.tex": to_latex(seen.table, NARROW_WIDTH),
     }
 
 
@@ -81,15 +83,24 @@ def blocks_files(blocks: Blocks, figures: Mapping[str, bytes]) -> dict[str, str]
     """Path below the folder of the spec -> content, of all that is said over its blocks."""
     files = {"blocks.html": blocks_html(blocks, figures), "blocks.md": rendered("blocks.md", blocks=blocks)}
     for table in blocks.tables:
-        files |= {f"tables/{table.name}.csv": to_csv(table), f"tables/{table.name}.tex": to_latex(table)}
+        files |= table_files(table)
     return files
+
+
+def table_files(table: Table) -> dict[str, str]:
+    """Path -> content of a table as CSV and as LaTeX for one column of text; `narrow` is for articles of two."""
+    return {
+        f"tables/{table.name}.csv": to_csv(table),
+        f"tables/{table.name}.tex": to_latex(table),
+        f"tables/{table.name}.narrow.tex": to_latex(table, NARROW_WIDTH),
+    }
 
 
 def text_files(analysis: Analysis) -> dict[str, str]:
     """Path below the report's folder -> content, of all that is written from the analysis as text but for the page."""
     files = {"report.md": report_markdown(analysis)}
-    for name, table in analysis.tables.items():
-        files |= {f"tables/{name}.csv": to_csv(table), f"tables/{name}.tex": to_latex(table)}
+    for table in analysis.tables.values():
+        files |= table_files(table)
     return files
 
 

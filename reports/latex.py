@@ -14,15 +14,17 @@ from ablation_suite.reports.tables import Table
 
 TEXT_WIDTH = 344.0
 """Points of one column of `article`, and one to spare."""
+NARROW_WIDTH = 218.0
+r"""The same of an article of two columns: 229 pt in `article`, 252 in IEEE's class, 219 in that of the ACL."""
 _GAP = 6.0  # two \tabcolsep of 3 pt
 _NARROWEST_TEXT = 48.0
 _LONGEST_PIECE = 8
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: Table, room: float = TEXT_WIDTH) -> str:
     r"""A booktabs tabular of the texts, for `\input`; columns that a text cannot hold are set below each other.
 
-    Columns that are not for paper (`Column.paper`) are left out; CSV has them.
+    room: points of the text's width. Columns that are not for paper (`Column.paper`) are left out; CSV has them.
     """
     columns = [
         _Column(
@@ -30,18 +32,19 @@ def to_latex(table: Table) -> str:
             texts=tuple(_plain(row.texts.get(column.key, "")) for row in table.rows),
             number=column.number,
             strong=tuple(column.key in row.strong for row in table.rows),
+            most=room / 2,
         )
         for column in table.columns
         if column.paper
     ]
-    if sum(column.natural for column in columns) + _GAP * (len(columns) - 1) <= TEXT_WIDTH:
+    if sum(column.natural for column in columns) + _GAP * (len(columns) - 1) <= room:
         tabulars = [
             _tabular("".join("r" if each.number else "l" for each in columns), [each.plain() for each in columns])
         ]
     else:
         tabulars = []
-        for block in _blocks(columns):
-            kinds = "".join(f"p{{{width:.1f}pt}}" for width in _stretched(block))
+        for block in _blocks(columns, room):
+            kinds = "".join(f"p{{{width:.1f}pt}}" for width in _stretched(block, room))
             tabulars.append(_tabular(kinds, [each.broken() for each in block]))
     body = "\n\\par\\medskip\n".join(tabulars)
     # A hyphen that TeX adds would change a name.
@@ -62,6 +65,8 @@ class _Column:
     number: bool
     strong: tuple[bool, ...]
     """Which cells are set in bold."""
+    most: float
+    """Points up to which a number is not broken."""
 
     @property
     def natural(self) -> float:
@@ -71,7 +76,7 @@ class _Column:
     @property
     def whole(self) -> bool:
         """Whether the cells are numbers, and short as numbers are: these are never broken."""
-        return self.number and _widest(self.texts) <= TEXT_WIDTH / 2
+        return self.number and _widest(self.texts) <= self.most
 
     @property
     def narrow(self) -> float:
@@ -111,19 +116,19 @@ def _tabular(kinds: str, columns: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _blocks(columns: Sequence[_Column]) -> list[list[_Column]]:
+def _blocks(columns: Sequence[_Column], room: float) -> list[list[_Column]]:
     """The columns by blocks that fit the text; each block repeats the first column, which says what a row is."""
     blocks = [[columns[0]]]
     for column in columns[1:]:
-        if sum(each.narrow + _GAP for each in blocks[-1]) + column.narrow > TEXT_WIDTH and len(blocks[-1]) > 1:
+        if sum(each.narrow + _GAP for each in blocks[-1]) + column.narrow > room and len(blocks[-1]) > 1:
             blocks.append([columns[0]])
         blocks[-1].append(column)
     return blocks
 
 
-def _stretched(block: Sequence[_Column]) -> list[float]:
+def _stretched(block: Sequence[_Column], room: float) -> list[float]:
     """The widths of a block: the room that is left goes to the columns that want it, in proportion."""
-    spare = TEXT_WIDTH - _GAP * (len(block) - 1) - sum(each.narrow for each in block)
+    spare = room - _GAP * (len(block) - 1) - sum(each.narrow for each in block)
     wanted = [max(0.0, each.natural - each.narrow) for each in block]
     share = min(1.0, max(0.0, spare) / (sum(wanted) or 1.0))
     return [each.narrow + share * more for each, more in zip(block, wanted, strict=True)]

@@ -18,7 +18,8 @@ from ablation_suite.core.metrics import metric_of
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import Design, DesignArm, design_of
-from ablation_suite.reports.latex import latex, to_latex
+from ablation_suite.reports.glance import glance
+from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, latex, to_latex
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.quantities import accuracy, accuracy_places, detectable, detectable_images
 from ablation_suite.reports.results import Reader
@@ -454,10 +455,11 @@ def test_a_table_that_is_too_wide_is_set_in_blocks_that_lose_nothing():
     assert [text.count(f" {index}.25 ") for index in range(40)] == [1] * 40
 
 
-def compiled(folder, text):
+def compiled(folder, text, options=""):
     """The log of pdflatex on a default document with a text; it has ended without an error."""
     (folder / "x.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\pagestyle{empty}\\parindent=0pt\\textheight=9in\n"
+        f"\\documentclass[{options}]{{article}}"
+        "\\usepackage{booktabs}\\pagestyle{empty}\\parindent=0pt\\textheight=9in\n"
         f"\\begin{{document}}\n{text}\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
@@ -479,12 +481,13 @@ needs_pdflatex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [TRUTHS, HOSTILE, FOREIGN, ("a" * 80, "W" * 79, "m_" * 40)])
 def test_latex_compiles_with_booktabs_and_fits_the_column(tmp_path, names):
-    """pdflatex takes every table of a report in a default document, whatever the names, and none is too wide."""
+    """pdflatex takes every table of a report of one column and of two, whatever the names, and none is too wide."""
     truths = {"baseline": TRUTHS["baseline"]} | {name: TRUTHS["as-published"] for name in names if name != "baseline"}
     _, analysis = analysis_of(tmp_path / "runs", truths, seeds=2, classes=(*CLASSES[:7], *list(truths)[1:4]))
-    for name, table in analysis.tables.items():
-        log = compiled(tmp_path, to_latex(table))
-        assert not re.search(r"Overfull \\hbox|Missing character", log), (name, log)
+    for name, table in {**analysis.tables, "index": glance([analysis]).table}.items():
+        for room, options in ((TEXT_WIDTH, ""), (NARROW_WIDTH, "twocolumn")):
+            log = compiled(tmp_path, to_latex(table, room), options)
+            assert not re.search(r"Overfull \\hbox|Missing character", log), (name, options, log)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
