@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ablation_suite import output
 from ablation_suite.core.config.errors import UserError, plain_os_errors, printable
 
 VERBS = {
@@ -74,6 +75,7 @@ def main() -> None:
     """Run a verb; wrong input is one line per fault and exit status 2, an interruption 130, termination 143."""
     import signal
 
+    output.prepare()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         with plain_os_errors():
@@ -88,8 +90,6 @@ def main() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
 
 
 def _terminate(*_: Any) -> None:

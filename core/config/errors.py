@@ -30,8 +30,6 @@ def plain_os_errors() -> Iterator[None]:
     """Turn what the operating system says at a border (a folder, a disk, a home) into one line for users."""
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise UserError(os_error_line(error)) from error
 
