@@ -14,6 +14,7 @@ from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.ablations.spec import SHIPPED
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document
@@ -172,7 +173,7 @@ def report(
 
     runtime = _runtime(results, settings)
     planned = _plan(spec, overrides, runtime)
-    folder = Path(out) if out is not None else Path(runtime.results) / "report"
+    folder = typed(out) if out is not None else Path(runtime.results) / "report"
     (path,) = write_reports([planned], runtime, folder)
     return Answer(_analysis(planned, runtime), path)
 
@@ -212,7 +213,7 @@ def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
         data["base"] = str(_written(folder / f"base-{digest(dict(base), 8)}.yaml", base))
     elif isinstance(base, str):
         shipped = SHIPPED.parent / "bases" / f"{base}.yaml"
-        data["base"] = str(shipped if shipped.is_file() and not Path(base).is_file() else Path(base).absolute())
+        data["base"] = str(shipped if shipped.is_file() and not typed(base).is_file() else typed(base).absolute())
     return _written(folder / f"{data.get('ablation', 'ablation')}-{digest(data, 8)}.yaml", data)
 
 

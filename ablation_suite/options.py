@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from collections.abc import Callable, Collection
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 
@@ -48,6 +50,13 @@ TRAINING_NAMES = (
     *("executor", "slurm", "pack", "ray_address", "tracker"),
 )
 """What verbs of the same kind take over from each other."""
+storage = click.option(
+    "--storage",
+    envvar="ABLATE_STORAGE",
+    metavar="URL",
+    callback=lambda _, __, url: url and re.sub(r"(?<=^sqlite:///)~[^/]*", lambda home: str(typed(home[0])), url),
+    help="Database of the studies [ABLATE_STORAGE].",
+)
 tuned = click.option("--tuned", is_flag=True, help="Compare the arms under the values that `ablate tune` found.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -63,8 +72,9 @@ def training(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def split_words(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """SPEC words and `path=value` overrides, told apart by the equals sign."""
-    return tuple(w for w in words if "=" not in w), tuple(w for w in words if "=" in w)
+    """SPEC words and `path=value` overrides, told apart by the equals sign; a path that exists is a SPEC."""
+    overrides = tuple(word for word in words if "=" in word and not typed(word).exists())
+    return tuple(word for word in words if word not in overrides), overrides
 
 
 def command(verb: str, *words: str, carry: Collection[str] | None = None, **instead: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ablation_suite.ablations.spec import SHIPPED, Spec
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError
 
@@ -22,7 +23,7 @@ def _find(name: str) -> Iterator[Path]:
     if name == "all":
         yield from _specs_in(SHIPPED)
         return
-    for place in (Path(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
+    for place in (typed(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
         if place.is_dir() and (specs := _specs_in(place)):
             yield from specs
             return
@@ -30,7 +31,7 @@ def _find(name: str) -> Iterator[Path]:
             yield place
             return
     shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
-    if Path(name).is_dir():
+    if typed(name).is_dir():
         raise SchemaError([Fault(name, "", "no spec lies in this folder: no YAML file with `ablation:` and arms")])
     message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"
     raise SchemaError([Fault(name, "", message)])

@@ -14,6 +14,7 @@ from ablation_suite.core.config import schema
 from ablation_suite.core.config.levels import level_names
 from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
@@ -198,7 +199,7 @@ def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...
         seeds=_seeds(spec.seeds),
         rule=spec.seeds if isinstance(spec.seeds, Seeds) else None,
         arms=tuple(arms),
-        tuned=None if spec.tuned is None else str(Path(path).parent / spec.tuned),
+        tuned=None if spec.tuned is None else str(Path(path).parent / typed(spec.tuned)),
         overrides=overrides,
         source=_name(path),
     )

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.names import name_fault, project_fault
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
@@ -99,7 +100,7 @@ class Sweep:
 
 def find_sweep(name: str) -> Path:
     """The sweep file of a path or a shipped name; SchemaError names the nearest where there is none."""
-    for place in (Path(name), SHIPPED / f"{name}.yaml"):
+    for place in (typed(name), SHIPPED / f"{name}.yaml"):
         if place.is_file():
             return place
     shipped = sorted(each.stem for each in SHIPPED.glob("*.yaml"))

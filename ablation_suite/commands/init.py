@@ -10,6 +10,7 @@ import click
 import ablation_suite.core.own.starts
 from ablation_suite.commands.menu import own_entries
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.paths import typed
 
 STARTS = Path(next(iter(ablation_suite.core.own.starts.__path__)))
 
@@ -31,7 +32,7 @@ def part(family: str, file: Path | None) -> None:
     name = family.rpartition(".")[2]
     if name not in families:
         raise UserError(f"no family '{family}' takes parts of your own; these do: {', '.join(families)}")
-    target = file if file is not None else Path(f"my_{name}.py")
+    target = typed(file) if file is not None else Path(f"my_{name}.py")
     if target.suffix != ".py" or not target.stem.isidentifier():
         raise UserError(f"{target}: a part lies in a Python file whose name can be imported, such as my_{name}.py")
     text = (STARTS / f"{name}.py").read_text()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
@@ -70,12 +71,13 @@ def predict(
     given = {key: value for key, value in settings.items() if value is not None}
     runtime = validate(Runtime, Document(data=given, source="command line"))
     folders, images = _sort_words(words, runtime)
-    _require_writable(Path(output).absolute())
+    table_path = typed(output)
+    _require_writable(table_path.absolute())
     members, classes = load_members(folders, runtime)
     probabilities = classify(members, [image.path for image in images], runtime)
     table = _table(images, classes, probabilities, proba, str if exact_names else _no_formula)
-    write_atomic(Path(output), table.encode("utf-8", "surrogateescape"))
-    click.echo(f"{output}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
+    write_atomic(table_path, table.encode("utf-8", "surrogateescape"))
+    click.echo(f"{table_path}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
 
 
 def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Member], list[str]]:
@@ -160,7 +162,7 @@ def _sort_words(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolde
     images: list[Image] = []
     faults: list[str] = []
     for word in words:
-        path = Path(word).expanduser()
+        path = typed(word)
         if (path / "run.json").is_file():
             folders.append(RunFolder(path.resolve()))
         elif path.is_dir():

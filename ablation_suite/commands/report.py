@@ -11,6 +11,7 @@ import click
 from ablation_suite import options
 from ablation_suite.ablations.audit import audit
 from ablation_suite.ablations.plan import Plan, make_plans
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.core.tracking.publisher import notes
@@ -41,12 +42,12 @@ def report(
     With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
     """
     if checked:
-        return _check(Path(checked))
+        return _check(typed(checked))
     if not words:
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
     specs, overrides = options.split_words(words)
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
-    folder = Path(out) if out else Path(runtime.results) / "report"
+    folder = typed(out) if out else Path(runtime.results) / "report"
     for path in write_reports(plans, runtime, folder):
         click.echo(f"report: {path}")
     for plan in plans if publish else []:

@@ -31,7 +31,7 @@ LOOKS = ("status", "best", "export", "report")
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="[status|best|export|report] SPEC [path=value ...]")
-@click.option("--storage", envvar="ABLATE_STORAGE", metavar="URL", help="Database of the study [ABLATE_STORAGE].")
+@options.storage
 @click.option("--report", "with_report", is_flag=True, help="Write the report when the trials are done.")
 @options.as_json
 @options.training

@@ -29,7 +29,7 @@ from ablation_suite.sweeps.trial import best
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
 @click.option("--space", "space", default="lr_dropout", metavar="SWEEP", help="Whose space and trials [lr_dropout].")
-@click.option("--storage", envvar="ABLATE_STORAGE", metavar="URL", help="Database of the studies [ABLATE_STORAGE].")
+@options.storage
 @options.training
 def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runtime) -> int:
     """Give every arm of a spec the same search, and write what it found below the results, for --tuned.

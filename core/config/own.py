@@ -14,6 +14,7 @@ from pydantic_core import InitErrorDetails
 
 from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import Entry, Frozen
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.wording import models_in
 from ablation_suite.core.own.signature import Signature, read_signature
 from ablation_suite.core.own.source import Installed, Source, known, of_file, of_module
@@ -165,7 +166,7 @@ def _absolute(name: str, where: str) -> str:
         return name
     said, _, line = where.rpartition(":")
     folder = FilePath(said).parent if line.isdigit() else FilePath()
-    return f"{(folder / FilePath(place).expanduser()).absolute()}:{attribute}"
+    return f"{(folder / typed(place)).absolute()}:{attribute}"
 
 
 def _found(name: str, code: str) -> tuple[Source | Installed, str, str]:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
 from ablation_suite.core.config.menu import Entry, Frozen, later
 from ablation_suite.core.config.own import Own
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.schema import Document, Fault, SchemaError, load
 from ablation_suite.core.data import Data, Digits
 from ablation_suite.core.losses import CrossEntropy, Loss
@@ -153,7 +154,7 @@ def with_setting(document: Document, path: str, value: Document) -> Document:
 
 def load_base(document: Document, name: str) -> Document:
     """The base that a spec or a sweep names, from the folder of its file; SchemaError where it cannot be read."""
-    place = Path(document.source).parent / name
+    place = Path(document.source).parent / typed(name)
     if not place.exists():
         raise SchemaError([Fault(document.where(("base",)), "base", f"no such file: {place}")])
     return load(place)

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, layout
 from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief, refuse_wrong_split
 
@@ -161,8 +162,8 @@ class FolderSource:
 
 def located(path: str, data_root: Path) -> Path:
     """The folder that a typed path means: what it leads to from here, else what has that name below the data root."""
-    typed = Path(os.path.expanduser(path))
-    return (typed if typed.is_dir() else data_root / typed).resolve()
+    here = typed(path)
+    return (here if here.is_dir() else data_root / here).resolve()
 
 
 class FileDecoder:

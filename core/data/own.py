@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, parallel
 from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_split
 
@@ -28,7 +29,7 @@ class OwnSource:
 
     def __init__(self, entry: OwnData, *, data_root: Path, cache: Path):
         self.entry, self.cache = entry, cache
-        self.data_root = data_root.expanduser().resolve()
+        self.data_root = typed(data_root).resolve()
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the code, its arguments, and the content of the files that these name; nothing is run."""
@@ -89,8 +90,8 @@ class OwnSource:
         for key in names:
             value = self.entry.settings.get(key)
             if isinstance(value, str):
-                typed = Path(value).expanduser()
-                places[key] = (typed if typed.exists() else self.data_root / typed).resolve()
+                here = typed(value)
+                places[key] = (here if here.exists() else self.data_root / here).resolve()
                 if not places[key].exists():
                     raise DataError(
                         f"data.{key}: no such file or folder '{value}', neither from here nor below {self.data_root}"

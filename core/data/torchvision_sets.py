@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, parallel
 from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_split
 
@@ -83,7 +84,7 @@ class PublishedSource:
 
     def __init__(self, entry: Torchvision, *, data_root: Path, cache: Path):
         self.entry, self.cache = entry, cache
-        self.data_root = data_root.expanduser().resolve()
+        self.data_root = typed(data_root).resolve()
         self.published = PUBLISHED[entry.dataset]
 
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ablation_suite.core.config.menu import Entry, Frozen, later, tagged
 from ablation_suite.core.config.own import Own
+from ablation_suite.core.config.paths import typed
 
 
 class Backbone(Entry):
@@ -299,4 +300,4 @@ class Model(Frozen):
     def weights_file(self) -> Path | None:
         """The file that `weights` names, or None for `none` and for names of torchvision."""
         is_file = "/" in self.weights or self.weights.endswith((".pth", ".pt", ".safetensors"))
-        return Path(self.weights).expanduser() if is_file else None
+        return typed(self.weights) if is_file else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
@@ -46,7 +47,7 @@ def pinned(config: RunConfig, runtime: Runtime) -> RunConfig:
 
 def find(loss: Distillation, runtime: Runtime) -> Teacher:
     """The run that teaches, in a folder from here or by the beginning of its id; WeightsError where it cannot."""
-    here = Path(loss.teacher).expanduser()
+    here = typed(loss.teacher)
     stores = [runtime.store, *([Path(runtime.teachers) / "runs"] if runtime.teachers else [])]
     try:
         folder = RunFolder(here.resolve()) if (here / "run.json").is_file() else _by_id(loss.teacher, stores)

@@ -1,0 +1,11 @@
+"""Which path does somebody mean who types one? `~` is their home, also where no shell reads it: `--out=~/x`, a spec."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def typed(path: str | Path) -> Path:
+    """The path, with `~` or `~user` at its beginning expanded; as it stands where that home is not known."""
+    return Path(os.path.expanduser(path))
