@@ -24,8 +24,10 @@ def prepare() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = _text(STDOUT, sys.stdout)
-    sys.stderr = _text(STDERR, sys.stderr)
+    if sys.stdout is sys.__stdout__:  # what somebody has put in its place stays
+        sys.stdout = _text(STDOUT, sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _text(STDERR, sys.stderr)
 
 
 def _text(number: int, before: TextIO | None) -> TextIO:

@@ -214,7 +214,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_quoted_unless_told_otherwise(cop
         assert ours[0]["pred_label"] == label[best]
 
 
-def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monkeypatch, capfd):
+def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monkeypatch, capsys):
     """`ablate predict nosuchrun photos` shows no traceback."""
     from ablation_suite.cli import main
 
@@ -223,7 +223,7 @@ def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monk
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert len(capfd.readouterr().err.strip().splitlines()) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_folder_that_is_not_there_cannot_hold_the_table(finished, photos):
