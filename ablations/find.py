@@ -8,15 +8,17 @@ from pathlib import Path
 
 from ablation_suite.ablations.spec import SHIPPED, Spec
 from ablation_suite.core.config import schema
-from ablation_suite.core.config.paths import typed
+from ablation_suite.core.config.paths import is_text, typed
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError
 
 
 def find_specs(names: Iterable[str]) -> list[Path]:
     """The spec files that paths, folders, shipped names and `all` stand for, each once, in the order asked for."""
-    found = itertools.chain.from_iterable(map(_find, names))
-    return list(dict.fromkeys(found))
+    found = list(dict.fromkeys(itertools.chain.from_iterable(map(_find, names))))
+    if odd := [path for path in found if not is_text(path)]:
+        raise SchemaError([Fault(str(path), "", "its path is no text in UTF-8; rename it") for path in odd])
+    return found
 
 
 def _find(name: str) -> Iterator[Path]:

@@ -20,9 +20,14 @@ class OwnPartError(UserError):
 def printable(text: str) -> str:
     """The text, with all spelled out that gives orders to a terminal: escapes, the direction of writing; lines stay.
 
-    For whatever holds a name of anybody's, of a file, an arm, a setting.
+    For whatever holds a name of anybody's, of a file, an arm, a setting. A byte of a file's name that is no text is
+    spelled as a shell writes it, as in $'caf\\xe9'.
     """
-    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+    return "".join(each if each.isprintable() or each == "\n" else _spelled(each) for each in text)
+
+
+def _spelled(letter: str) -> str:
+    return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1]
 
 
 @contextmanager

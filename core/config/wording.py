@@ -20,6 +20,7 @@ _WORDS = {
     "float_type": "should be a number",
     "bool_type": "should be true or false",
     "string_type": "should be text",
+    "string_unicode": "should be text in UTF-8",
     "string_too_short": "should not be empty",
     "tuple_type": "should be a list",
     "dict_type": "should be a mapping",

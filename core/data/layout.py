@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ablation_suite.core.config.paths import is_text
 from ablation_suite.core.data import entries
 from ablation_suite.core.data.dataset import DataError, Finding
 from ablation_suite.core.data.entries import Entries, bare, meant
@@ -84,6 +85,8 @@ class _Scan:
                 self._fault(root, f"the {name} split holds no images")
         used = {file.label for file in splits["train"]}
         for label, name in enumerate(classes):
+            if not is_text(name):
+                self._fault(root / "train" / name, "the name of this class is no text in UTF-8; rename the folder")
             if label not in used:
                 self._fault(root / "train" / name, "no images; fill or remove the folder")
         return Layout(

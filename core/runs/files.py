@@ -60,7 +60,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def json_bytes(value: Any) -> bytes:
     """A value as JSON that people can read."""
-    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json_text(value, indent=1) + b"\n"
+
+
+def json_text(value: Any, **form: Any) -> bytes:
+    """A value as JSON in UTF-8; bytes of a file's name that are no text become what JSON spells and reads so."""
+    return json.dumps(value, ensure_ascii=False, **form).encode(errors="backslashreplace")
 
 
 def write_synced(path: Path, data: bytes) -> None:

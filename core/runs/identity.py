@@ -23,7 +23,7 @@ def canonical(value: Any, *, allow_nan: bool = False) -> str:
 
 def digest(value: Any, length: int = 12, *, allow_nan: bool = False) -> str:
     """The first `length` hexadecimal digits of the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value, allow_nan=allow_nan).encode()).hexdigest()[:length]
+    return hashlib.sha256(canonical(value, allow_nan=allow_nan).encode(errors="backslashreplace")).hexdigest()[:length]
 
 
 def run_id(config: RunConfig, data_fingerprint: str) -> str:

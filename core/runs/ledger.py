@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.files import naming, read_bytes
+from ablation_suite.core.runs.files import json_text, naming, read_bytes
 from ablation_suite.core.runs.shape import is_row
 
 Row = dict[str, Any]
@@ -66,5 +66,5 @@ class Ledger:
 
 
 def _line(row: Row) -> bytes:
-    text = json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json_text(row, separators=(",", ":"))
     return b"%08x %s\n" % (zlib.crc32(text), text)
