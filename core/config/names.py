@@ -18,8 +18,8 @@ def name_fault(name: str) -> str:
     """Why a name of an ablation, an arm or a sweep cannot be used, or nothing; it names folders and W&B groups."""
     if not name.strip():
         return "is empty"
-    if _unprintable(name):
-        return f"holds {_unprintable(name)}"
+    if control_character(name):
+        return f"holds {control_character(name)}"
     if len(name.encode()) > LONGEST:
         return f"has {len(name.encode())} bytes of UTF-8, {LONGEST} are the most"
     if re.search(r"[/\\]", name):
@@ -38,9 +38,16 @@ def project_fault(name: str) -> str:
     return name_fault(name)
 
 
+def control_character(name: str) -> str:
+    """The first character that is a control or turns the direction of writing, by its number, or nothing."""
+    kinds = ("Cc", "Cs", "Zl", "Zp")
+    found = [each for each in name if unicodedata.category(each) in kinds or each in _BIDI]
+    return f"the control character U+{ord(found[0]):04X}" if found else ""
+
+
 def fitted(text: str) -> str:
     """A text that was made from levels as a usable name: slashes become dashes, and a long one ends in its digest."""
-    name = "".join("-" if each in "/\\" or _unprintable(each) else each for each in text)
+    name = "".join("-" if each in "/\\" or control_character(each) else each for each in text)
     if len(name.encode()) <= LONGEST:
         return name
     return name.encode()[: LONGEST - 9].decode(errors="ignore") + "~" + _digest(text)
@@ -53,13 +60,6 @@ def artifact_name(text: str) -> str:
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
     return name if name == text and len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{_digest(text)}"
-
-
-def _unprintable(name: str) -> str:
-    """The first character that is a control or turns the direction of writing, by its number."""
-    kinds = ("Cc", "Cs", "Zl", "Zp")
-    found = [each for each in name if unicodedata.category(each) in kinds or each in _BIDI]
-    return f"the control character U+{ord(found[0]):04X}" if found else ""
 
 
 def _digest(text: str) -> str:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ablation_suite.core.config.errors import UserError, printable
+from ablation_suite.core.config.names import control_character
 from ablation_suite.core.config.own import placed
 from ablation_suite.core.config.wording import explain, models_in, nearest, shown
 
@@ -234,6 +235,8 @@ class _Reader:
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+            if character := control_character(node.value.replace("\n", " ").replace("\t", " ")):
+                self._fault(node, path, f"holds {character}, an order to a terminal; a text is to be read")
             if getattr(node, "style", None) is not None:
                 return node.value
             if len(node.value) > MAX_DIGITS and _INTEGER.fullmatch(node.value):

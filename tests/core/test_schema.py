@@ -9,7 +9,15 @@ import pytest
 
 from ablation_suite.ablations.spec import Spec
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.config.schema import SchemaError, load, parse, read_override, split_override, validate
+from ablation_suite.core.config.schema import (
+    SchemaError,
+    dump,
+    load,
+    parse,
+    read_override,
+    split_override,
+    validate,
+)
 
 
 def config(text: str) -> RunConfig:
@@ -123,6 +131,24 @@ def test_each_wrong_value_is_one_line_that_says_what_is_wanted(text, words):
     """Strict types: nothing is converted on the quiet."""
     [line] = faults(text)
     assert words in line
+
+
+@pytest.mark.fault(
+    "orders to the terminal in a spec",
+    injected="ESC, BEL and U+202E in a question, a note and a path",
+    promised="refused with the line and the character; lines, tabs and every script are text",
+)
+def test_a_text_that_gives_orders_to_a_terminal_is_refused():
+    """`plan` and `audit` print such texts, and whoever looks at a spec has not written it."""
+    with pytest.raises(SchemaError) as told:
+        parse('question: "\\e[31mred"\nnote: "a\\u202eb"\narms: {a: {data.path: "x\\a"}}', source="run.yaml")
+    assert [line.split(", ")[0] for line in str(told.value).splitlines()] == [
+        "run.yaml:1: question: holds the control character U+001B",
+        "run.yaml:2: note: holds the control character U+202E",
+        "run.yaml:3: arms.a.data.path: holds the control character U+0007",
+    ]
+    text = "été 模型\n\tzwei"
+    assert parse(dump({"question": text}), source="run.yaml").data == {"question": text}
 
 
 def test_a_bare_name_stands_for_an_entry_with_its_defaults():
