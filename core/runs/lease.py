@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.files import json_bytes, read_json
+from ablation_suite.core.runs.files import json_bytes, naming, read_json
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -32,14 +33,26 @@ def is_held_elsewhere(path: Path) -> bool:
     if _machine_of(path) in (None, _machine()):
         return False
     age = age_seconds(path)
+    if age is not None and age < -STALE_SECONDS:  # of a clock that is ahead: from our time on, it beats or it ages
+        with suppress(OSError):
+            os.utime(path)
     return age is not None and age < STALE_SECONDS
 
 
 def age_seconds(path: Path) -> float | None:
-    """Seconds since the last beat of a lease, by our clock; None where there is no lease."""
+    """Seconds since the last beat of a lease, by the clock of its file system; None where there is no lease."""
     with suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime
+        return _now(path.parent) - path.stat().st_mtime
     return None
+
+
+def _now(folder: Path) -> float:
+    """The time that a file server gives what changes now; ours where nothing may be written."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
 
 
 @contextmanager
@@ -52,8 +65,13 @@ def held(path: Path, is_alive: Callable[[], bool], is_cancelled: Callable[[], bo
     token, unwanted, over = uuid.uuid4().hex, threading.Event(), threading.Event()
     lease = {"host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "token": token}
     temporary = path.with_name(f".lease.{token}")
-    temporary.write_bytes(json_bytes(lease))
-    os.replace(temporary, path)
+    try:
+        with naming(temporary):
+            temporary.write_bytes(json_bytes(lease))
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
     def beat() -> None:
         while not over.wait(BEAT_SECONDS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,8 +77,12 @@ def work(
     *,
     stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[StepTaken], None] = lambda step: None,
+    on_failure: Callable[[str], None] = lambda message: None,
 ) -> int:
-    """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure."""
+    """Bring one run folder to its record and return the exit status; `attempts/<k>/failure.json` tells of a failure.
+
+    `on_failure` hears of it as well, since a disk that fails a run may take no file that says so.
+    """
     from ablation_suite.core.training.device import give_back_memory
     from ablation_suite.core.training.loop import Preempted
 
@@ -97,12 +102,17 @@ def work(
                 return PREEMPTED
             except Exception as error:
                 status, kind, message = _explain(error, folder, runtime)
+                on_failure(message)
                 failure = {"kind": kind, "status": status, "message": message, "traceback": traceback.format_exc()}
-                write_json(attempt / "failure.json", failure)
-                folder.ledger.append("event", event="failed", failure=kind, message=message)
+                with suppress(OSError):
+                    write_json(attempt / "failure.json", failure)
+                    folder.ledger.append("event", event="failed", failure=kind, message=message)
                 return status
     except Busy:
         return PREEMPTED
+    except OSError as error:  # not even the claim could be written
+        on_failure(os_error_line(error))
+        return FAILED
     finally:
         give_back_memory()
 

@@ -36,10 +36,11 @@ class Inline:
 
     def poll(self, seconds: float) -> list[Event]:
         folder = RunFolder(self.waiting.pop(0))
-        status = work(folder, self.runtime, self.datasets)
+        heard: list[str] = []
+        status = work(folder, self.runtime, self.datasets, on_failure=heard.append)
         if status == LOST_DEVICE:
-            raise UserError(f"{(folder.failure() or {})['message']}; run the same command again, in a new process")
-        return [Event(run_id=folder.run_id, retry=retry_after(status))]
+            raise UserError(f"{heard[-1]}; run the same command again, in a new process")
+        return [Event(run_id=folder.run_id, retry=retry_after(status), message="; ".join(heard))]
 
     def cancel(self, run_id: str) -> None:
         """Too late: a run that was polled for has ended."""

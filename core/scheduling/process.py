@@ -152,10 +152,11 @@ class ProcessPool:
         cause = (
             "the kernel killed the worker" if sure else "the worker was killed (SIGKILL), most likely by the kernel,"
         )
-        size = RunFolder(worker.folder).job()["config"]["batch_size"]
+        folder = RunFolder(worker.folder)
+        size = folder.job()["config"].get("batch_size") if folder.has_job() else None
         return (
             f"{cause} because memory ran out: {memory()}; set fewer --jobs ({self.capacity()} now), or a smaller "
-            f"batch_size ({size} now) with more accumulate"
+            f"batch_size{f' ({size} now)' if size else ''} with more accumulate"
         )
 
 

@@ -59,10 +59,12 @@ def serve(news: int) -> int:
         with printing_to(folder.path / "log.txt"):
             stop = partial(_should_stop, stopping, cancelled, folder.run_id)
             with writer.alive():
-                status = work(folder, runtime, datasets, stop=stop, on_step=writer.on_step)
+                status = work(
+                    folder, runtime, datasets, stop=stop, on_step=writer.on_step, on_failure=writer.on_failure
+                )
         if status == LOST_DEVICE:
             return status  # not told, so that no other run is given to this process before it ends
-        writer.tell(retry=retry_after(status))
+        writer.tell(retry=retry_after(status), message=writer.failure)
         if stopping.is_set():
             break
     return 0
@@ -72,7 +74,7 @@ class _NewsWriter:
     """Writes the news of one run, not more often than someone can read them, and in between that it lives."""
 
     def __init__(self, answers: TextIO, run_id: str):
-        self.answers, self.run_id, self.last = answers, run_id, 0.0
+        self.answers, self.run_id, self.last, self.failure = answers, run_id, 0.0, ""
         self.lock = threading.Lock()
         self.over = threading.Event()
 
@@ -80,6 +82,9 @@ class _NewsWriter:
         if time.monotonic() - self.last > PROGRESS_SECONDS:
             self.last = time.monotonic()
             self.tell(epoch=step.epoch, step=step.number, num_steps=step.num_steps)
+
+    def on_failure(self, message: str) -> None:
+        self.failure = message
 
     def tell(self, **news: Any) -> None:
         with self.lock, suppress(BrokenPipeError):
@@ -154,17 +159,18 @@ def _warm_up() -> None:
 
 @contextmanager
 def printing_to(path: Path) -> Iterator[None]:
-    """What libraries print during a run belongs to its folder."""
+    """What libraries print during a run belongs to its folder; on a disk that takes no more, it goes where it went."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with open(path, "ab") as file:
+    with suppress(OSError), open(path, "ab") as file:
         os.dup2(file.fileno(), 2)
         os.dup2(file.fileno(), 1)
     try:
         yield
     finally:
-        sys.stderr.flush()
-        sys.stdout.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
+            sys.stdout.flush()
         os.dup2(saved, 2)
         os.dup2(saved, 1)
         os.close(saved)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ablation_suite.commands.look import show, status
+from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
@@ -307,6 +309,36 @@ def test_a_disk_that_fills_up_under_a_checkpoint_is_told_with_the_room_that_is_l
     assert work(folder, runtime, Datasets()) == FAILED
     assert re.fullmatch(rf"the disk is full under {disk}/run\S* \(0\.\d MB free\)", folder.failure()["message"])
     assert not [path for path in folder.path.rglob(".*")]
+
+
+@pytest.mark.fault(
+    "a failure that cannot be written down",
+    injected="tmpfs filled to the last byte in mid-run; a run folder that is gone",
+    promised="the driver still hears the cause, and the other runs go on",
+)
+@pytest.mark.parametrize("kind", ["full", "gone"])
+def test_a_failure_that_finds_no_room_is_told_all_the_same(kind, small_disk, make_config, digits, runtime):
+    """Neither failure.json nor a row of the ledger fits, and no error of theirs hides the first."""
+    disk = small_disk("size=1m")
+    folder = RunFolder(disk / "runs" / "a")
+    job = {"run_id": "a", "recipe": RECIPE, "labels": {}, "data_fingerprint": digits.fingerprint}
+    folder.create({**job, "config": make_config().model_dump(mode="json")})
+
+    def break_down(step):
+        if kind == "gone":
+            shutil.rmtree(folder.path)
+        else:
+            with suppress(OSError), open(disk / "fill", "wb", buffering=0) as file:
+                while file.write(bytes(512)):
+                    pass
+        raise RuntimeError("the cause")
+
+    heard = []
+    assert work(folder, runtime, Datasets(), on_step=break_down, on_failure=heard.append) == FAILED
+    assert heard == ["the cause"]
+    assert folder.failure() is None
+    assert work(folder, runtime, Datasets(), on_failure=heard.append) == FAILED  # now it cannot even be claimed
+    assert "disk is full" in heard[1] if kind == "full" else "No such file" in heard[1]
 
 
 @pytest.mark.fault(

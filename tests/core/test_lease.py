@@ -54,6 +54,39 @@ def test_a_lease_that_has_not_beaten_for_a_minute_counts_no_more(folder):
         assert folder.attempts() == [1, 2]
 
 
+@pytest.mark.fault(
+    "a clock that jumps while another machine trains",
+    injected="our clock an hour ahead, an hour behind",
+    promised="a lease counts by the clock of its file system: what beats is left alone, what does not is taken over",
+)
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_a_lease_does_not_ask_our_clock(jump, folder, monkeypatch):
+    """Neither is a run stolen that the other trains, nor is one waited for whose machine is gone."""
+    lease_of_another(folder, age=10)
+    begun = time.time()
+    monkeypatch.setattr(time, "time", lambda: begun + jump)
+    assert folder.status() == "running"
+    os.utime(folder.lease_path, (begun - lease.STALE_SECONDS - 1,) * 2)
+    assert folder.status() == "interrupted"
+    assert [path.name for path in folder.path.iterdir() if path.name.startswith("tmp")] == []
+
+
+@pytest.mark.fault(
+    "a lease from the future",
+    injected="a lease whose time is an hour ahead, as a clock that is ahead or a copied store leaves it",
+    promised="it is left alone for one minute, in which it beats or counts no more; it is not waited for an hour",
+)
+def test_a_lease_from_the_future_beats_or_ages_from_now_on(folder, monkeypatch):
+    """It may be alive, so it is not stolen at once."""
+    lease_of_another(folder, age=-3600)
+    assert folder.status() == "running"
+    assert 0 <= lease.age_seconds(folder.lease_path) < 10
+    monkeypatch.setattr(lease, "_now", lambda folder: time.time() + lease.STALE_SECONDS + 1)
+    assert folder.status() == "interrupted"
+    with folder.claim(), folder.beating(lambda: True):
+        pass
+
+
 def test_a_lease_of_this_machine_counts_for_nothing_without_the_lock(folder):
     """Here the kernel frees the lock however its process ends, and nobody waits for a minute."""
     lease_of_another(folder)

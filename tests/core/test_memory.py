@@ -109,6 +109,21 @@ def test_a_worker_that_was_killed_names_the_likely_cause(make_config, make_folde
         pool.close(detach=False)
 
 
+def test_a_worker_that_was_killed_in_a_damaged_run_is_told_all_the_same(make_config, make_folder, runtime):
+    """The batch size is not known then, and the others of the grid go on."""
+    folder, pool = make_folder(make_config()), ProcessPool(runtime)
+    try:
+        pool.submit(folder.path)
+        os.truncate(folder.path / "run.json", 50)
+        os.kill(pool.workers[0].process.pid, signal.SIGKILL)
+        events = []
+        while not events:
+            events = pool.poll(1.0)
+        assert "or a smaller batch_size with more accumulate" in events[0].message
+    finally:
+        pool.close(detach=False)
+
+
 @pytest.fixture
 def limited() -> Iterator[list[str]]:
     """The words before a command that give it 0.75 GiB of memory; skips where no cgroup may be made."""
