@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -15,30 +18,88 @@ Progress = Callable[[int, int], None]
 
 CHUNK = 32
 """The most images per task: few enough for a smooth bar, enough that tasks cost nothing."""
+LOOK_SECONDS = 0.25
+LEAVE_SECONDS = 2.0
+"""How long a thread may take to end its image where all else is broken off; one that hangs is left behind."""
+
+_stop: ContextVar[Callable[[], bool]] = ContextVar("stop", default=lambda: False)
+
+
+class Stopped(Exception):
+    """The process was asked to stop while it waited."""
+
+
+@contextmanager
+def stopping_when(stop: Callable[[], bool]) -> Iterator[None]:
+    """Let the waits inside raise Stopped soon after `stop` says so, for a process whose signals only set a flag."""
+    token = _stop.set(stop)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+
+
+def heed() -> None:
+    """Raise Stopped where the process was asked to stop; asked every LOOK_SECONDS by whoever waits."""
+    if _stop.get()():
+        raise Stopped("stopped while the data were made ready")
 
 
 def each(work: Callable[[int], Result], count: int, progress: Progress | None = None) -> list[Result]:
     """The results of work(0) to work(count - 1), in order; the first exception stops what has not started.
 
-    Threads also work inside daemonic worker processes, which may not have children, and share one page cache.
+    Threads also work inside daemonic worker processes, which may not have children, and share one page cache. A read
+    that hangs, on a file server that is gone, keeps nobody from leaving.
     """
     chunk = max(1, min(CHUNK, count // (4 * cores())))
-    starts = range(0, count, chunk)
-    results: dict[int, list[Result]] = {}
-    done = 0
-    pool = ThreadPoolExecutor(max(1, min(len(starts), cores())))
+    starts = SimpleQueue[int]()
+    for start in range(0, count, chunk):
+        starts.put(start)
+    results: dict[int, Result] = {}
+    news = SimpleQueue[int | BaseException]()
+    over = threading.Event()
+
+    def run() -> None:
+        with suppress(Empty):
+            while True:
+                at = starts.get_nowait()
+                for index in range(at, min(at + chunk, count)):
+                    if over.is_set():
+                        return
+                    try:
+                        results[index] = work(index)
+                    except BaseException as error:
+                        news.put(error)
+                        return
+                news.put(min(chunk, count - at))
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(starts.qsize(), cores()))]
     try:
-        futures = {
-            pool.submit(lambda at: [work(i) for i in range(at, min(at + chunk, count))], at): at for at in starts
-        }
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-            done += len(results[futures[future]])
-            if progress:
-                progress(done, count)
+        for thread in threads:
+            thread.start()
+        _follow(news, count, progress)
     finally:
-        pool.shutdown(cancel_futures=True)
-    return [result for at in starts for result in results[at]]
+        over.set()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    return [results[index] for index in range(count)]
+
+
+def _follow(news: SimpleQueue[int | BaseException], count: int, progress: Progress | None) -> None:
+    """Hear of all that is done; the first exception is raised."""
+    done = 0
+    while done < count:
+        try:
+            told = news.get(timeout=LOOK_SECONDS)
+        except Empty:
+            told = 0
+        if isinstance(told, BaseException):
+            raise told
+        done += told
+        if progress and told:
+            progress(done, count)
+        heed()
 
 
 def cores() -> int:

@@ -14,6 +14,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, SchemaError, validate
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.data.parallel import Stopped, stopping_when
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.own.loading import told
 from ablation_suite.core.runs.files import write_json
@@ -97,7 +98,7 @@ def work(
             try:
                 _train(folder, runtime, datasets, int(attempt.name), lambda: unwanted.is_set() or stop(), stepped)
                 return DONE
-            except Preempted as error:
+            except (Preempted, Stopped) as error:
                 folder.ledger.append("event", event="preempted", message=str(error))
                 return PREEMPTED
             except Exception as error:
@@ -135,7 +136,8 @@ def _train(
     job = folder.job()
     admit(folder.path, job["config"])
     config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
-    dataset = datasets.get(config, job["data_fingerprint"], runtime)
+    with stopping_when(stop):
+        dataset = datasets.get(config, job["data_fingerprint"], runtime)
     facts = provenance(runtime, str(pick_device(runtime)))
     folder.ledger.append("start", attempt=attempt, provenance=facts)
     with open_tracker(runtime, folder) as tracker:

@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -400,6 +402,51 @@ def test_waiting_for_another_builder_ends_at_sigterm(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 143
         process.stdout.close()
     assert files(tmp_path) == []
+
+
+HANGING = """
+import os, signal, sys, time
+from ablation_suite import cli
+from ablation_suite.core.data import parallel
+signal.signal(signal.SIGTERM, cli._terminate)
+def read(index):
+    os.write(1, b"reading\\n")
+    time.sleep(3600)
+parallel.each(read, 8)
+"""
+
+
+@pytest.mark.fault(
+    "a file server that is gone while images are read",
+    injected="reads that never end, in a driver and in a worker, and SIGTERM",
+    promised="the driver leaves with 143, the worker with 75, in three seconds",
+)
+def test_reads_that_hang_keep_nobody_from_leaving() -> None:
+    """The threads that hang are left behind."""
+    process = subprocess.Popen([sys.executable, "-c", HANGING], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"reading\n"
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert time.monotonic() - begun < parallel.LEAVE_SECONDS + 2.0
+    process.stdout.close()
+
+
+def test_a_worker_that_is_asked_to_stop_waits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for images nor for another builder's lock; its signals only set a flag."""
+    monkeypatch.setattr(parallel, "LEAVE_SECONDS", 0.1)
+    over = threading.Event()
+    asked = time.monotonic() + 0.3
+    with parallel.stopping_when(lambda: time.monotonic() > asked):
+        with pytest.raises(parallel.Stopped):
+            parallel.each(lambda _: over.wait(60), 8)
+        with (
+            cache_folder.writing(tmp_path, "key"),
+            pytest.raises(parallel.Stopped),
+            cache_folder.writing(tmp_path, "key"),
+        ):
+            pass
+    over.set()
 
 
 AT_ONCE = """

@@ -16,6 +16,7 @@ import torch
 
 from ablation_suite.core.runs.ledger import Ledger
 from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.watch import grid_rows
 from ablation_suite.core.training import loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -236,6 +237,31 @@ def test_sigterm_saves_and_ends_with_75(make_config, make_folder, runtime, worke
     assert worker.run(folder, runtime) == DONE
     assert "resumed" in events(folder)
     same(folder, whole(config))
+
+
+@pytest.mark.fault(
+    "another time zone, and a clock that was put back, between two attempts",
+    injected="TZ changed and three years taken off before the run goes on",
+    promised="the run ends to the bit as a whole one, with the seconds that it took",
+)
+def test_a_run_goes_on_in_another_time_zone_and_year(make_config, make_folder, runtime, whole, same, monkeypatch):
+    """Neither its order, nor its cost, nor who may train it hangs on the time of day."""
+    config = make_config(epochs=3)
+    folder = make_folder(config)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        preempted(folder, runtime, 20)
+        patch.setenv("TZ", "America/Los_Angeles")
+        time.tzset()
+        begun = time.time()
+        patch.setattr(time, "time", lambda: begun - 3 * 365 * 86400)
+        (row,) = grid_rows([folder])
+        assert (row["state"], row["epoch"]) == ("interrupted", 1)
+        assert work(folder, runtime, Datasets()) == DONE
+    time.tzset()
+    same(folder, whole(config))
+    assert 0 < folder.record()["cost"]["seconds"] < 60
 
 
 def preempted(folder, runtime, *stops):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.data import parallel
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json
@@ -325,3 +326,16 @@ def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeyp
     with writer.alive():
         time.sleep(0.2)
     assert told.getvalue().count('"b"') == 2  # the step, and that the thread has begun
+
+
+def test_a_worker_that_waits_for_its_data_stops_free_of_charge(make_config, make_folder, runtime):
+    """The run is as it was, and no failure is written."""
+
+    class Hanging(Datasets):
+        def get(self, *_):
+            parallel.each(lambda _: time.sleep(1.0), 1)
+
+    folder = make_folder(make_config())
+    assert work(folder, runtime, Hanging(), stop=lambda: True) == PREEMPTED
+    assert folder.status() == "interrupted"
+    assert folder.failure() is None
