@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ablation_suite.reports.tables import Column, Row, Table
-from ablation_suite.sweeps.study import ENOUGH_FOR_IMPORTANCES, Study
+from ablation_suite.sweeps.importances import ENOUGH_FOR_IMPORTANCES, importance_ends, importances
+from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import DONE, Trial
 
 
@@ -53,8 +54,8 @@ def common_step(trials: Sequence[Trial]) -> int | None:
 
 
 def _importance(study: Study, num_trials: int, step: int | None) -> Importance:
-    ends = study.importance_ends(np.random.default_rng(0), step)
-    return Importance(num_trials=num_trials, step=step, shares=study.importances(step), ends=ends)
+    ends = importance_ends(study, np.random.default_rng(0), step)
+    return Importance(num_trials=num_trials, step=step, shares=importances(study, step), ends=ends)
 
 
 def importance_table(found: Importance) -> Table:

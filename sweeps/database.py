@@ -1,4 +1,4 @@
-"""How do drivers share a database? In turns, by one clock, and through a Python package for each kind of server."""
+"""How do drivers share a database? Under one lock, by one clock, through a Python package for each kind of server."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from ablation_suite.sweeps.storage import FileLock, StorageError
 
-MAX_TURN_SECONDS = 300
-"""A machine that lost its power cannot end its turn; the server then does."""
+MAX_HOLD_SECONDS = 300
+"""A machine that lost its power cannot release the lock; the server then does."""
 
 
 @contextmanager
-def turn(url: str) -> Iterator[None]:
-    """Keep a database to one driver, among those that ask; the end of a holder, of any kind, is the end of its turn."""
+def database_lock(url: str) -> Iterator[None]:
+    """Keep a database to one driver, among those that ask; the end of a holder, of any kind, releases it."""
     from sqlalchemy import NullPool, create_engine, text
 
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            with _turn_at_file(str(engine.url.database or ":memory:").removeprefix("file:")):
+            with _file_lock(str(engine.url.database or ":memory:").removeprefix("file:")):
                 yield
             return
-        for statement in _TAKE_TURN.get(engine.dialect.name, ()):
+        for statement in _ACQUIRE.get(engine.dialect.name, ()):
             connection.execute(text(statement))
         try:
             yield
@@ -32,22 +32,22 @@ def turn(url: str) -> Iterator[None]:
             connection.invalidate()
 
 
-_MYSQL_TURN = (
-    f"SET SESSION wait_timeout = {MAX_TURN_SECONDS}",
+_MYSQL_ACQUIRE = (
+    f"SET SESSION wait_timeout = {MAX_HOLD_SECONDS}",
     "SELECT GET_LOCK(CONCAT('ablate ', MD5(DATABASE())), 1000000)",
 )
-_TAKE_TURN = {
+_ACQUIRE = {
     "postgresql": (
-        f"SET LOCAL idle_in_transaction_session_timeout = '{MAX_TURN_SECONDS}s'",
+        f"SET LOCAL idle_in_transaction_session_timeout = '{MAX_HOLD_SECONDS}s'",
         "SELECT pg_advisory_xact_lock(hashtext('ablate'))",
     ),
-    "mysql": _MYSQL_TURN,
-    "mariadb": _MYSQL_TURN,
+    "mysql": _MYSQL_ACQUIRE,
+    "mariadb": _MYSQL_ACQUIRE,
 }
 
 
 @contextmanager
-def _turn_at_file(database: str) -> Iterator[None]:
+def _file_lock(database: str) -> Iterator[None]:
     lock = FileLock(Path(database))
     try:
         lock.acquire()
@@ -88,7 +88,7 @@ _DRIVERS = {
 """Kind of server -> the package to install, and how a URL that uses it begins."""
 
 
-def cure(url: str | None) -> str:
+def install_hint(url: str | None) -> str:
     """What to do where the Python package of a URL is missing."""
     package, scheme = _DRIVERS.get(_kind(url) if url else "", ("", ""))
     return f"; pip install '{package}', for {scheme}://..." if package else ""

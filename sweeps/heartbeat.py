@@ -6,6 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+HEARTBEAT_SECONDS = 15
+GRACE_SECONDS = 90
+"""A trial of another machine that was silent for so long is tried again by someone else."""
+
 
 @contextmanager
 def beating(beat: Callable[[], None], seconds: float) -> Iterator[None]:

@@ -12,7 +12,7 @@ from ablation_suite.core.config.menu import Entry, tagged
 class TPE(Entry):
     """Tree-structured Parzen estimator, multivariate (Bergstra et al. 2011; Falkner et al. 2018)."""
 
-    builds = "ablation_suite.sweeps.study:tpe"
+    builds = "ablation_suite.sweeps.samplers:tpe"
     name: Literal["tpe"] = "tpe"
     seed: int = Field(0, ge=0)
     """Seed of the proposals."""
@@ -23,7 +23,7 @@ class TPE(Entry):
 class GP(Entry):
     """Gaussian process with expected improvement (Optuna's GPSampler)."""
 
-    builds = "ablation_suite.sweeps.study:gp"
+    builds = "ablation_suite.sweeps.samplers:gp"
     name: Literal["gp"] = "gp"
     seed: int = Field(0, ge=0)
     """Seed of the proposals."""
@@ -34,7 +34,7 @@ class GP(Entry):
 class Random(Entry):
     """Independent draws (Bergstra and Bengio 2012)."""
 
-    builds = "ablation_suite.sweeps.study:random"
+    builds = "ablation_suite.sweeps.samplers:random"
     name: Literal["random"] = "random"
     seed: int = Field(0, ge=0)
     """Seed of the proposals."""
@@ -72,7 +72,7 @@ class HalvingPruner(Entry):
     finding the best trials of a noisy search (tests/benchmarks/SWEEPS.md).
     """
 
-    builds = "ablation_suite.sweeps.study:halving"
+    builds = "ablation_suite.sweeps.pruners:halving"
     name: Literal["halving"] = "halving"
     min_epochs: int = Field(2, ge=1)
     """Epochs that every trial gets."""
@@ -86,7 +86,7 @@ class MedianPruner(Entry):
     Only good trials finish, so that late in a long search it stops half of the good ones at every epoch.
     """
 
-    builds = "ablation_suite.sweeps.study:median"
+    builds = "ablation_suite.sweeps.pruners:median"
     name: Literal["median"] = "median"
     startup_trials: int = Field(5, ge=0)
     """Finished trials before any is stopped."""
@@ -97,7 +97,7 @@ class MedianPruner(Entry):
 class HyperbandPruner(Entry):
     """Successive halving at several strengths (Li et al. 2018)."""
 
-    builds = "ablation_suite.sweeps.study:hyperband"
+    builds = "ablation_suite.sweeps.pruners:hyperband"
     name: Literal["hyperband"] = "hyperband"
     min_epochs: int = Field(1, ge=1)
     """Epochs of the first rung."""
@@ -108,7 +108,7 @@ class HyperbandPruner(Entry):
 class WilcoxonPruner(Entry):
     """Stops a trial whose seeds so far are significantly worse than those of the best trial, seed by seed."""
 
-    builds = "ablation_suite.sweeps.study:wilcoxon"
+    builds = "ablation_suite.sweeps.pruners:wilcoxon"
     name: Literal["wilcoxon"] = "wilcoxon"
     p_threshold: float = Field(0.1, gt=0.0, lt=1.0)
     """A smaller p-value stops more carefully."""
@@ -119,7 +119,7 @@ class WilcoxonPruner(Entry):
 class NoPruner(Entry):
     """Every trial runs to its last epoch."""
 
-    builds = "ablation_suite.sweeps.study:never"
+    builds = "ablation_suite.sweeps.pruners:never"
     name: Literal["none"] = "none"
 
 

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from ablation_suite.sweeps.database import cure
+from ablation_suite.sweeps.database import install_hint
 from ablation_suite.sweeps.storage import StorageError
-from ablation_suite.sweeps.study import StorageInternalError
 
 _PASSWORD_KEYS = "(?:password|passwd|sslpassword)"
 
@@ -18,6 +17,7 @@ _PASSWORD_KEYS = "(?:password|passwd|sslpassword)"
 @contextmanager
 def plain_errors(url: str | None, place: Path) -> Iterator[None]:
     """Turn what Optuna, SQLAlchemy and the disk say about a storage into one StorageError without the password."""
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
     shown = hide_password(url) if url else str(place)
@@ -28,7 +28,9 @@ def plain_errors(url: str | None, place: Path) -> Iterator[None]:
     except ArgumentError:
         raise StorageError("storage: what was given is no database URL such as sqlite:///study.db") from None
     except ImportError as error:
-        raise StorageError(f"storage {shown}: its driver is not installed: {_cause(error)}{cure(url)}") from None
+        raise StorageError(
+            f"storage {shown}: its driver is not installed: {_cause(error)}{install_hint(url)}"
+        ) from None
     except (SQLAlchemyError, StorageInternalError) as error:
         raise StorageError(f"storage {shown}: {scrub(_cause(error), url)}") from None
     except OSError as error:

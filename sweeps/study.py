@@ -1,4 +1,4 @@
-"""What has been tried, and what comes next? One Optuna study per sweep; the only importer of optuna."""
+"""What has been tried, and what comes next? One Optuna study per sweep."""
 
 from __future__ import annotations
 
@@ -9,77 +9,35 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.runs.identity import canonical
 from ablation_suite.sweeps.budget import is_full, to_retry
-from ablation_suite.sweeps.database import engine_options, turn
-from ablation_suite.sweeps.frozen import as_trial
-from ablation_suite.sweeps.heartbeat import beating
+from ablation_suite.sweeps.database import database_lock
+from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
+from ablation_suite.sweeps.heartbeat import HEARTBEAT_SECONDS, beating
 from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_another
+from ablation_suite.sweeps.pruners import NO_PRUNER, verdict
 from ablation_suite.sweeps.space import Parameter, Values
-from ablation_suite.sweeps.storage import FileLock, Owner, StorageError, TrialLost, repair_journal
+from ablation_suite.sweeps.storage import Owner, StorageError, TrialLost
 from ablation_suite.sweeps.trial import Outcome, Trial
-from ablation_suite.sweeps.verdict import verdict
 
 if TYPE_CHECKING:
-    from ablation_suite.sweeps import menu
     from ablation_suite.sweeps.spec import Sweep
 
-__all__ = ["StorageInternalError", "Study", "open_storage"]
-
-HEARTBEAT_SECONDS = 15
-GRACE_SECONDS = 90
-"""A trial of another machine that was silent for so long is tried again by someone else."""
 MAX_REASON_CHARACTERS = 2000
 """MySQL takes 64 KiB of JSON, where a character may need twelve bytes."""
-
-ENOUGH_FOR_IMPORTANCES = 30
-"""Complete trials below which a setting without any effect is often ranked first (tests/sweeps/test_importances.py)."""
-NUM_RESAMPLES = 100
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
-
-
-@contextmanager
-def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> Iterator[BaseStorage]:
-    """The storage of a URL, its connections closed in the end, or the journal file, repaired first if to be written."""
-    if url is not None:
-        database = RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
-            engine_kwargs=engine_options(url),
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=lambda study, frozen: _enqueue_again(study, as_trial(frozen)),
-        )
-        try:
-            yield database
-        finally:
-            database.remove_session()
-            database.engine.dispose()
-        return
-    if to_write:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        repair_journal(journal)
-    elif not journal.exists():
-        raise StorageError(f"{journal}: no such study yet; `ablate sweep SPEC` begins it")
-    try:
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=FileLock(journal)))  # type: ignore[arg-type]
-    except ValueError as error:
-        raise StorageError(f"{journal}: the journal is damaged: {error}") from None
-    yield storage
 
 
 class Study:
@@ -92,7 +50,7 @@ class Study:
         """
         self.sweep, self.storage, self.owner = sweep, storage, owner
         self.is_shared = isinstance(storage, RDBStorage)
-        self.turn = partial(turn, storage.url) if isinstance(storage, RDBStorage) else nullcontext
+        self.lock = partial(database_lock, storage.url) if isinstance(storage, RDBStorage) else nullcontext
         try:
             storage.get_study_id_from_name(sweep.name)
         except KeyError:
@@ -101,7 +59,7 @@ class Study:
             direction: Literal["maximize", "minimize"] = "maximize" if sweep.maximize else "minimize"
             optuna.create_study(study_name=sweep.name, storage=storage, direction=direction, load_if_exists=True)
         self.study = optuna.load_study(
-            study_name=sweep.name, storage=storage, sampler=optuna.samplers.RandomSampler(), pruner=_NO_PRUNER
+            study_name=sweep.name, storage=storage, sampler=optuna.samplers.RandomSampler(), pruner=NO_PRUNER
         )
         self._identify(identity(sweep, data_fingerprint))
         self.pruner = build(sweep.spec.pruner, sweep)
@@ -115,11 +73,11 @@ class Study:
         """A trial to work on, its values stored: one that a dead driver left, one that waits, or a new one.
 
         None where `limit` trials are done or under way, or where a grid has no combination left. From the count to the
-        stored values it is one driver's turn, so that together they neither overshoot nor propose the same.
+        stored values a driver holds the storage's lock, so that together they neither overshoot nor propose the same.
         """
         if self._has_nothing(limit):
             return None
-        with self.turn():
+        with self.lock():
             return None if self._has_nothing(limit) else self._take()
 
     def sample(self, sampler: optuna.samplers.BaseSampler, number: int, fixed: Values) -> Values:
@@ -193,7 +151,7 @@ class Study:
             return []
         self.last_watch = time.monotonic()
         self._beat()
-        with self.turn():
+        with self.lock():
             optuna.storages.fail_stale_trials(self.study)
         gone = [number for number in self.ours if self._frozen(number).state != TrialState.RUNNING]
         for number in gone:
@@ -203,52 +161,6 @@ class Study:
     def has_others(self) -> bool:
         """Whether another driver's trial is under way, which may yet fall to this one."""
         return any(each.outcome == "running" and each.number not in self.ours for each in self.trials())
-
-    def importances(self, step: int | None = None) -> dict[str, float]:
-        """Parameter -> share of the score's variation that it explains (PED-ANOVA); empty where trials are too few.
-
-        step: instead of the scores of the complete trials, what all that got so far had reached there.
-        """
-        scored = self._scored(step)
-        return _importances(self._of(scored), scored)
-
-    def importance_ends(self, rng: np.random.Generator, step: int | None = None) -> dict[str, tuple[float, float]]:
-        """Parameter -> the middle 95 % of its share over resampled trials (percentile bootstrap); empty for too few.
-
-        Proposals that learn are no independent draws, so that this says how far the trials at hand carry, and no more.
-        """
-        scored = self._scored(step)
-        if len(scored) < ENOUGH_FOR_IMPORTANCES:
-            return {}
-        found: list[dict[str, float]] = []
-        for _ in range(NUM_RESAMPLES):
-            again = self._of([scored[index] for index in rng.integers(len(scored), size=len(scored))])
-            found += [shares] if (shares := _importances(again, scored)) else []
-        ends = {
-            path: np.percentile([shares.get(path, 0.0) for shares in found], [2.5, 97.5])
-            for path in self.importances(step)
-            if found
-        }
-        return {path: (float(low), float(high)) for path, (low, high) in ends.items()}
-
-    def _scored(self, step: int | None) -> list[FrozenTrial]:
-        trials = self.study.get_trials(deepcopy=False)
-        if step is None:
-            return [each for each in trials if each.state == TrialState.COMPLETE]
-        reached = [each for each in trials if each.state.is_finished() and step in each.intermediate_values]
-        return [
-            optuna.trial.create_trial(
-                params=each.params, distributions=each.distributions, value=each.intermediate_values[step]
-            )
-            for each in reached
-            if np.isfinite(each.intermediate_values[step])
-        ]
-
-    def _of(self, scored: list[FrozenTrial]) -> optuna.Study:
-        """A study in memory of these trials alone."""
-        found = optuna.create_study(direction=self.study.direction)
-        found.add_trials(scored)
-        return found
 
     def _identify(self, wanted: dict[str, Any]) -> None:
         known = self.study.user_attrs.get("identity")
@@ -265,7 +177,7 @@ class Study:
         if not trials and self.sweep.first and not self.sweep.is_exhaustive:
             self.study.enqueue_trial(self.sweep.first, skip_if_exists=True)
         for each in to_retry(trials):
-            _enqueue_again(self.study, each)
+            enqueue_again(self.study, each)
 
     def _has_nothing(self, limit: int) -> bool:
         return is_full(self.sweep, self.trials(), limit) and self._orphan() is None
@@ -314,74 +226,9 @@ class Study:
         return self.storage.get_trial(trial_id)
 
 
-def tpe(entry: menu.TPE, study: Study, number: int, fixed: Values) -> Values:
-    conditional = any(each.when for each in study.sweep.space.parameters)
-    sampler = optuna.samplers.TPESampler(
-        seed=study.key(entry.seed, number), n_startup_trials=entry.startup_trials, multivariate=True, group=conditional
-    )
-    return study.sample(sampler, number, fixed)
-
-
-def gp(entry: menu.GP, study: Study, number: int, fixed: Values) -> Values:
-    sampler = optuna.samplers.GPSampler(
-        seed=study.key(entry.seed, number), n_startup_trials=entry.startup_trials, warn_independent_sampling=False
-    )
-    return study.sample(sampler, number, fixed)
-
-
-def random(entry: menu.Random, study: Study, number: int, fixed: Values) -> Values:
-    return study.sample(optuna.samplers.RandomSampler(seed=study.key(entry.seed, number)), number, fixed)
-
-
-def halving(entry: menu.HalvingPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=entry.min_epochs, reduction_factor=entry.reduction)
-
-
-def median(entry: menu.MedianPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
-    return optuna.pruners.MedianPruner(n_startup_trials=entry.startup_trials, n_warmup_steps=entry.warmup_epochs)
-
-
-def hyperband(entry: menu.HyperbandPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
-    return optuna.pruners.HyperbandPruner(
-        min_resource=entry.min_epochs, max_resource=sweep.config.epochs, reduction_factor=entry.reduction
-    )
-
-
-def wilcoxon(entry: menu.WilcoxonPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
-    return optuna.pruners.WilcoxonPruner(p_threshold=entry.p_threshold, n_startup_steps=entry.startup_seeds)
-
-
-def never(entry: menu.NoPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
-    return _NO_PRUNER
-
-
-_NO_PRUNER = optuna.pruners.NopPruner()
-
-
-def _importances(study: optuna.Study, complete: list[FrozenTrial]) -> dict[str, float]:
-    """The shares of the parameters that all complete trials have.
-
-    Where the best trials are not fewer than all of them, Optuna warns and gives equal shares, which say nothing.
-    """
-    if len(complete) < 2:
-        return {}
-    always = sorted(set.intersection(*(set(each.params) for each in complete)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Target and region quantiles")
-        try:
-            return optuna.importance.get_param_importances(study, params=always) if always else {}
-        except UserWarning:
-            return {}
-
-
 def _distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.kind == "choice":
         return CategoricalDistribution(parameter.labels)
     if parameter.kind == "int":
         return IntDistribution(int(parameter.low), int(parameter.high))
     return FloatDistribution(parameter.low, parameter.high, log=parameter.kind == "log")
-
-
-def _enqueue_again(study: optuna.Study, failed: Trial) -> None:
-    if failed.values:
-        study.enqueue_trial(failed.values, user_attrs={"retry_of": failed.number})

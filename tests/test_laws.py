@@ -12,8 +12,9 @@ import pytest
 
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("core", "sweeps", "ablations", "reports")
+_OPTUNA = ("importances", "pruners", "samplers", "session", "storage_errors", "study")
 SOLE_IMPORTERS = {
-    "optuna": {"sweeps/study.py"},
+    "optuna": {f"sweeps/{name}.py" for name in _OPTUNA},
     "wandb": {"core/tracking/wandb.py"},
     "wandb_workspaces": {"core/tracking/wandb_report.py"},
     "matplotlib": {"reports/figures.py"},

@@ -20,10 +20,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 import ablation_suite.sweeps.study
-from ablation_suite.sweeps.session import journal_path
+from ablation_suite.sweeps.session import journal_path, open_storage
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
-from ablation_suite.sweeps.study import Study, open_storage
+from ablation_suite.sweeps.study import Study
 from tests.sweeps.conftest import Ablate
 from tests.sweeps.database_servers import PASSWORD, SERVERS, Server, running
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search, write_spec

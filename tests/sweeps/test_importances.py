@@ -10,8 +10,8 @@ import numpy as np
 import optuna
 
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse
+from ablation_suite.sweeps.importances import importance_ends
 from ablation_suite.sweeps.session import existing_study
-from ablation_suite.sweeps.study import Study
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search
 
 
@@ -75,6 +75,6 @@ def test_the_intervals_are_the_same_each_time(tmp_path: Path) -> None:
     sweep = make_fake_sweep(tmp_path, trials=32, pruner="none", sampler="random")
     search(sweep, tmp_path)
     with existing_study(sweep, make_runtime(tmp_path)) as study:
-        found: list[Any] = [Study.importance_ends(study, np.random.default_rng(1)) for _ in range(2)]
+        found: list[Any] = [importance_ends(study, np.random.default_rng(1)) for _ in range(2)]
         assert found[0] == found[1]
         assert len(study.trials()) == 32

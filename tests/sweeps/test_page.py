@@ -18,6 +18,7 @@ from ablation_suite.reports.sweep_importance import Importance, common_step
 from ablation_suite.reports.sweep_map import predicts, setting_map
 from ablation_suite.reports.sweep_page import claim, sweep_context
 from ablation_suite.reports.sweep_rivals import Rivals
+from ablation_suite.sweeps.importances import importances
 from ablation_suite.sweeps.session import existing_study
 from ablation_suite.sweeps.trial import Trial
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search
@@ -73,8 +74,8 @@ def test_early_shares_are_those_of_what_the_trials_had_reached(tmp_path: Path) -
         for trial, frozen in zip(trials, study.study.trials, strict=True):
             again = {"params": frozen.params, "distributions": frozen.distributions, "value": trial.curve[2]}
             expected.add_trial(optuna.trial.create_trial(**again))
-        assert study.importances(step) == optuna.importance.get_param_importances(expected)
-        assert study.importances(step) != study.importances()
+        assert importances(study, step) == optuna.importance.get_param_importances(expected)
+        assert importances(study, step) != importances(study)
 
 
 def test_the_grey_ground_holds_the_best_and_its_rivals_alone(found: SweepAnalysis) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ablation_suite.core.runs.identity import run_id
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.sweeps.identity import StudyMismatch
+from ablation_suite.sweeps.importances import importances
 from ablation_suite.sweeps.session import existing_study, journal_path
 from ablation_suite.sweeps.storage import StorageError, SweepBusy
 from ablation_suite.sweeps.trial import best, count
@@ -246,7 +247,7 @@ def test_importance_follows_what_the_score_depends_on(tmp_path: Path) -> None:
     sweep = make_fake_sweep(tmp_path, sampler="qmc", pruner="none", trials=32)
     search(sweep, tmp_path / "results")
     with existing_study(sweep, make_runtime(tmp_path / "results")) as study:
-        shares = study.importances()
+        shares = importances(study)
     assert shares[LR] > 0.7
     assert sum(shares.values()) == pytest.approx(1.0)
 

@@ -1,12 +1,41 @@
-"""Should a trial stop? A pruner's verdict as one decision, which a driver killed in its midst has taken or has not."""
+"""Should a trial stop? The pruners of the menu, and a verdict that a killed driver has taken whole or not at all."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import optuna
+
+if TYPE_CHECKING:
+    from ablation_suite.sweeps import menu
+    from ablation_suite.sweeps.spec import Sweep
+
+NO_PRUNER = optuna.pruners.NopPruner()
 VERDICT = "stopped by"
 """The attribute of a trial that a pruner stops: what the pruner noted about it, under the pruner's own keys."""
+
+
+def halving(entry: menu.HalvingPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=entry.min_epochs, reduction_factor=entry.reduction)
+
+
+def median(entry: menu.MedianPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+    return optuna.pruners.MedianPruner(n_startup_trials=entry.startup_trials, n_warmup_steps=entry.warmup_epochs)
+
+
+def hyperband(entry: menu.HyperbandPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+    return optuna.pruners.HyperbandPruner(
+        min_resource=entry.min_epochs, max_resource=sweep.config.epochs, reduction_factor=entry.reduction
+    )
+
+
+def wilcoxon(entry: menu.WilcoxonPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+    return optuna.pruners.WilcoxonPruner(p_threshold=entry.p_threshold, n_startup_steps=entry.startup_seeds)
+
+
+def never(entry: menu.NoPruner, sweep: Sweep) -> optuna.pruners.BasePruner:
+    return NO_PRUNER
 
 
 def verdict(pruner: Any, study: Any, frozen: Any) -> bool:

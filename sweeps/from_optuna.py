@@ -36,3 +36,9 @@ def as_trial(frozen: Any) -> Trial:
         seconds=(end - begin).total_seconds() if begin and end else None,
         retry_of=attributes.get("retry_of"),
     )
+
+
+def enqueue_again(study: Any, failed: Trial) -> None:
+    """Let a failed trial wait for another try of its values in an `optuna.Study`, where it had any."""
+    if failed.values:
+        study.enqueue_trial(failed.values, user_attrs={"retry_of": failed.number})
