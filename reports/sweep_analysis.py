@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ class SweepAnalysis:
         compared = ""
         if own is not None and self.best.number:
             compared = f"; the base's own values reach {score_text(own, is_share)}"
-        score = score_text(self.best.score, is_share)
-        first = f"Trial {self.best.number} reaches a {metric} of {score} with {settings}{compared}."
+        score, whose = score_text(self.best.score, is_share), ", which was imported," if self.best.is_imported else ""
+        first = f"Trial {self.best.number}{whose} reaches a {metric} of {score} with {settings}{compared}."
         return f"{first} {self.rivals.sentence}" if self.rivals else first
 
     @property
@@ -86,9 +86,9 @@ class SweepAnalysis:
 
 def analyse(study: Study, store: Path) -> SweepAnalysis:
     """The analysis of a study whose runs lie in a store."""
-    sweep, trials = study.sweep, study.trials()
+    sweep, trials = study.sweep, [_inside(study.sweep, each) for each in study.trials()]
     importance, early = importance_at_the_end(study, trials), importance_early(study, trials)
-    found = scores(trials, sweep.maximize)
+    found = scores([each for each in trials if not each.is_imported], sweep.maximize)
     expected, ends_of_best = expected_best(found, sweep.maximize), best_of_another(found, sweep.maximize)
     top = best(trials, sweep.maximize)
     return SweepAnalysis(
@@ -122,6 +122,12 @@ def metric_words(sweep: Sweep) -> str:
 def score_text(value: float, is_share: bool, unit: str = " %") -> str:
     """A score in prose, tables and figures alike."""
     return f"{100 * value:.2f}{unit}" if is_share else short_score(value)
+
+
+def _inside(sweep: Sweep, trial: Trial) -> Trial:
+    """A trial with those of its values that the space has; one that was imported may have others."""
+    outside = sweep.space.outside(trial.values)
+    return replace(trial, values={path: each for path, each in trial.values.items() if path not in outside})
 
 
 def scores(trials: Sequence[Trial], maximize: bool) -> list[float]:
@@ -170,7 +176,8 @@ def best_of_another(
 
 
 def effort(sweep: Sweep, trials: Sequence[Trial], store: Path) -> Effort:
-    """Epochs that the runs of all trials took, each run once, and those that pruned trials were spared."""
+    """Epochs that the runs of the search's own trials took, each run once, and those that pruned ones were spared."""
+    trials = [each for each in trials if not each.is_imported]
     epochs: dict[str, int] = {}
     seconds = 0.0
     for name in dict.fromkeys(run for trial in trials for run in trial.runs):
@@ -204,7 +211,7 @@ def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
         last = _last(trial)
         values: dict[str, Any] = {
             "trial": trial.number,
-            "outcome": trial.outcome,
+            "outcome": trial.shown_as,
             "score": trial.score,
             "last_value": last,
             **{path: trial.values.get(path) for path in paths},

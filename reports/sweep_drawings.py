@@ -182,7 +182,7 @@ def _line_look(trial: Trial, analysis: SweepAnalysis) -> str:
 
 def _mark(trial: Trial, x: float, y: float, score: Score) -> Mark:
     value = value_of(trial)
-    told = f"trial {trial.number}, {trial.outcome}" + (f": {score.text(value)}" if value is not None else "")
+    told = f"trial {trial.number}, {trial.shown_as}" + (f": {score.text(value)}" if value is not None else "")
     settings = ", ".join(f"{path} {short(each)}" for path, each in trial.values.items())
     shape, look = ("mx", STOPPED) if is_stopped(trial) else ("m1", COMPLETE)
     return Mark(shape=shape, look=look, x=x, y=y, says=f"{told}; {settings}")

@@ -23,7 +23,12 @@ _CHARACTER_INCHES = 0.075
 _WORDS_MOST, _WORDS_INCHES = 20, 0.75
 """Characters of a slanted level, and how far down they reach."""
 _BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
-_OUTCOMES = {"complete": (_BLUE, "o"), "pruned": (_GREY, "x"), "diverged": (_ORANGE, "x")}
+_OUTCOMES = {
+    "complete": (_BLUE, "o"),
+    "pruned": (_GREY, "x"),
+    "diverged": (_ORANGE, "x"),
+    "imported": ("#333333", "s"),
+}
 
 
 def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
@@ -49,7 +54,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
     axes = figure.add_subplot()
     edge = edge_of([value for _, value in points], analysis.sweep.maximize)
     for outcome in _OUTCOMES:
-        chosen = [(trial.number, value) for trial, value in points if trial.outcome == outcome]
+        chosen = [(trial.number, value) for trial, value in points if trial.shown_as == outcome]
         _plot_trials(axes, chosen, outcome, edge, analysis.sweep.maximize)
     complete = [(trial.number, trial.score) for trial in analysis.trials if trial.score is not None]
     if complete:
@@ -96,7 +101,7 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
     edge = edge_of([value for trial in complete if (value := value_of(trial)) is not None], analysis.sweep.maximize)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         for outcome in _OUTCOMES:
-            chosen = [each for each in complete if each.outcome == outcome and parameter.path in each.values]
+            chosen = [each for each in complete if each.shown_as == outcome and parameter.path in each.values]
             points = [(_place(parameter, each), float(value_of(each) or 0.0)) for each in chosen]
             _plot_trials(axes, points, outcome, edge, analysis.sweep.maximize)
         _label_x(axes, analysis, parameter, num_columns)

@@ -10,16 +10,25 @@ from ablation_suite.sweeps.trial import DONE, Trial
 
 
 def is_full(sweep: Sweep, trials: Sequence[Trial], limit: int) -> bool:
-    """Whether `limit` trials are done or under way, or every combination of a grid was tried and none waits again."""
-    taken = [each for each in trials if each.outcome in (*DONE, "running")]
+    """Whether `limit` trials are done or under way, or every combination of a grid was tried and none waits again.
+
+    As with `study.optimize(n_trials=N)` the N trials are ours: imported ones inform the sampler, and fill a grid.
+    """
+    taken = [each for each in trials if each.outcome in (*DONE, "running") and not each.is_imported]
     if len(taken) >= limit:
         return True
     if not sweep.is_exhaustive or any(each.outcome == "waiting" for each in trials):
         return False
-    return len({canonical(each.values) for each in trials}) >= len(sweep.space.grid())
+    return set(map(canonical, sweep.space.grid())) <= visited(trials)
+
+
+def visited(trials: Sequence[Trial]) -> set[str]:
+    """The combinations that a grid need not visit any more, in canonical form; what failed elsewhere it may."""
+    return {canonical(each.values) for each in trials if not (each.is_imported and each.outcome == "failed")}
 
 
 def to_retry(trials: Sequence[Trial]) -> list[Trial]:
-    """Failed trials that no other one tries again; one that had no values yet left nothing to try."""
+    """Failed trials of ours that no other one tries again; one that had no values yet left nothing to try."""
     retried = {each.retry_of for each in trials}
-    return [each for each in trials if each.outcome == "failed" and each.values and each.number not in retried]
+    failed = [each for each in trials if each.outcome == "failed" and not each.is_imported]
+    return [each for each in failed if each.values and each.number not in retried]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ablation_suite.core.runs.identity import canonical
+from ablation_suite.sweeps.budget import visited
 from ablation_suite.sweeps.space import Space, Values
 
 if TYPE_CHECKING:
@@ -44,5 +45,5 @@ def sobol(space: Space, key: int, number: int) -> dict[str, float]:
 
 
 def _first_free(points: list[Values], study: Study, number: int) -> Values:
-    taken = {canonical(each.values) for each in study.trials() if each.number != number}
+    taken = visited([each for each in study.trials() if each.number != number])
     return next(values for values in points if canonical(values) not in taken)

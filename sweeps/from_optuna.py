@@ -18,7 +18,10 @@ _OUTCOMES: dict[str, Outcome] = {
 
 
 def as_trial(frozen: Any) -> Trial:
-    """The trial of an `optuna.trial.FrozenTrial`; a failed one without a reason was freed for its driver's silence."""
+    """The trial of an `optuna.trial.FrozenTrial`; a failed one without a reason was freed for its driver's silence.
+
+    Every trial of ours names its driver before it runs, so that one without was begun by something else.
+    """
     outcome = _OUTCOMES[frozen.state.name]
     attributes = frozen.user_attrs
     if outcome == "pruned" and attributes.get("outcome") == "diverged":
@@ -35,6 +38,7 @@ def as_trial(frozen: Any) -> Trial:
         begin=begin.timestamp() if begin else None,
         seconds=(end - begin).total_seconds() if begin and end else None,
         retry_of=attributes.get("retry_of"),
+        is_imported=outcome != "waiting" and attributes.get("driver") is None,
     )
 
 

@@ -28,7 +28,8 @@ class Progress(Display):
         budget = f"{sweep.spec.trials} trials" if sweep.spec.trials else "trials"
         hours = f" within {sweep.spec.hours:g} h" if sweep.spec.hours else ""
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
-        self.line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already")
+        imported = f", {self.counts['imported']} imported" if self.counts["imported"] else ""
+        self.line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already{imported}")
 
     def news(self, trial: Trial, event: Event) -> None:
         self.current[trial.number] = event

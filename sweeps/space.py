@@ -102,8 +102,19 @@ class Space:
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Dotted path -> what is put into the RunConfig."""
+        levels = {each.path: each.levels for each in self.parameters}
+        return {path: levels.get(path, {}).get(value, value) for path, value in values.items()}
+
+    def outside(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Path -> what is wrong with a value that the space does not have."""
         known = {each.path: each for each in self.parameters}
-        return {path: known[path].levels.get(value, value) for path, value in values.items()}
+        return {
+            path: f"{value!r} lies outside its range"
+            if path in known
+            else f"no setting of the space{schema.nearest(path, known)}"
+            for path, value in values.items()
+            if path not in known or not known[path].contains(value)
+        }
 
     def portable(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The settings as they can be said anywhere: files of own parts by their absolute paths."""

@@ -46,7 +46,7 @@ class SweepSpec(Frozen):
     space: dict[str, Any]
     """Dotted path -> `log`, `uniform`, `int` [low, high] or `choice` [level, ...], with `when` and `points`."""
     trials: int | None = Field(None, ge=1)
-    """Finished or pruned trials in all; a grid needs none."""
+    """Finished or pruned trials in all, imported ones not counted; a grid needs none."""
     hours: float | None = Field(None, gt=0.0)
     """Wall-clock hours of one invocation after which no new trial begins."""
     seeds: int = Field(1, ge=1, le=100)

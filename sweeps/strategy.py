@@ -129,6 +129,8 @@ class _Trials:
         """Take one more trial, unless there are enough."""
         if self._is_late():
             return False
+        for refused in self.study.refuse_outside():
+            self.reporter.line(f"trial {refused.number} was {refused.reason}; it is not run")
         num_failed_here = sum(each.outcome == "failed" for each in self.ended)
         trial = self.study.next_trial((self.sweep.spec.trials or sys.maxsize) - num_failed_here)
         if trial is None:
@@ -185,6 +187,7 @@ class _Trials:
     def _scored(self, active: _Active, score: float) -> None:
         active.scores.append(score)
         seed_number = len(active.scores)
+        self.study.note_scores(active.trial.number, dict(zip(self.sweep.seeds, active.scores, strict=False)))
         if self.by_seeds and seed_number > active.last_step and self._judge(active, seed_number, score):
             self._end(active, "pruned")
         elif seed_number == len(active.jobs):

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,6 +80,18 @@ class Study:
         with self.lock():
             return None if self._has_nothing(limit) else self._take()
 
+    def refuse_outside(self) -> list[Trial]:
+        """End the waiting trials that somebody enqueued with values outside the space, and name them."""
+        refused = []
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            wrong = self.sweep.space.outside(frozen.system_attrs.get("fixed_params", {}))
+            if wrong:
+                reason = f"enqueued with {', '.join(f'{path}: {why}' for path, why in wrong.items())}"
+                self.storage.set_trial_user_attr(frozen._trial_id, "reason", reason[:MAX_REASON_CHARACTERS])
+                self.storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
+                refused.append(self.trial(frozen.number))
+        return refused
+
     def sample(self, sampler: optuna.samplers.BaseSampler, number: int, fixed: Values) -> Values:
         """What an Optuna sampler proposes for a trial, whatever an interrupted driver had already stored of it."""
         frozen = copy.deepcopy(self._frozen(number))
@@ -107,6 +119,11 @@ class Study:
         """Note the run ids of a trial, one per seed; TrialLost as in `tell`."""
         with self._unless_lost(number) as trial_id:
             self.storage.set_trial_user_attr(trial_id, "runs", runs)
+
+    def note_scores(self, number: int, scores: Mapping[int, float]) -> None:
+        """Note seed -> score of the seeds that are done; TrialLost as in `tell`."""
+        with self._unless_lost(number) as trial_id:
+            self.storage.set_trial_user_attr(trial_id, "scores", {str(seed): each for seed, each in scores.items()})
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Store what a trial had reached at a step, and say whether it should stop there; TrialLost as in `tell`."""
@@ -160,7 +177,8 @@ class Study:
 
     def has_others(self) -> bool:
         """Whether another driver's trial is under way, which may yet fall to this one."""
-        return any(each.outcome == "running" and each.number not in self.ours for each in self.trials())
+        running = [each for each in self.trials() if each.outcome == "running" and not each.is_imported]
+        return any(each.number not in self.ours for each in running)
 
     def _identify(self, wanted: dict[str, Any]) -> None:
         known = self.study.user_attrs.get("identity")
@@ -170,6 +188,7 @@ class Study:
         if known is None and self.owner is not None:
             self.study.set_user_attr("identity", wanted)
             self.study.set_user_attr("optuna", optuna.__version__)
+            self.study.set_metric_names([self.sweep.spec.metric])
 
     def _enqueue(self) -> None:
         """The base's own values before all else, and failed trials again."""
@@ -183,9 +202,9 @@ class Study:
         return is_full(self.sweep, self.trials(), limit) and self._orphan() is None
 
     def _take(self) -> Trial:
-        frozen = self._orphan() or self.storage.get_trial(self.study.ask()._trial_id)
         assert self.owner is not None
-        # In this order: a trial without a heartbeat would never be found stale, one without a driver is an orphan.
+        frozen = self._orphan() or self._ask()
+        # In this order: a trial without a heartbeat would never be found stale.
         self.ours[frozen.number] = frozen._trial_id
         self._beat()
         self.storage.set_trial_user_attr(frozen._trial_id, "driver", self.owner.name)
@@ -198,12 +217,23 @@ class Study:
                 self.storage.set_trial_param(frozen._trial_id, parameter.path, internal, distribution)
         return as_trial(self.storage.get_trial(frozen._trial_id))
 
+    def _ask(self) -> FrozenTrial:
+        """A waiting trial or a new one; it has our name and a heartbeat before it runs, so that a kill loses none."""
+        assert self.owner is not None
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.enqueue_trial({})
+        first = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
+        self.storage.set_trial_user_attr(first._trial_id, "driver", self.owner.name)
+        if isinstance(self.storage, RDBStorage):
+            self.storage.record_heartbeat(first._trial_id)
+        return self.storage.get_trial(self.study.ask()._trial_id)
+
     def _orphan(self) -> FrozenTrial | None:
-        """A running trial whose driver is gone."""
+        """A running trial of ours whose driver is gone; one that never had any is run by something else."""
         assert self.owner is not None
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             driver = frozen.user_attrs.get("driver")
-            if driver != self.owner.name and (not self.is_shared or driver is None or self.owner.inherits(driver)):
+            if driver not in (None, self.owner.name) and (not self.is_shared or self.owner.inherits(driver)):
                 return frozen
         return None
 

@@ -34,6 +34,13 @@ class Trial:
     seconds: float | None = None
     retry_of: int | None = None
     """The failed trial that this one tries again."""
+    is_imported: bool = False
+    """Whether something else than this search began it: it informs the sampler, and counts for nothing else."""
+
+    @property
+    def shown_as(self) -> str:
+        """How it is told apart from others in counts, tables and figures."""
+        return "imported" if self.is_imported else self.outcome
 
 
 def best(trials: Iterable[Trial], maximize: bool) -> Trial | None:
@@ -43,11 +50,11 @@ def best(trials: Iterable[Trial], maximize: bool) -> Trial | None:
     return min(complete, key=lambda each: (sign * (each.score or 0.0), each.number), default=None)
 
 
-def count(trials: Iterable[Trial]) -> dict[Outcome, int]:
-    """Outcome -> number of trials; a failed trial that was tried again counts by its retry."""
+def count(trials: Iterable[Trial]) -> dict[str, int]:
+    """Outcome or "imported" -> number of trials; a failed trial that was tried again counts by its retry."""
     trials = list(trials)
     retried = {each.retry_of for each in trials}
-    outcomes = [each.outcome for each in trials if not (each.outcome == "failed" and each.number in retried)]
+    outcomes = [each.shown_as for each in trials if not (each.outcome == "failed" and each.number in retried)]
     return {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}
 
 
@@ -56,6 +63,7 @@ def as_row(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "outcome": trial.outcome,
+        "imported": trial.is_imported,
         "score": trial.score,
         **trial.values,
         "last_step": max(trial.curve, default=None),

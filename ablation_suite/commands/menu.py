@@ -18,21 +18,22 @@ from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError, nearest
+from ablation_suite.sweeps.spec import SweepSpec
 
 
 @click.command()
 @click.argument("family", required=False)
 @options.as_json
 def menu(family: str | None, as_json: bool) -> None:
-    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, ...) or of all.
+    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, sweep, ...) or of all.
 
     FAMILY own is the page of your own parts: what is called in each family, with which shapes, and what is seeded.
     """
     if family == "own":
         _print_own(as_json)
         return
-    families = dict(_families(RunConfig))
-    settings = list(_group_settings(RunConfig, families))
+    families = dict(_families(RunConfig)) | dict(_families(SweepSpec, "sweep."))
+    settings = [*_group_settings(RunConfig, families), *_group_settings(SweepSpec, families, "sweep.")]
     if family is not None:
         chosen = [
             name for name in families if family in (name, name.rpartition(".")[2]) or name.startswith(f"{family}.")
@@ -40,7 +41,8 @@ def menu(family: str | None, as_json: bool) -> None:
         if not chosen:
             message = f"no family '{family}'{nearest(family, families)}; the families are {', '.join(families)}"
             raise SchemaError([Fault("command line", "menu", message)])
-        families, settings = {name: families[name] for name in chosen}, []
+        families = {name: families[name] for name in chosen}
+        settings = [row for row in settings if row["setting"].startswith(f"{family}.")]
     if as_json:
         listed = {name: [_entry(entry) for entry in entries] for name, entries in families.items()}
         click.echo(json.dumps({"families": listed, "settings": settings}, indent=1))

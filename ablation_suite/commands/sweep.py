@@ -114,9 +114,13 @@ def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
     elif top is None or top.score is None:
         click.echo(f"{search.name}: no trial is complete yet")
     else:
-        click.echo(f"best: trial {top.number}, {search.spec.metric} {short_score(top.score)}")
+        whose = " (imported)" if top.is_imported else ""
+        click.echo(f"best: trial {top.number}{whose}, {search.spec.metric} {short_score(top.score)}")
         click.echo(f"its settings: {shlex.join(as_overrides(search.space.portable(top.values)))}")
-        click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
+        if top.runs:
+            click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
+        else:
+            click.echo("no run stands behind it: its score is what another program told the study")
 
 
 def _shown(storage: str | None) -> dict[str, str]:

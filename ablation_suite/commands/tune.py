@@ -117,7 +117,7 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
     found = {}
     for arm, sweep in sweeps.items():
         with existing_study(sweep, runtime, url) as study:
-            top = best(study.trials(), sweep.maximize)
+            top = best([each for each in study.trials() if not each.is_imported], sweep.maximize)
         if top is not None and top.score is not None:
             settings = sweep.space.portable(top.values)
             found[arm] = TunedArm(

@@ -26,7 +26,8 @@ def level_text(level: Any) -> str:
     if not isinstance(level, Mapping):
         return str(level)
     inner = ", ".join(f"{key} {value}" for key, value in level.items() if key != "name")
-    return str(level.get("name", "")) + (f" ({inner})" if inner else "")
+    name = str(level.get("name", ""))
+    return f"{name} ({inner})" if name and inner else name or inner
 
 
 def _shortest(path: str, others: list[str]) -> str:

@@ -11,6 +11,7 @@ from ablation_suite.commands.menu import docs
 from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.sweeps.spec import SweepSpec
 
 
 def classes(annotation) -> list[type[Frozen]]:
@@ -19,7 +20,10 @@ def classes(annotation) -> list[type[Frozen]]:
     return [c for part in get_args(annotation) for c in classes(part)]
 
 
-ENTRIES = sorted({c for c in classes(RunConfig) if issubclass(c, Entry)}, key=lambda entry: entry.__name__)
+ENTRIES = sorted(
+    {c for model in (RunConfig, SweepSpec) for c in classes(model) if issubclass(c, Entry)},
+    key=lambda entry: entry.__name__,
+)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.__name__)
@@ -29,7 +33,7 @@ def test_every_entry_names_something_that_can_be_called(entry):
     assert callable(getattr(import_module(module), attribute))
 
 
-@pytest.mark.parametrize("model", [RunConfig, Runtime, *ENTRIES], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [RunConfig, Runtime, SweepSpec, *ENTRIES], ids=lambda model: model.__name__)
 def test_every_setting_has_a_line_for_the_menu(model):
     """`ablate menu` prints it; `name` needs none."""
     texts = docs(model)

@@ -241,10 +241,10 @@ def test_a_trial_that_was_taken_away_is_left_alone(
 
 
 def test_a_driver_that_died_in_taking_a_trial_leaves_it_to_the_next(tmp_path: Path) -> None:
-    """A trial without a driver and without values, begun on no one knows which machine, is gone on with at once."""
+    """A trial that was to run next, on no one knows which machine, and has no values yet, is gone on with at once."""
     sweep, url = make_fake_sweep(tmp_path, trials=2), f"sqlite:///{tmp_path / 'study.db'}"
     search(sweep, tmp_path / "one", url=url)
-    optuna.load_study(study_name="fake", storage=url).ask()
+    optuna.load_study(study_name="fake", storage=url).enqueue_trial({}, user_attrs={"driver": "gone"})
     ended, _ = search(make_fake_sweep(tmp_path, trials=4), tmp_path / "another", url=url)
     assert [trial.number for trial in ended] == [2, 3]
     search(make_fake_sweep(tmp_path, trials=4), tmp_path / "whole")
