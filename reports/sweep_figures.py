@@ -13,7 +13,7 @@ from ablation_suite.reports.axes import distinct
 from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import value_of
-from ablation_suite.sweeps.space import Parameter
+from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.trial import Trial
 
 _WIDTH = 7.0
@@ -235,7 +235,7 @@ def _place(parameter: Parameter, trial: Trial) -> float:
     value = trial.values[parameter.path]
     if parameter.kind == "choice":
         return parameter.labels.index(value)
-    return math.log10(value) if parameter.kind == "log" else float(value)
+    return math.log10(value) if parameter.is_log else float(value)
 
 
 def _share(parameter: Parameter, trial: Trial) -> float:
@@ -244,7 +244,7 @@ def _share(parameter: Parameter, trial: Trial) -> float:
         return math.nan
     if parameter.kind == "choice":
         return _place(parameter, trial) / (len(parameter.labels) - 1)
-    low, high = (math.log10(end) if parameter.kind == "log" else end for end in (parameter.low, parameter.high))
+    low, high = (math.log10(end) if parameter.is_log else end for end in (parameter.low, parameter.high))
     return (_place(parameter, trial) - low) / (high - low)
 
 
@@ -270,7 +270,7 @@ def _is_slanted(parameter: Parameter, num_columns: int) -> bool:
 
 def _name(analysis: SweepAnalysis, parameter: Parameter) -> str:
     name = distinct([analysis.sweep.space.names[parameter.path]], 24)[0]
-    return f"log10 {name}" if parameter.kind == "log" else name
+    return f"log10 {name}" if parameter.is_log else name
 
 
 def _ends(parameter: Parameter) -> str:

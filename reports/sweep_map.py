@@ -13,7 +13,7 @@ from ablation_suite.reports.axes import Axis, brief, distinct, ticks
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import BEST, COMPLETE, STOPPED, Mark, Plane, Score, is_stopped, straight
 from ablation_suite.reports.sweep_importance import common_step
-from ablation_suite.sweeps.space import Parameter
+from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.trial import Trial
 
 MAP_HEIGHT, PARALLEL_HEIGHT = 330, 250

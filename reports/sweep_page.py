@@ -12,8 +12,8 @@ from ablation_suite.reports.sweep_drawings import curves, history, score_of
 from ablation_suite.reports.sweep_importance import Importance, words
 from ablation_suite.reports.sweep_map import parallel, parameter_axis, setting_map
 from ablation_suite.reports.tables import Table
+from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.progress import as_overrides, short
-from ablation_suite.sweeps.space import Parameter
 from ablation_suite.sweeps.trial import Trial, remake_command
 
 _NARROW = 0.5

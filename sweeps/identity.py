@@ -10,7 +10,7 @@ from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.runs.identity import RECIPE
-from ablation_suite.sweeps.space import has_parts
+from ablation_suite.sweeps.parameter import has_parts
 from ablation_suite.sweeps.spec import Sweep
 
 

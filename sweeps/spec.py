@@ -44,7 +44,7 @@ class SweepSpec(Frozen):
     shared: dict[str, Any] = Field(default_factory=dict)
     """Dotted path -> value, for all trials."""
     space: dict[str, Any]
-    """Dotted path -> `log`, `uniform`, `int` [low, high] or `choice` [level, ...], with `when` and `points`."""
+    """Dotted path -> `log`, `uniform`, `int` [low, high] or `choice` [level, ...], with `step`, `points` and `when`."""
     trials: int | None = Field(None, ge=1)
     """Finished or pruned trials in all, imported ones not counted; a grid needs none."""
     hours: float | None = Field(None, gt=0.0)

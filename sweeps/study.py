@@ -24,8 +24,9 @@ from ablation_suite.sweeps.database import database_lock
 from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
 from ablation_suite.sweeps.heartbeat import HEARTBEAT_SECONDS, beating
 from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_another
+from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.pruners import NO_PRUNER, verdict
-from ablation_suite.sweeps.space import Parameter, Values
+from ablation_suite.sweeps.space import Values
 from ablation_suite.sweeps.storage import Owner, StorageError, TrialLost
 from ablation_suite.sweeps.trial import Outcome, Trial
 
@@ -104,6 +105,7 @@ class Study:
             value = relative.get(parameter.path)
             if parameter.path not in relative:
                 value = sampler.sample_independent(self.study, frozen, parameter.path, distribution)
+            value = parameter.on_step(value)
             frozen.params = {**frozen.params, parameter.path: value}
             frozen.distributions = {**frozen.distributions, parameter.path: distribution}
             return value
@@ -260,5 +262,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.kind == "choice":
         return CategoricalDistribution(parameter.labels)
     if parameter.kind == "int":
-        return IntDistribution(int(parameter.low), int(parameter.high))
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.kind == "log")
+        return IntDistribution(
+            int(parameter.low), int(parameter.high), log=parameter.is_log, step=int(parameter.step or 1)
+        )
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.is_log, step=parameter.step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from scipy.stats import qmc
 
@@ -43,6 +44,16 @@ batch_size: {int: [1, 2]}
         ("optimizer.lr: {log: [1, 2], int: [1, 2]}", "not log and int"),
         ("optimizer.lr: 0.1", "a parameter is written"),
         ("optimizer.lr: {log: [1, 2], points: 1}", "2 values or more"),
+        ("optimizer.lr: {log: [1, 2], step: 0.1}", "no steps of one size"),
+        ("batch_size: {int: [1, 9], log: true, step: 2}", "no steps of one size"),
+        ("batch_size: {int: [0, 9], log: true}", "starts above zero"),
+        ("optimizer.lr: {uniform: [0, 1], log: true}", "floats are written {log: [low, high]}"),
+        ("batch_size: {log: true}", "needs one of log, uniform, int, choice"),
+        ("batch_size: {int: [1, 9], step: 0.5}", "a whole number above zero, not 0.5"),
+        ("optimizer.lr: {uniform: [0, 1], step: 0}", "a number above zero, not 0"),
+        ("optimizer.lr: {uniform: [0, 1], step: 0.3}", "steps of 0.3 from 0.0 come to 0.9 and then miss 1.0"),
+        ("batch_size: {int: [1, 9], step: 2, points: 3}", "write one of them"),
+        ("batch_size: {choice: [1, 2], step: 1}", "`step` belongs to a range"),
         ("seed: {int: [0, 5]}", "the seed is no setting to choose"),
         ("optimizer.momentum: {uniform: [0, 1], when: {optimizer: sgd}}", "a choice that stands above it"),
         ("a: {choice: [x, y]}\nb: {uniform: [0, 1], when: {a: z}}", "'z' is no level of a"),
@@ -61,6 +72,33 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(SchemaError) as caught:
         space("a: {log: [0, 1]}\nb: {uniform: [2, 1]}")
     assert len(caught.value.faults) == 2
+
+
+STEPPED = (
+    "a: {uniform: [0, 0.9], step: 0.3}\nb: {int: [16, 64], step: 16}\nc: {int: [4, 512], log: true}\nd: {int: [1, 4]}"
+)
+
+
+def test_steps_and_whole_numbers_on_a_logarithmic_scale_are_optunas() -> None:
+    """At equal shares of its own transformed range, Optuna has the same values; ours are free of rounding errors."""
+    ranges: dict[str, Any] = {
+        "a": optuna.distributions.FloatDistribution(0.0, 0.9, step=0.3),
+        "b": optuna.distributions.IntDistribution(16, 64, step=16),
+        "c": optuna.distributions.IntDistribution(4, 512, log=True),
+        "d": optuna.distributions.IntDistribution(1, 4),
+    }
+    for parameter in space(STEPPED).parameters:
+        transform = optuna._transform._SearchSpaceTransform({parameter.path: ranges[parameter.path]})
+        ((low, high),) = transform.bounds
+        for share in (np.arange(500) + 0.5) / 500:
+            theirs = transform.untransform(np.array([low + share * (high - low)]))[parameter.path]
+            assert parameter.at(share) == pytest.approx(theirs)
+    a, b, c, d = space(STEPPED).parameters
+    assert (a.grid(), b.grid(), d.grid()) == ([0.0, 0.3, 0.6, 0.9], [16, 32, 48, 64], [1, 2, 3, 4])
+    assert (a.on_step(0.1 + 0.2), a.on_step(0.3 * 3)) == (0.3, 0.9)
+    assert [each.contains(32) for each in (a, b, c, d)] == [False, True, True, False]
+    assert [each.contains(0.3) for each in (a, b, c, d)] == [True, False, False, False]
+    assert space("c: {int: [4, 512], log: true, points: 8}").parameters[0].grid() == [4, 8, 16, 32, 64, 128, 256, 512]
 
 
 def test_a_conditional_parameter_exists_only_beside_its_level() -> None:

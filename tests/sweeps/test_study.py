@@ -212,6 +212,18 @@ def test_a_study_belongs_to_its_sweep(tmp_path: Path) -> None:
     assert len(search(make_fake_sweep(tmp_path, trials=3), tmp_path / "results")[0]) == 1
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", {"name": "gp", "startup_trials": 3}])
+def test_every_sampler_keeps_to_steps(tmp_path: Path, sampler: Any) -> None:
+    """Dropouts in tenths are the tenths themselves, and batch sizes are spread over their powers of two."""
+    space = {DROPOUT: {"uniform": [0.0, 0.9], "step": 0.1}, "batch_size": {"int": [4, 256], "log": True}}
+    sweep = make_fake_sweep(tmp_path, space=space, sampler=sampler, pruner="none", trials=12)
+    trials, _ = search(sweep, tmp_path / "results")
+    assert {trial.values[DROPOUT] for trial in trials} <= {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}
+    sizes = [trial.values["batch_size"] for trial in trials]
+    assert all(isinstance(size, int) for size in sizes)
+    assert sum(size < 32 for size in sizes) >= 3
+
+
 def test_a_loss_is_made_small(tmp_path: Path) -> None:
     """With val/loss the best trial is the one of the lowest score."""
     sweep = make_fake_sweep(tmp_path, metric="val/loss", trials=8, pruner="none")
