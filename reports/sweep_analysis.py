@@ -19,6 +19,7 @@ from ablation_suite.reports.sweep_importance import (
 )
 from ablation_suite.reports.sweep_rivals import Rivals, find_rivals
 from ablation_suite.reports.tables import Column, Row, Table
+from ablation_suite.sweeps.budget import rule_met
 from ablation_suite.sweeps.progress import short, short_score
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.study import Study
@@ -80,8 +81,10 @@ class SweepAnalysis:
 
     @property
     def counts(self) -> str:
-        """How the trials ended."""
-        return ", ".join(f"{number} {outcome}" for outcome, number in count(self.trials).items())
+        """How the trials ended, and why there are no more where a rule ended the search."""
+        met = rule_met(self.sweep, self.trials)
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in count(self.trials).items())
+        return f"{counts}; {met}" if met else counts
 
 
 def analyse(study: Study, store: Path) -> SweepAnalysis:

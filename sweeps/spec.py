@@ -32,6 +32,15 @@ def _validation_only(metric: Any) -> Any:
 Metric = Annotated[Literal["val/accuracy", "val/loss"], BeforeValidator(_validation_only)]
 
 
+class Until(Frozen):
+    """When a search has found enough: no new trial begins, and those under way come to their end."""
+
+    score: float | None = None
+    """A trial that ran to its end is as good as this or better."""
+    patience: int | None = Field(None, ge=1)
+    """So many trials ended, one after another, without a better score; stopped and diverged ones count."""
+
+
 class SweepSpec(Frozen):
     """The keys of a sweep file."""
 
@@ -49,6 +58,8 @@ class SweepSpec(Frozen):
     """Finished or pruned trials in all, imported ones not counted; a grid needs none."""
     hours: float | None = Field(None, gt=0.0)
     """Wall-clock hours of one invocation after which no new trial begins."""
+    until: Until = Until()
+    """Ends the search before its number of trials."""
     seeds: int = Field(1, ge=1, le=100)
     """Seeds per trial, whose scores are averaged."""
     metric: Metric = "val/accuracy"
@@ -209,12 +220,23 @@ def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
     ):
         if why:
             yield Fault(document.where((key,)), key, f"{name!r} is no usable name: it {why}")
-    if spec.trials is None and spec.hours is None and spec.sampler.name not in EXHAUSTIVE:
-        yield Fault(document.where(()), "", "needs `trials:` or `hours:`")
+    if not (spec.trials or spec.hours or spec.until.patience or spec.sampler.name in EXHAUSTIVE):
+        yield Fault(document.where(()), "", "needs `trials:`, `hours:` or `until: {patience: ..}`")
+    yield from _until_faults(spec, document)
     if spec.pruner.name == "wilcoxon" and spec.seeds < 2:
         yield Fault(document.where(("pruner",)), "pruner", "wilcoxon compares seeds; set `seeds:` to 2 or more")
     if "seed" in spec.shared:
         yield Fault(document.where(("shared", "seed")), "shared.seed", "seeds are set by `seeds:`")
+
+
+def _until_faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
+    if "until" in spec.model_fields_set and spec.until == Until():
+        message = "names no rule; write {score: 0.9} or {patience: 20}"
+        yield Fault(document.where(("until",)), "until", message)
+    score = spec.until.score
+    if score is not None and spec.metric == "val/accuracy" and not 0.0 < score <= 1.0:
+        message = f"an accuracy lies between 0 and 1, so that {score:g} is reached at once or never"
+        yield Fault(document.where(("until", "score")), "until.score", message)
 
 
 def _probe_faults(space: Space, base: Document, values: Values) -> list[Fault]:

@@ -20,6 +20,7 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.sweeps.budget import rule_met
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
 from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
@@ -93,10 +94,13 @@ def _summarise(
     top = best(trials, search.maximize)
     if as_json:
         shown = as_row(top) if top else None
-        click.echo(json.dumps({"sweep": search.name, "outcomes": count(trials), "best": shown}, indent=1))
+        found = {"sweep": search.name, "outcomes": count(trials), "until": rule_met(search, trials), "best": shown}
+        click.echo(json.dumps(found, indent=1))
         return
     counts = ", ".join(f"{number} {outcome}" for outcome, number in count(trials).items())
     click.echo(f"{search.name}: {counts or 'no trial yet'}")
+    if met := rule_met(search, trials):
+        click.echo(f"no new trial begins: {met}")
     if _all_failed(trials, ended):
         click.echo("every trial failed:", err=True)
     for reason, number in Counter(trial.reason for trial in ended if trial.outcome == "failed").items():

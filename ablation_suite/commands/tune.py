@@ -21,7 +21,7 @@ from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, run_sweep
-from ablation_suite.sweeps.spec import Sweep, find_sweep, make_sweep, own_values, read_sweep_spec
+from ablation_suite.sweeps.spec import Sweep, SweepSpec, Until, find_sweep, make_sweep, own_values, read_sweep_spec
 from ablation_suite.sweeps.storage_errors import hide_password
 from ablation_suite.sweeps.trial import best
 
@@ -76,7 +76,7 @@ def make_searches(
     arms = {arm: config for arm, config in arms.items() if arm != CONTROL}  # it takes the baseline's values
     spec, document, _ = read_sweep_spec(sweep_path)
     space_document = document.part(("space",))
-    faults = list(_unfair(ablation, spec.trials, space_document, str(path)))
+    faults = list(_unfair(ablation, spec, space_document, str(path)))
     sweeps: dict[str, Sweep] = {}
     first = None
     for arm, config in arms.items():
@@ -102,8 +102,12 @@ def make_searches(
     return ablation, arms, sweeps
 
 
-def _unfair(ablation: Ablation, trials: int | None, space: Document, source: str) -> Iterator[Fault]:
-    if trials is None:
+def _unfair(ablation: Ablation, spec: SweepSpec, space: Document, source: str) -> Iterator[Fault]:
+    if spec.until != Until():
+        yield Fault(
+            space.source, "until", "arms get equal trials; a rule would end their searches after different ones"
+        )
+    if spec.trials is None:
         yield Fault(space.source, "trials", "arms get equal trials; set `trials:` rather than `hours:`")
     for arm in ablation.arms:
         for factor in arm.delta:

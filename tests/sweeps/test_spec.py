@@ -25,7 +25,7 @@ from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
         ({"space": {"batch_size": {"uniform": [16, 32]}}}, "should be a whole number"),
         ({"space": {"epochs.deep": {"int": [1, 2]}}}, "leads through a value that has no settings"),
         ({"trials": 0}, "greater than or equal to 1"),
-        ({"trials": None}, "needs `trials:` or `hours:`"),
+        ({"trials": None}, "needs `trials:`, `hours:` or"),
         ({"sweep": "a/b"}, "no usable name"),
         ({"project": "a:b"}, "a W&B project takes none of"),
         ({"sampler": "tpx"}, "unknown name 'tpx' (did you mean 'tpe'?)"),

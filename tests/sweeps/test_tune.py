@@ -117,6 +117,7 @@ def test_results_change_the_meaning_of_no_spec_that_did_not_ask(
         ({"arms": {"faster": {LR: 0.1}}}, {}, "changes optimizer.lr, which the space of the search would change again"),
         ({"seeds": [0, 1000]}, {}, "1000 is a seed of tuning"),
         ({}, {"trials": None, "hours": 1.0}, "arms get equal trials"),
+        ({}, {"until": {"patience": 5}}, "arms get equal trials; a rule would end"),
         ({}, {"space": {**SPACE, "optimizer.momentum": {"uniform": [0, 0.9]}}}, "(in arm 'decoupled')"),
     ],
 )
