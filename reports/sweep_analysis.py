@@ -76,7 +76,8 @@ class SweepAnalysis:
         if own is not None and self.best.number:
             compared = f"; the base's own values reach {score_text(own, is_share)}"
         score, whose = score_text(self.best.score, is_share), ", which was imported," if self.best.is_imported else ""
-        first = f"Trial {self.best.number}{whose} reaches a {metric} of {score} with {settings}{compared}."
+        chosen = f" with {settings}" if settings else ""
+        first = f"Trial {self.best.number}{whose} reaches a {metric} of {score}{chosen}{compared}."
         return f"{first} {self.rivals.sentence}" if self.rivals else first
 
     @property

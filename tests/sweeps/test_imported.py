@@ -127,7 +127,7 @@ def test_a_report_tells_imported_trials_apart_and_takes_any_values(tmp_path: Pat
     runtime = make_runtime(tmp_path / "results")
     with existing_study(make_fake_sweep(tmp_path, pruner="none"), runtime) as study:
         analysis = analyse(study, runtime.store)
-    assert analysis.answer.startswith("Trial 2, which was imported, reaches val/accuracy 0.9990")
+    assert analysis.answer.startswith("Trial 2, which was imported, reaches a validation accuracy of 99.90 %;")
     assert [row.texts["outcome"] for row in analysis.tables["trials"].rows] == ["complete", "complete", "imported"]
     assert len(analysis.expected) == 2
     assert analysis.effort.trained_epochs == 8
