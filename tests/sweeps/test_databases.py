@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+import ablation_suite.sweeps.session
 import ablation_suite.sweeps.study
 from ablation_suite.sweeps.session import journal_path, open_storage
 from ablation_suite.sweeps.spec import Sweep
@@ -173,8 +174,9 @@ def bad_day(server: Server, tmp_path_factory: pytest.TempPathFactory) -> BadDay:
     children: dict[str, Any] = {}
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ablation_suite.sweeps.study, "HEARTBEAT_SECONDS", 1)
-            patch.setattr(ablation_suite.sweeps.study, "GRACE_SECONDS", 3)
+            for module in (ablation_suite.sweeps.study, ablation_suite.sweeps.session):
+                patch.setattr(module, "HEARTBEAT_SECONDS", 1)
+            patch.setattr(ablation_suite.sweeps.session, "GRACE_SECONDS", 3)
             begin("killed", 6, lambda: os.kill(os.getpid(), signal.SIGKILL)).join(60)
             frozen = begin("frozen", 1, lambda: os.kill(os.getpid(), signal.SIGSTOP)).pid
             assert os.WIFSTOPPED(os.waitpid(frozen, os.WUNTRACED)[1])
