@@ -33,7 +33,7 @@ class Seeds(Frozen):
     until: Literal["decided"] | None = None
     """`decided`: stop an arm as soon as its difference has a verdict."""
     precision: float | None = Field(None, gt=0.0)
-    """Stop an arm as soon as its interval is this narrow, in percentage points on either side."""
+    """Stop an arm as soon as its interval is this narrow on either side, in percentage points (NLL: nats)."""
 
 
 class Spec(Frozen):
@@ -64,7 +64,7 @@ class Spec(Frozen):
     grid: dict[str, tuple[Any, ...]] = {}
     """Factor -> levels: a full factorial, whose first levels are the baseline."""
     margin: float | None = Field(None, gt=0.0)
-    """Differences smaller than this, in percentage points, count as equivalent."""
+    """Differences smaller than this, in percentage points (NLL: nats), count as equivalent."""
     control: bool = False
     """Whether the baseline is also compared with itself on other seeds, which should find no difference."""
     project: str = "ablation-suite"
@@ -319,8 +319,6 @@ def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
         yield key, "a metric stands twice"
     if len({split_of(name) for name in names}) > 1:
         yield key, "the metrics of one ablation are of one split, val or test"
-    if names[0].partition("/")[2] == "nll":
-        yield key, f"{names[0]} cannot decide, being no share of anything; name a share first, and it stands beside"
 
 
 def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:

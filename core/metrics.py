@@ -9,6 +9,7 @@ Probabilities are (N, K), rows summing to one; labels are (N,) integers below K.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,18 +37,30 @@ class Metric:
     """Whether it is shown in percent; a metric that is no share of anything is shown as it stands."""
     counts_images: bool = False
     """Whether one image more or less is 1 / N of it."""
+    widest: float = 1.0
+    """How far two models can lie apart."""
     needs: int | None = None
     """The class that it is about, where it is about one."""
 
     @property
     def unit(self) -> str:
-        """Of a difference times 100: percentage points, or hundredths of a nat."""
-        return "pp" if self.is_share else "cnat"
+        """Of a difference times `scale`: percentage points, or nats."""
+        return "pp" if self.is_share else "nats"
 
     @property
     def sign(self) -> str:
-        """Of a value times 100."""
-        return "%" if self.is_share else "cnat"
+        """Of a value times `scale`, as people read it."""
+        return "%" if self.is_share else "nats"
+
+    @property
+    def word(self) -> str:
+        """The same in the name of a value in a file."""
+        return "percent" if self.is_share else "nats"
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied with before it is shown."""
+        return 100.0 if self.is_share else 1.0
 
 
 def metric_fault(name: str) -> str:
@@ -264,9 +277,9 @@ _PLAIN = {
         Metric(name="balanced_accuracy", text="balanced accuracy", contributions=balanced_accuracy),
         Metric(name="macro_f1", text="macro F1", contributions=macro_f1),
         Metric(name="auroc", text="AUROC", contributions=auroc),
-        Metric(name="kappa", text="quadratic weighted kappa", contributions=kappa),
-        Metric(name="nll", text="NLL", contributions=nll, higher_is_better=False, is_share=False),
-        Metric(name="brier", text="Brier score", contributions=brier, higher_is_better=False),
+        Metric(name="kappa", text="quadratic weighted kappa", contributions=kappa, widest=2.0),
+        Metric(name="nll", text="NLL", contributions=nll, higher_is_better=False, is_share=False, widest=math.inf),
+        Metric(name="brier", text="Brier score", contributions=brier, higher_is_better=False, widest=2.0),
         Metric(
             name="calibration_error", text="calibration error", contributions=calibration_error, higher_is_better=False
         ),

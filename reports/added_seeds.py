@@ -17,7 +17,7 @@ def seeds_wanted(plan: Plan, store: Path) -> dict[str, int]:
     Decided on validation images alone: the test split is sealed until the runs are done.
     """
     results = Reader(store).results(design_of(plan), split="val")
-    rule = stopping_rule(results.design)
+    rule = stopping_rule(results.design, results.metric.scale)
     if rule is None:
         return {}
     design = results.design

@@ -19,7 +19,7 @@ from ablation_suite.reports.strokes import Strokes, strokes
 from ablation_suite.reports.tables import Table
 from ablation_suite.reports.wording import answer, claim
 
-FORMAT = 3
+FORMAT = 4
 Audit = Sequence[Mapping[str, str]]
 """Findings as `arm`, `kind`, `text` and `severity`."""
 
@@ -33,7 +33,7 @@ class Analysis:
     metric: str
     """The metric that decides, as a sentence says it."""
     unit: str
-    """Of its differences: pp or cnat."""
+    """Of its differences: pp or nats."""
     higher_is_better: bool
     data: str
     """The name of the data set, where a record has it."""
@@ -52,11 +52,16 @@ class Analysis:
     """Why a measure of training is not drawn."""
     confusions: dict[str, Any] | None
 
+    @property
+    def word(self) -> str:
+        """The unit of its values, as their names in a file have it."""
+        return "percent" if self.unit == "pp" else self.unit
+
     def differences(self) -> dict[str, float | None]:
-        """Arm -> its difference to the baseline in pp, None where there is none."""
+        """Arm -> its difference to the baseline in the unit, None where there is none."""
         found: dict[str, float | None] = {}
         for row in self.tables["answer"].rows:
-            value = row.values["difference_pp"]
+            value = row.values[f"difference_{self.unit}"]
             found[str(row.values["arm"])] = float(value) if value is not None else None
         return found
 
@@ -67,6 +72,7 @@ class Analysis:
             "design": self.design.to_json(),
             "split": self.split,
             "metric": self.metric,
+            "unit": self.unit,
             "higher_is_better": self.higher_is_better,
             "data": self.data,
             "claim": self.claim,

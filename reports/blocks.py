@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.compared import comparisons
@@ -20,7 +21,7 @@ OVER = "over blocks"
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One line of a forest plot: a difference in pp with its interval, and the text beside it."""
+    """One line of a forest plot: a difference in the unit of the metric with its interval, and the text beside it."""
 
     arm: str
     block: str
@@ -38,6 +39,7 @@ class Blocks:
     question: str
     baseline: str
     answer: str
+    unit: str
     tables: tuple[Table, ...]
     bars: tuple[Bar, ...]
     pages: dict[str, str]
@@ -51,20 +53,18 @@ def over_all_blocks(family: Sequence[Results]) -> Blocks:
     arms = [arm.name for arm in first.contenders]
     found = {arm: over for arm in arms if (over := _over(arm, family, compared)) is not None}
     adjusted = _adjusted(arms, compared, found)
-    places = texts.difference_places(
-        (row.interval, row.num_images, row.num_pairs)
-        for rows in compared.values()
-        for row in rows.values()
-        if row.difference is not None
-    )
+    metric = family[0].metric
+    every = [row for rows in compared.values() for row in rows.values()]
+    places = texts.answer_places(every, metric.scale)
     return Blocks(
         family=first.family,
         question=first.question.removesuffix(f" ({first.block})"),
         baseline=first.baseline,
         answer=" ".join(_sentence(arm, family[0], found[arm], adjusted[arm, OVER], places) for arm in found)
         or "No arm has two paired seeds or more in two blocks yet.",
-        tables=(_table(family, compared, found, adjusted, places), *_heterogeneity(compared, found, places)),
-        bars=tuple(_bars(arms, compared, found, places)),
+        tables=(_table(family, compared, found, adjusted, places), *_heterogeneity(metric, compared, found, places)),
+        unit=metric.unit,
+        bars=tuple(_bars(metric, arms, compared, found, places)),
         pages={results.design.block: results.design.ablation for results in family},
     )
 
@@ -115,9 +115,11 @@ def _table(
     adjusted: Mapping[tuple[str, str], float],
     places: int,
 ) -> Table:
-    design, results = family[0].design, family[0]
+    design, results, metric = family[0].design, family[0], family[0].metric
     level_places = {
-        block: texts.accuracy_places((row.sd, row.num_images, row.n) for row in rows.values() if row.mean is not None)
+        block: texts.accuracy_places(
+            ((row.sd, row.num_images, row.n) for row in rows.values() if row.mean is not None), metric.scale
+        )
         for block, rows in compared.items()
     }
     rows = []
@@ -129,23 +131,22 @@ def _table(
             row = of_block[arm.name]
             p = adjusted.get((arm.name, block))
             values |= {
-                f"{block}: score_percent": texts.percent(row.mean),
-                f"{block}: sd_percent": texts.percent(row.sd),
-                **_numbers(block, row.difference, row.interval, p),
+                f"{block}: score_{metric.word}": texts.scaled(row.mean, metric.scale),
+                f"{block}: sd_{metric.word}": texts.scaled(row.sd, metric.scale),
+                **_numbers(metric, block, row.difference, row.interval, p),
             }
-            level = texts.accuracy(row.mean, row.sd, level_places[block])
-            difference = texts.difference(row.interval, places) if row.interval else ""
+            level = texts.accuracy(row.mean, row.sd, level_places[block], metric.scale)
+            difference = texts.difference(row.interval, places, metric.scale) if row.interval else ""
             shown[block] = f"{level}; {difference}" if difference else level
             if p is not None and p < 0.05:
                 strong.add(block)
         over = found.get(arm.name)
         p = adjusted.get((arm.name, OVER))
-        values |= _numbers(OVER, over.interval.estimate if over else None, over.interval if over else None, p)
-        shown[OVER] = texts.difference(over.interval, places) if over else MISSING
+        values |= _numbers(metric, OVER, over.interval.estimate if over else None, over.interval if over else None, p)
+        shown[OVER] = texts.difference(over.interval, places, metric.scale) if over else MISSING
         if p is not None and p < 0.05:
             strong.add(OVER)
         rows.append(Row(values=values, texts=shown, strong=frozenset(strong)))
-    metric = results.metric
     return Table(
         name="blocks",
         title="The arms in every block",
@@ -155,24 +156,29 @@ def _table(
         "blocks' differences; it speaks of these blocks, not of others.",
         columns=(
             ARM,
-            *(Column(key=block, heading=block, sort=f"{block}: score_percent") for block in compared),
-            Column(key=OVER, heading=f"Over blocks ({metric.unit})", sort=f"{OVER}: difference_pp"),
+            *(Column(key=block, heading=block, sort=f"{block}: score_{metric.word}") for block in compared),
+            Column(key=OVER, heading=f"Over blocks ({metric.unit})", sort=f"{OVER}: difference_{metric.unit}"),
         ),
         rows=tuple(rows),
     )
 
 
-def _numbers(block: str, difference: float | None, interval: Interval | None, p: float | None) -> dict[str, Value]:
+def _numbers(
+    metric: Metric, block: str, difference: float | None, interval: Interval | None, p: float | None
+) -> dict[str, Value]:
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    ends = {"difference": difference, "low": low, "high": high}
     return {
-        f"{block}: difference_pp": texts.percent(difference),
-        f"{block}: low_pp": texts.percent(interval.low if interval else None),
-        f"{block}: high_pp": texts.percent(interval.high if interval else None),
+        **{f"{block}: {end}_{metric.unit}": texts.scaled(value, metric.scale) for end, value in ends.items()},
         f"{block}: p_adjusted": texts.significant(p),
     }
 
 
 def _heterogeneity(
-    compared: Mapping[str, Mapping[str, Comparison]], found: Mapping[str, OverBlocks], places: int
+    metric: Metric,
+    compared: Mapping[str, Mapping[str, Comparison]],
+    found: Mapping[str, OverBlocks],
+    places: int,
 ) -> tuple[Table, ...]:
     """Whether the blocks disagree by more than chance, and what the mean is without each."""
     if not found:
@@ -184,14 +190,19 @@ def _heterogeneity(
             "q": texts.significant(over.q),
             "p_of_q": texts.significant(over.p_of_q),
             "i_squared_percent": texts.percent(over.i_squared),
-            **{f"without {block}: difference_pp": texts.percent(value) for block, value in over.without.items()},
+            **{
+                f"without {block}: difference_{metric.unit}": texts.scaled(value, metric.scale)
+                for block, value in over.without.items()
+            },
         }
         shown = {
             "arm": arm,
             "q": digits.fixed(over.q, 1),
             "p_of_q": digits.p_value(over.p_of_q),
             "i_squared": f"{digits.fixed(100 * over.i_squared, 0)} %",
-            **{f"without {block}": digits.signed(100 * value, places) for block, value in over.without.items()},
+            **{
+                f"without {block}": digits.signed(metric.scale * value, places) for block, value in over.without.items()
+            },
         }
         rows.append(Row(values=values, texts=shown))
     return (
@@ -207,7 +218,11 @@ def _heterogeneity(
                 Column(key="p_of_q", heading="p", sort="p_of_q"),
                 Column(key="i_squared", heading="I²", sort="i_squared_percent"),
                 *(
-                    Column(key=f"without {block}", heading=f"Without {block}", sort=f"without {block}: difference_pp")
+                    Column(
+                        key=f"without {block}",
+                        heading=f"Without {block}",
+                        sort=f"without {block}: difference_{metric.unit}",
+                    )
                     for block in compared
                 ),
             ),
@@ -217,7 +232,11 @@ def _heterogeneity(
 
 
 def _bars(
-    arms: Sequence[str], compared: Mapping[str, Mapping[str, Comparison]], found: Mapping[str, OverBlocks], places: int
+    metric: Metric,
+    arms: Sequence[str],
+    compared: Mapping[str, Mapping[str, Comparison]],
+    found: Mapping[str, OverBlocks],
+    places: int,
 ) -> list[Bar]:
     bars = []
     for arm in arms:
@@ -225,15 +244,15 @@ def _bars(
         lines += [(OVER, found[arm].interval)] if arm in found else []
         for block, interval in lines:
             if interval is not None:
-                ends = (100 * each for each in (interval.estimate, interval.low, interval.high))
+                ends = (metric.scale * each for each in (interval.estimate, interval.low, interval.high))
                 difference, low, high = ends
-                text = texts.difference(interval, places)
+                text = texts.difference(interval, places, metric.scale)
                 bars.append(Bar(arm=arm, block=block, difference=difference, low=low, high=high, text=text))
     return bars
 
 
 def _sentence(arm: str, results: Results, over: OverBlocks, p: float, places: int) -> str:
-    told = f"{texts.difference(over.interval, places)} {results.metric.unit}"
+    told = f"{texts.difference(over.interval, places, results.metric.scale)} {results.metric.unit}"
     design = results.design
     name, baseline = f"“{arm}”", f"“{design.baseline}”"
     if p < 0.05:

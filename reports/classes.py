@@ -41,7 +41,7 @@ def classes_table(results: Results) -> Table | None:
         if num_images:
             accuracy = float(np.mean([each.correct[of_class].mean() for each in baseline.values()]))
             values["baseline_percent"] = digits.significant(100 * accuracy)
-            texts["baseline"] = digits.percent(accuracy, None, baseline_places)
+            texts["baseline"] = digits.with_spread(accuracy, None, baseline_places)
             for arm in arms:
                 of_arm = found[arm, index]
                 values |= {f"{_key(arm)}: {name}": value for name, value in of_arm.values().items()}

@@ -23,7 +23,7 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
     design = results.design
     scores = {arm.name: results.scores(arm.name, measure) for arm in design.arms}
     together = {arm: rows for arm, rows in scores.items() if results.comparable(arm) or not rows}
-    margin = design.margin / 100 if design.margin is not None else None
+    margin = design.margin / results.metric.scale if design.margin is not None else None
     family = {arm: rows for arm, rows in together.items() if arm != design.control}
     found = {row.arm: row for row in compare(family, design.baseline, margin=margin, interval=_interval(results))}
     for arm in together.keys() - family.keys():
@@ -34,8 +34,11 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
     return {arm.name: found[arm.name] for arm in design.arms}
 
 
-def stopping_rule(design: Design) -> SeedRule | None:
-    """The rule by which seeds are added, in units of accuracy; None where their number is fixed."""
+def stopping_rule(design: Design, scale: float) -> SeedRule | None:
+    """The rule by which seeds are added, in units of the metric; None where their number is fixed.
+
+    scale: that of the metric, which turns its differences into those of the spec.
+    """
     rule = design.rule
     if not rule:
         return None
@@ -43,11 +46,11 @@ def stopping_rule(design: Design) -> SeedRule | None:
         min=rule["min"],
         max=rule["max"],
         until=rule["until"],
-        precision=rule["precision"] / 100 if rule["precision"] is not None else None,  # in pp, as the margin
-        margin=design.margin / 100 if design.margin is not None else None,
+        precision=rule["precision"] / scale if rule["precision"] is not None else None,
+        margin=design.margin / scale if design.margin is not None else None,
     )
 
 
 def _interval(results: Results) -> IntervalOf:
-    rule = stopping_rule(results.design)
+    rule = stopping_rule(results.design, results.metric.scale)
     return partial(repeated_interval, rule=rule) if rule is not None else difference_interval

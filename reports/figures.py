@@ -81,7 +81,7 @@ def draw_forest(blocks: Blocks) -> dict[str, bytes]:
         axes.set_yticks(range(len(blocks.bars)), [_short(name) for name in names])
         axes.tick_params(axis="y", length=0, labelcolor="#222222")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"Difference to {_short(blocks.baseline)} (pp, 95 % interval)")
+        axes.set_xlabel(f"Difference to {_short(blocks.baseline)} ({blocks.unit}, 95 % interval)")
         return {f"forest.{format}": _save(figure, format) for format in FORMATS}
 
 
@@ -135,7 +135,8 @@ def _draw_line(axes: Axes, line: Series, ink: Ink) -> None:
 
 def _differences(analysis: Analysis) -> Figure | None:
     """One row per arm: the paired difference with its interval, the margin as a grey ground."""
-    rows = [row for row in analysis.tables["answer"].rows if row.values["difference_pp"] is not None]
+    unit = analysis.unit
+    rows = [row for row in analysis.tables["answer"].rows if row.values[f"difference_{unit}"] is not None]
     if not rows:
         return None
     colours = _inks(analysis)
@@ -148,8 +149,8 @@ def _differences(analysis: Analysis) -> Figure | None:
     axes.axvline(0, color="#999999", linewidth=0.8)
     beside = axes.get_yaxis_transform()
     for index, row in enumerate(rows):
-        low, high, difference = (_number(row, key) for key in ("low_pp", "high_pp", "difference_pp"))
-        ink, judged = colours[str(row.values["arm"])], row.values["low_pp"] is not None
+        low, high, difference = (_number(row, key) for key in (f"low_{unit}", f"high_{unit}", f"difference_{unit}"))
+        ink, judged = colours[str(row.values["arm"])], row.values[f"low_{unit}"] is not None
         if judged:
             axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
         # Hollow: one pair of runs, of which nothing is known but that they differ.
@@ -160,7 +161,7 @@ def _differences(analysis: Analysis) -> Figure | None:
     axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])
     axes.tick_params(axis="y", length=0, labelcolor="#222222")
     axes.spines["left"].set_visible(False)
-    kind = "95 % interval" if any(row.values["low_pp"] is not None for row in rows) else "one seed a side"
+    kind = "95 % interval" if any(row.values[f"low_{unit}"] is not None for row in rows) else "one seed a side"
     axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} ({analysis.unit}, {kind})")
     return figure
 
@@ -168,7 +169,7 @@ def _differences(analysis: Analysis) -> Figure | None:
 def _cost(analysis: Analysis) -> Figure | None:
     """Accuracy against parameters, FLOPs and training time, one dot per arm with its spread over seeds."""
     costs = {str(row.values["arm"]): row.values for row in analysis.tables["cost"].rows}
-    rows = [row for row in analysis.tables["answer"].rows if row.values["score_percent"] is not None]
+    rows = [row for row in analysis.tables["answer"].rows if row.values[f"score_{analysis.word}"] is not None]
     if not rows:
         return None
     shown = _telling(analysis)
@@ -184,7 +185,7 @@ def _cost(analysis: Analysis) -> Figure | None:
                 continue
             values.append(float(cost))
             colour = shown[arm].light if arm in shown else "#cccccc"
-            accuracy, spread = _number(row, "score_percent"), row.values["sd_percent"]
+            accuracy, spread = _number(row, f"score_{analysis.word}"), row.values[f"sd_{analysis.word}"]
             axes.errorbar(cost, accuracy, yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
         if values and min(values) > 0 and max(values) > 8 * min(values):
             axes.set_xscale("log")
@@ -194,7 +195,10 @@ def _cost(analysis: Analysis) -> Figure | None:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: digits.count(value)))
         axes.margins(0.12)
         axes.grid(color="#eeeeee", linewidth=0.6)
-    grid[0].set_ylabel({"test": "Test", "val": "Validation"}[analysis.split] + f" {analysis.metric} (%)")
+    grid[0].set_ylabel(
+        {"test": "Test", "val": "Validation"}[analysis.split]
+        + f" {analysis.metric} ({'%' if analysis.unit == 'pp' else analysis.unit})"
+    )
     _legend(figure, shown, len(costs))
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.cost_drawing import CostPanel, cost_panel
 from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
 from ablation_suite.reports.palette import DIFFERENT
-from ablation_suite.reports.quantities import EQUAL, MISSING
+from ablation_suite.reports.quantities import EQUAL, MISSING, UNITS
 from ablation_suite.reports.report_page import bar_of, difference_places, sides
 from ablation_suite.reports.tables import Column, Row, Table, Value
 from ablation_suite.reports.wording import families
@@ -43,9 +43,12 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
     """Everything that the index says of these ablations."""
     rows = [(analysis, row) for analysis in analyses for row in analysis.tables["answer"].rows]
     arms = [(analysis, row) for analysis, row in rows if row.values["arm"] != analysis.design.baseline]
-    places = difference_places([row.values for _, row in arms]) if arms else 0
+    units = list(dict.fromkeys(analysis.unit for analysis in analyses))
+    places = {
+        unit: difference_places([row.values for analysis, row in arms if analysis.unit == unit], unit) for unit in units
+    }
     table = _table(arms, places)
-    unit = analyses[0].unit
+    unit = units[0]
     alike = [analysis for analysis in analyses if analysis.unit == unit]
     bars = {
         str(row.values["key"]): _bar(analysis, row) if analysis.unit == unit else None
@@ -53,7 +56,7 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
     }
     found = {key: bar for key, bar in bars.items() if bar is not None}
     ink = {key: 1 + index % DIFFERENT for index, key in enumerate(bars)}
-    plot = interval_plot(found, f"{unit}{sides(alike)}", partial(digits.signed, places=places)) if found else None
+    plot = interval_plot(found, f"{unit}{sides(alike)}", partial(digits.signed, places=places[unit])) if found else None
     return Glance(
         claim=_claim(analyses, table),
         told=" ".join(_told(table, places)),
@@ -61,7 +64,7 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
         shared=" ".join(_shared(analyses)),
         facts=_facts(analyses),
         table=table,
-        units=_units([analysis.unit for analysis in analyses]),
+        units=_units(units),
         plot=plot,
         cost=_cost(table, found, ink),
         places=ink,
@@ -75,27 +78,34 @@ def _zipped(arms: Sequence[tuple[Analysis, Row]], table: Table) -> Iterator[tupl
 
 def _bar(analysis: Analysis, row: Row) -> Bar | None:
     first = analysis.design.measures[0]
-    return bar_of(row.values, analysis.strokes[first].get(str(row.values["arm"]), []))
+    return bar_of(row.values, analysis.strokes[first].get(str(row.values["arm"]), []), unit=analysis.unit)
 
 
-def _table(arms: Sequence[tuple[Analysis, Row]], places: int) -> Table:
+def _table(arms: Sequence[tuple[Analysis, Row]], places: Mapping[str, int]) -> Table:
     several = len({analysis.metric for analysis, _ in arms}) > 1
-    rows = [_row(index, analysis, row, places, several=several) for index, (analysis, row) in enumerate(arms)]
+    unit, word = next(((analysis.unit, analysis.word) for analysis, _ in arms), ("pp", "percent"))
+    rows = [
+        _row(index, analysis, row, places[analysis.unit], several=several) for index, (analysis, row) in enumerate(arms)
+    ]
     is_adjusted = any(row.values["p_adjusted"] != row.values["p"] for row in rows)
     return Table(
         name="index",
         title="All differences at a glance",
-        note="Each arm minus the baseline of its ablation, paired by seed and image, in percentage points with 95 % "
-        "intervals. “Unseen below”: the true difference that these seeds and images find four times in five. "
-        "Parameters and time are relative to the baseline.",
+        note="Each arm minus the baseline of its ablation, paired by seed and image, "
+        f"in {' or '.join(UNITS[each] for each in places)} with 95 % intervals. “Unseen below”: the true difference "
+        "that these seeds and images find four times in five. Parameters and time are relative to the baseline.",
         columns=(
             Column(key="question", heading="Question", sort="question", number=False),
             Column(key="arm", heading="Arm", sort="arm", number=False),
-            Column(key="baseline_score", heading="Baseline %", sort="baseline_percent"),
-            Column(key="difference", heading="Difference [95 %]", sort="difference_pp"),
+            Column(
+                key="baseline_score",
+                heading="Baseline" + (" %" if list(places) == ["pp"] else ""),
+                sort=f"baseline_{word}",
+            ),
+            Column(key="difference", heading="Difference [95 %]", sort=f"difference_{unit}"),
             *([Column(key="p", heading="Adjusted p", sort="p_adjusted")] if is_adjusted else []),
             Column(key="verdict", heading="Verdict", sort="verdict", number=False),
-            Column(key="detectable", heading="Unseen below", sort="detectable_pp", paper=False),
+            Column(key="detectable", heading="Unseen below", sort=f"detectable_{unit}", paper=False),
             *(
                 Column(key=key, heading=heading, sort=f"{key}_ratio", paper=False)
                 for key, heading in (("parameters", "Param."), ("train_seconds", "Time"))
@@ -108,7 +118,7 @@ def _table(arms: Sequence[tuple[Analysis, Row]], places: int) -> Table:
 
 def _row(index: int, analysis: Analysis, row: Row, places: int, *, several: bool) -> Row:
     """A row of the index; where it holds several metrics, the row says its own and the unit of its difference."""
-    design, found = analysis.design, row.values
+    design, found, unit = analysis.design, row.values, analysis.unit
     baseline = next(each for each in analysis.tables["answer"].rows if each.values["arm"] == design.baseline)
     values: dict[str, Value] = {
         "key": f"row {index}",
@@ -116,14 +126,14 @@ def _row(index: int, analysis: Analysis, row: Row, places: int, *, several: bool
         "question": design.question,
         "arm": found["arm"],
         "baseline": design.baseline,
-        "baseline_percent": baseline.values["score_percent"],
-        "unit": analysis.unit,
-        **{name: found[name] for name in ("metric", "difference_pp", "low_pp", "high_pp")},
+        f"baseline_{analysis.word}": baseline.values[f"score_{analysis.word}"],
+        "unit": unit,
+        **{name: found[name] for name in ("metric", f"difference_{unit}", f"low_{unit}", f"high_{unit}")},
         **{name: found[name] for name in ("p", "p_adjusted", "verdict", "n", "planned", "pairs", "images")},
-        **{name: found[name] for name in ("detectable_pp", "detectable_images")},
+        **{name: found[name] for name in (f"detectable_{unit}", "detectable_images")},
         **{name: found[name] for name in ("parameters_ratio", "train_seconds_ratio")},
     }
-    difference, low, high = (values[name] for name in ("difference_pp", "low_pp", "high_pp"))
+    difference, low, high = (values[f"{name}_{unit}"] for name in ("difference", "low", "high"))
     if difference is None:
         shown = MISSING
     elif low is None or high is None:
@@ -163,7 +173,7 @@ def _claim(analyses: Sequence[Analysis], table: Table) -> str:
     return f"{num} questions, {'all' if len(decided) == num else len(decided)} decided"
 
 
-def _told(table: Table, places: int) -> Iterator[str]:
+def _told(table: Table, places: Mapping[str, int]) -> Iterator[str]:
     """The decided arms with their numbers, then what the undecided ones have in common."""
     decided = [row for row in table.rows if row.values["verdict"] in _DECIDED]
     for row in decided[:4]:
@@ -174,15 +184,16 @@ def _told(table: Table, places: int) -> Iterator[str]:
         undecided = [row for row in table.rows if row.values["verdict"] == "undecided" and row.values["unit"] == unit]
         if not undecided:
             continue
-        ends = [float(row.values["difference_pp"]) for row in undecided]  # type: ignore[arg-type]
-        low, high = (digits.signed(end, places) for end in (min(ends), max(ends)))
+        ends = [float(row.values[f"difference_{unit}"]) for row in undecided]  # type: ignore[arg-type]
+        low, high = (digits.signed(end, places[unit]) for end in (min(ends), max(ends)))
         which = "None of the" if not decided else "The other"
         can = "can" if not decided else "cannot"
         between = (
             f"differences lie between {low} and {high} {unit}" if low != high else f"the difference is {low} {unit}"
         )
         yield f"{which} {len(undecided)} changes {can} be told apart from their baselines: {between}."
-        found = [float(row.values["detectable_pp"]) for row in undecided if row.values["detectable_pp"] is not None]  # type: ignore[arg-type]
+        sizes = (row.values[f"detectable_{unit}"] for row in undecided)
+        found = [float(size) for size in sizes if size is not None]
         if found:
             first, last = (digits.fixed(end, digits.decimals(min(found))) for end in (min(found), max(found)))
             span = first if first == last else f"{first} to {last}"
@@ -191,9 +202,8 @@ def _told(table: Table, places: int) -> Iterator[str]:
 
 def _units(units: Sequence[str]) -> str:
     """The unit of the plot, and that of the rows that it leaves out."""
-    names = {"pp": "percentage points (pp)", "cnat": "hundredths of a nat (cnat)"}
-    first, *others = dict.fromkeys(units)
-    return "; ".join([f"in {names[first]}", *(f"some in {names[unit]}, which are not drawn" for unit in others)])
+    first, *others = units
+    return "; ".join([f"in {UNITS[first]}", *(f"some in {UNITS[unit]}, which are not drawn" for unit in others)])
 
 
 def _size(row: Row) -> str:

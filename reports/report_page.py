@@ -20,7 +20,7 @@ from ablation_suite.reports.drawings import (
 )
 from ablation_suite.reports.matrices import MOST_CLASSES, matrices
 from ablation_suite.reports.palette import inks, telling
-from ablation_suite.reports.quantities import EQUAL, SPLITS, step
+from ablation_suite.reports.quantities import EQUAL, SHARE, SPLITS, UNITS, most_places, step
 from ablation_suite.reports.series import MEASURES
 from ablation_suite.reports.tables import Column, Row, Table, Value
 
@@ -43,6 +43,7 @@ def page_context(analysis: Analysis) -> dict[str, Any]:
         "places": places,
         "arms": {arm.name: arm for arm in analysis.design.arms},
         "split": SPLITS[analysis.split],
+        "unit": UNITS[analysis.unit],
         "facts": _facts(analysis),
         "rest": analysis.answer.removeprefix(analysis.claim).strip(),
         "shown_places": ["x" if place is None else place for place in dict.fromkeys(places.values())],
@@ -75,7 +76,7 @@ def bar_of(values: Mapping[str, Value], seeds: list[float], prefix: str = "", un
     estimate, low, high = (_number(values.get(f"{prefix}{end}_{unit}")) for end in ("difference", "low", "high"))
     if estimate is None:
         return None
-    unseen = _number(values.get("detectable_pp")) if not prefix else None
+    unseen = _number(values.get(f"detectable_{unit}")) if not prefix else None
     return Bar(estimate=estimate, low=low, high=high, unseen=unseen, seeds=seeds)
 
 
@@ -87,14 +88,16 @@ def sides(analyses: Sequence[Analysis]) -> str:
     return ": worse ← 0 → better" if better == {True} else ": better ← 0 → worse"
 
 
-def difference_places(rows: list[Mapping[str, Value]]) -> int:
-    """Decimals of the differences in pp of rows of the answer's table."""
-    ends = [(float(row["low_pp"]), float(row["high_pp"])) for row in rows if row["low_pp"] is not None]  # type: ignore[arg-type]
-    steps = [step(int(row["images"]), int(row["pairs"])) for row in rows if row["low_pp"] is not None]  # type: ignore[arg-type]
-    halves = [(high - low) / 2 for low, high in ends]
-    if not halves:
-        return digits.column((None, step(int(row["images"] or 1))) for row in rows if row["difference_pp"] is not None)  # type: ignore[arg-type]
-    return digits.column(zip(halves, steps, strict=True), [end for pair in ends for end in pair])
+def difference_places(rows: list[Mapping[str, Value]], unit: str) -> int:
+    """Decimals of the differences of rows of the answer's table."""
+    scale = SHARE if unit == "pp" else 1.0
+    cells, ends = [], []
+    for row in (each for each in rows if each[f"difference_{unit}"] is not None):
+        low, high = _number(row[f"low_{unit}"]), _number(row[f"high_{unit}"])
+        one = step(int(row["images"] or 1), int(row["pairs"] or 1), scale)
+        cells.append((None if low is None or high is None else (high - low) / 2, one))
+        ends += [end for end in (low, high) if end is not None]
+    return digits.column(cells, ends, most_places(scale))
 
 
 def _number(value: Value) -> float | None:
@@ -136,16 +139,16 @@ def _evidence(analysis: Analysis) -> list[IntervalPlot]:
     design = analysis.design
     rows = {str(row.values["arm"]): row.values for row in analysis.tables["answer"].rows}
     first, *others = design.measures
-    bars = _bars(rows, analysis.strokes[first])
+    bars = _bars(rows, analysis.strokes[first], unit=analysis.unit)
     if not bars:
         return []
     second, title, unit = _second(analysis, others[0]) if others and "further" in analysis.tables else ({}, "", "pp")
     same_unit = unit == analysis.unit
-    write = partial(digits.signed, places=difference_places(list(rows.values())))
+    write = partial(digits.signed, places=difference_places(list(rows.values()), analysis.unit))
     heading = f"{analysis.metric[0].upper()}{analysis.metric[1:]}, {analysis.unit}{sides([analysis])}"
     plots = [interval_plot(bars, heading, write, margin=design.margin, beside=second.values() if same_unit else ())]
     if second:
-        write = partial(digits.signed, places=2)
+        write = partial(digits.signed, places=2 if unit == "pp" else 3)
         plots.append(interval_plot(second, title, write, beside=bars.values() if same_unit else ()))
     return plots
 
@@ -252,7 +255,7 @@ def _costs(analysis: Analysis, places: Places) -> tuple[list[CostPanel], str]:
         bars = {}
         for row in table.rows:
             arm, cost, base = str(row.values["arm"]), _number(row.values[key]), _number(baseline[key])
-            bar = bar_of(answers[arm], [])
+            bar = bar_of(answers[arm], [], unit=analysis.unit)
             if bar is not None and cost and base:
                 bars[arm] = (cost / base, bar)
         if key in varying and bars:

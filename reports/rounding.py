@@ -70,9 +70,9 @@ def _is_shown_as_zero(value: float, places: int) -> bool:
     return float(f"{value:.{places}f}") == 0
 
 
-def percent(mean: float, sd: float | None, places: int) -> str:
-    """An accuracy in [0, 1] as percent with its spread over seeds."""
-    return fixed(100 * mean, places) + (f" ± {fixed(100 * sd, places)}" if sd is not None else "")
+def with_spread(mean: float, sd: float | None, places: int, scale: float = 100.0) -> str:
+    """`87.2 ± 0.4`: a metric, of which an accuracy in [0, 1] becomes percent, with its spread over seeds."""
+    return fixed(scale * mean, places) + (f" ± {fixed(scale * sd, places)}" if sd is not None else "")
 
 
 def p_value(p: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.compared import comparisons
@@ -24,29 +25,20 @@ def further_table(results: Results) -> Table | None:
     columns = [ARM]
     for name in measures:
         metric, compared = results.measure(name), comparisons(results, name)
-        scale, unit, of_difference = (100.0, "percent", "pp") if metric.is_share else (1.0, "nats", "nats")
-        rows = [row for row in compared.values() if row.mean is not None]
-        steps = {row.arm: scale / (row.num_images * row.n) for row in rows}
-        places = digits.column(((scale * row.sd if row.sd else None, steps[row.arm]) for row in rows), most=3)
-        ends = [scale * end for row in rows if row.interval for end in (row.interval.low, row.interval.high)]
-        widths = [(scale * row.interval.half_width, steps[row.arm]) for row in rows if row.interval]
-        of_ends = digits.column(widths, ends) if widths else places
+        scale, unit, of_difference = metric.scale, metric.word, metric.unit
+        cells = ((row.sd, row.num_images, row.n) for row in compared.values() if row.mean is not None)
+        places, of_ends = texts.accuracy_places(cells, scale), texts.answer_places(compared.values(), scale)
         for arm, row in compared.items():
             found = row.interval
             values[arm] |= {
-                f"{name}_{unit}": _scaled(row.mean, scale),
-                f"{name}_sd_{unit}": _scaled(row.sd, scale),
-                f"{name}_difference_{of_difference}": _scaled(row.difference, scale),
-                f"{name}_low_{of_difference}": _scaled(found.low if found else None, scale),
-                f"{name}_high_{of_difference}": _scaled(found.high if found else None, scale),
+                f"{name}_{unit}": texts.scaled(row.mean, scale),
+                f"{name}_sd_{unit}": texts.scaled(row.sd, scale),
+                f"{name}_difference_{of_difference}": texts.scaled(row.difference, scale),
+                f"{name}_low_{of_difference}": texts.scaled(found.low if found else None, scale),
+                f"{name}_high_{of_difference}": texts.scaled(found.high if found else None, scale),
             }
-            spread = f" ± {digits.fixed(scale * row.sd, places)}" if row.sd is not None else ""
-            shown[arm][name] = MISSING if row.mean is None else digits.fixed(scale * row.mean, places) + spread
-            shown[arm][f"{name}_difference"] = (
-                digits.with_interval(scale * found.estimate, scale * found.low, scale * found.high, of_ends)
-                if found
-                else MISSING
-            )
+            shown[arm][name] = texts.accuracy(row.mean, row.sd, places, scale)
+            shown[arm][f"{name}_difference"] = texts.difference(found, of_ends, scale)
         heading = metric.text[0].upper() + metric.text[1:]
         columns += [
             Column(key=name, heading=f"{heading}{' %' if metric.is_share else ''}", sort=f"{name}_{unit}"),
@@ -65,10 +57,6 @@ def further_table(results: Results) -> Table | None:
         columns=tuple(columns),
         rows=tuple(Row(values=values[arm], texts=shown[arm]) for arm in arms),
     )
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return texts.significant(None if value is None else scale * value)
 
 
 def metrics_table(results: Results) -> Table:
@@ -171,10 +159,9 @@ def effects_table(results: Results) -> Table | None:
         effects = factorial_effects(scores, design.factors)
     except ValueError:  # the grid is not full yet; the table of runs names what is missing
         return None
-    places = texts.difference_places(
-        (effect.interval if effect.num_pairs > 1 else None, len(reference.labels), effect.num_pairs)
-        for effect in effects
-    )
+    metric, num_images = results.metric, len(reference.labels)
+    pairs = ((effect.interval if effect.num_pairs > 1 else None, num_images, effect.num_pairs) for effect in effects)
+    places = texts.difference_places(pairs, metric.scale)
     return Table(
         name="effects",
         title="Main effects and interactions",
@@ -184,32 +171,32 @@ def effects_table(results: Results) -> Table | None:
         "One seed says nothing about the training noise, so that it has neither interval nor p.",
         columns=(
             Column(key="effect", heading="Effect", sort="effect", number=False),
-            Column(key="difference", heading=f"Difference ({results.metric.unit})", sort="difference_pp"),
+            Column(key="difference", heading=f"Difference ({metric.unit})", sort=f"difference_{metric.unit}"),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
             Column(key="n", heading="Seeds", sort="n"),
         ),
-        rows=tuple(_effect_row(effect, places) for effect in effects),
+        rows=tuple(_effect_row(effect, places, metric) for effect in effects),
     )
 
 
-def _effect_row(effect: Effect, places: int) -> Row:
+def _effect_row(effect: Effect, places: int, metric: Metric) -> Row:
     parts = zip(effect.factors, effect.levels, effect.references, strict=True)
     name = " × ".join(f"{factor} {reference} → {level}" for factor, level, reference in parts)
     interval = effect.interval if effect.num_pairs > 1 else None
     values: dict[str, Value] = {
         "effect": name,
         "interaction": len(effect.factors) > 1,
-        "difference_pp": texts.percent(effect.interval.estimate),
-        "low_pp": texts.percent(interval.low) if interval else None,
-        "high_pp": texts.percent(interval.high) if interval else None,
+        f"difference_{metric.unit}": texts.scaled(effect.interval.estimate, metric.scale),
+        f"low_{metric.unit}": texts.scaled(interval.low if interval else None, metric.scale),
+        f"high_{metric.unit}": texts.scaled(interval.high if interval else None, metric.scale),
         "p_adjusted": texts.significant(effect.p_adjusted) if interval else None,
         "n": effect.num_pairs,
     }
     shown = {
         "effect": name,
-        "difference": texts.difference(interval, places)
+        "difference": texts.difference(interval, places, metric.scale)
         if interval
-        else texts.one_pair(effect.interval.estimate, places),
+        else texts.one_pair(effect.interval.estimate, places, metric.scale),
         "p": digits.p_value(effect.p_adjusted) if interval else MISSING,
         "n": str(effect.num_pairs),
     }

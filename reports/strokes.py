@@ -9,7 +9,7 @@ from ablation_suite.reports.statistics.comparison import pair
 Strokes = dict[str, dict[str, list[float]]]
 """Metric without its split -> arm -> the difference of each seed that it shares with the baseline.
 
-In pp; of a metric that is no share in cnat where it decides, as in its table, and in nats beside it.
+In pp; of a metric that is no share in its own unit.
 """
 
 
@@ -18,8 +18,7 @@ def strokes(results: Results) -> Strokes:
     design = results.design
     found: Strokes = {}
     for measure in design.measures:
-        is_first = measure == design.measures[0]
-        scale = 100.0 if is_first or results.measure(measure).is_share else 1.0
+        scale = results.measure(measure).scale
         baseline = results.scores(design.baseline, measure)
         found[measure] = {}
         others = [arm.name for arm in design.arms if arm.name != design.baseline]

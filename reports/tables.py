@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.quantities import MISSING, SPLITS
@@ -58,12 +59,14 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
     columns = (
         ARM,
         Column(key="changes", heading="Changes", sort="changes", number=False),
-        Column(key="accuracy", heading=_heading(results), sort="score_percent"),
-        Column(key="difference", heading=f"Difference ({results.metric.unit})", sort="difference_pp"),
+        Column(key="accuracy", heading=_heading(results), sort=f"score_{results.metric.word}"),
+        Column(
+            key="difference", heading=f"Difference ({results.metric.unit})", sort=f"difference_{results.metric.unit}"
+        ),
         Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         Column(key="verdict", heading="Verdict", sort="verdict", number=False),
         Column(key="n", heading="Seeds", sort="n", paper=False),
-        Column(key="detectable", heading="Unseen below", sort="detectable_pp", paper=False),
+        Column(key="detectable", heading="Unseen below", sort=f"detectable_{results.metric.unit}", paper=False),
     )
     return Table(
         name="answer",
@@ -76,15 +79,14 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
 
 def _answer_rows(results: Results, compared: Mapping[str, Comparison], last: str) -> tuple[Row, ...]:
     rows = [compared[arm.name] for arm in results.design.arms]
-    places = {
-        "accuracy": texts.accuracy_places((row.sd, row.num_images, row.n) for row in rows if row.mean is not None),
-        "difference": texts.answer_places(rows),
-    }
+    cells, scale = ((row.sd, row.num_images, row.n) for row in rows if row.mean is not None), results.metric.scale
+    places = {"accuracy": texts.accuracy_places(cells, scale), "difference": texts.answer_places(rows, scale)}
     return tuple(_answer_row(results, row, last, places) for row in rows)
 
 
 def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[str, int]) -> Row:
-    name = row.arm
+    name, metric = row.arm, results.metric
+    unit, scale = metric.unit, metric.scale
     design, runs, interval = results.design, results.of_arm(name), row.interval
     arm = next(each for each in design.arms if each.name == name)
     planned = sum(each == name for each, _, _ in design.cells)
@@ -97,12 +99,12 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "arm": name,
         "changes": arm.changes,
         "compound": arm.compound,
-        "metric": f"{results.split}/{results.metric.name}",
-        "score_percent": texts.percent(row.mean),
-        "sd_percent": texts.percent(row.sd),
-        "difference_pp": texts.percent(row.difference),
-        "low_pp": texts.percent(interval.low if interval else None),
-        "high_pp": texts.percent(interval.high if interval else None),
+        "metric": f"{results.split}/{metric.name}",
+        f"score_{metric.word}": texts.scaled(row.mean, scale),
+        f"sd_{metric.word}": texts.scaled(row.sd, scale),
+        f"difference_{unit}": texts.scaled(row.difference, scale),
+        f"low_{unit}": texts.scaled(interval.low if interval else None, scale),
+        f"high_{unit}": texts.scaled(interval.high if interval else None, scale),
         "p": texts.significant(row.p),
         "p_adjusted": texts.significant(row.p_adjusted),
         "verdict": verdict,
@@ -110,9 +112,9 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "planned": planned,
         "pairs": None if name == design.baseline else row.num_pairs,
         "images": row.num_images,
-        "detectable_pp": texts.percent(row.smallest_detectable) if texts.is_known(row) else None,
-        **_detectable_range(row),
-        "detectable_images": texts.detectable_images(row) if results.metric.counts_images else None,
+        f"detectable_{unit}": texts.scaled(row.smallest_detectable, scale) if texts.is_known(row, metric) else None,
+        **_detectable_range(row, metric),
+        "detectable_images": texts.detectable_images(row, metric),
         "val_accuracy_percent": texts.percent(val[0]),
         "last_epoch_accuracy_percent": texts.percent(last_epoch[0]),
         "parameters": texts.significant(cost.get("parameters")),
@@ -121,12 +123,12 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
     shown = {
         "arm": name,
         "changes": ("compound: " if arm.compound else "") + (arm.changes or MISSING),
-        "accuracy": texts.accuracy(row.mean, row.sd, places["accuracy"]),
-        "difference": _difference(row, places["difference"]),
+        "accuracy": texts.accuracy(row.mean, row.sd, places["accuracy"], scale),
+        "difference": _difference(row, places["difference"], scale),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
-        "detectable": texts.detectable(row, in_images=results.metric.counts_images, unit=results.metric.unit),
+        "detectable": texts.detectable(row, metric),
     }
     return Row(values=values, texts=shown)
 
@@ -200,8 +202,6 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     ]
     if not results.metric.higher_is_better:
         parts.append(f"A lower {results.metric.text} is better.")
-    if not results.metric.is_share:
-        parts.append("A cnat is a hundredth of a nat.")
     if results.split == "val":
         parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
@@ -233,15 +233,16 @@ def _heading(results: Results) -> str:
     return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} {metric.sign}"
 
 
-def _difference(row: Comparison, places: int) -> str:
+def _difference(row: Comparison, places: int, scale: float) -> str:
     if row.difference is not None and row.interval is None:
-        return texts.one_pair(row.difference, places)
-    return texts.difference(row.interval, places)
+        return texts.one_pair(row.difference, places, scale)
+    return texts.difference(row.interval, places, scale)
 
 
-def _detectable_range(row: Comparison) -> dict[str, Value]:
-    low, high = row.detectable_range if row.detectable_range and texts.is_known(row) else (None, None)
-    return {"detectable_low_pp": texts.percent(low), "detectable_high_pp": texts.percent(high)}
+def _detectable_range(row: Comparison, metric: Metric) -> dict[str, Value]:
+    found = row.detectable_range if row.detectable_range and texts.is_known(row, metric) else (None, None)
+    ends = zip(("low", "high"), found, strict=True)
+    return {f"detectable_{end}_{metric.unit}": texts.scaled(value, metric.scale) for end, value in ends}
 
 
 def _verdict(results: Results, row: Comparison) -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 from ablation_suite.core.tracking.wandb_report import Page
 from ablation_suite.reports.design import Design
 
-ANSWER = (
-    *("arm", "changes", "accuracy_percent", "sd_percent", "difference_pp", "low_pp", "high_pp", "p_adjusted"),
-    *("verdict", "n", "images", "detectable_pp"),
+ANSWER = re.compile(
+    r"(score|sd|difference|low|high|detectable)_(percent|pp|nats)|arm|changes|p_adjusted|verdict|n|images"
 )
-"""The columns of the answer's table that W&B shows as a table of its own."""
+"""The values of the answer's table that W&B shows as a table of its own."""
 
 
 def read_page(folder: Path) -> Page:
@@ -23,6 +22,7 @@ def read_page(folder: Path) -> Page:
     """
     report = json.loads((folder / "report.json").read_text())
     design, rows = Design.from_json(report["design"]), report["tables"].get("answer", [])
+    unit = str(report["unit"])
     text = re.sub(r"^!\[.*\n+", "", (folder / "report.md").read_text(), flags=re.MULTILINE)
     title, _, body = text.partition("\n")
     answer, *others = re.split(r"^(?=## )", body, flags=re.MULTILINE)
@@ -35,10 +35,10 @@ def read_page(folder: Path) -> Page:
         arms=arms,
         metric=f"{report['split'] or 'val'}/accuracy",
         differences={
-            row["arm"]: (row["difference_pp"], row["low_pp"], row["high_pp"])
+            row["arm"]: tuple(row[f"{end}_{unit}"] for end in ("difference", "low", "high"))
             for row in rows
-            if row.get("difference_pp") is not None
+            if row.get(f"difference_{unit}") is not None
         },
-        rows=[{name: row.get(name) for name in ANSWER} for row in rows],
+        rows=[{name: value for name, value in row.items() if ANSWER.fullmatch(name)} for row in rows],
         figures=sorted((folder / "figures").glob("*.png")),
     )

@@ -54,7 +54,7 @@ def _sentences(results: Results, compared: Mapping[str, Comparison], audit: Sequ
     single = [(arm, row) for arm, row in rows if row.difference is not None and not row.interval]
     if not speaking and not single:
         return ["No arm has a finished run that can be paired with the baseline yet."]
-    places = texts.answer_places(compared.values())
+    places = texts.answer_places(compared.values(), results.metric.scale)
     tell = _each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary
     told = [*tell(speaking, design, results.metric, places), *_single(single, design, results.metric, places)]
     control = _control(compared[design.control], results.metric, places) if design.control else ()
@@ -105,7 +105,8 @@ def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[s
     for arm, row in rows:
         name = _quoted(arm.name)
         if row.verdict in ("higher", "lower"):
-            size, interval = digits.fixed(100 * abs(row.difference or 0.0), places), _interval(row, places)
+            size = digits.fixed(metric.scale * abs(row.difference or 0.0), places)
+            interval = _interval(row, places, metric)
             yield f"{name} is {_direction(metric, row.verdict)} than {baseline} by {size} {metric.unit} ({interval})."
         elif row.verdict == "equivalent":
             yield (
@@ -150,7 +151,10 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
     alone = [(arm, row) for arm, row in undecided if _excludes_zero(row)]
     if alone:
         unit = metric.unit
-        shown = [f"{_quoted(arm.name)} ({_signed(row, places)} {unit}, adjusted p {_p(row)})" for arm, row in alone[:3]]
+        shown = [
+            f"{_quoted(arm.name)} ({_signed(row, places, metric)} {unit}, adjusted p {_p(row)})"
+            for arm, row in alone[:3]
+        ]
         more = [f"{len(alone) - 3} more"] if len(alone) > 3 else []
         yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
 
@@ -160,10 +164,12 @@ def _single(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator
     baseline = _quoted(design.baseline)
     if len(rows) <= MOST_TOLD_ONE_BY_ONE:
         for arm, row in rows:
-            apart = texts.two_runs(row.difference or 0.0, places, metric.unit)
+            apart = texts.two_runs(row.difference or 0.0, places, metric.unit, metric.scale)
             yield f"{_quoted(arm.name)} against {baseline}: {apart}."
         return
-    low, high = (texts.one_pair(end(row.difference or 0.0 for _, row in rows), places) for end in (min, max))
+    low, high = (
+        texts.one_pair(end(row.difference or 0.0 for _, row in rows), places, metric.scale) for end in (min, max)
+    )
     yield (
         f"{len(rows)} arms have one run beside the one of {baseline}: these differ from it by {low} to {high} "
         f"{metric.unit}; one seed a side says nothing about the changes."
@@ -183,7 +189,7 @@ def _control(row: Comparison, metric: Metric, places: int) -> Iterator[str]:
     """What the baseline against itself says about how far these intervals can be trusted."""
     if row.interval is None:
         if row.difference is not None:
-            apart = f"{texts.one_pair(row.difference, places)} {metric.unit}"
+            apart = f"{texts.one_pair(row.difference, places, metric.scale)} {metric.unit}"
             yield f"The control, the baseline on another seed, differs from it by {apart} by chance alone."
         return
     told = f"The control, the baseline on other seeds, differs from it by {_told(row, places, metric)}"
@@ -253,31 +259,31 @@ def _quoted(name: str) -> str:
     return f"“{name}”"
 
 
-def _signed(row: Comparison, places: int) -> str:
-    return digits.signed(100 * (row.difference or 0.0), places)
+def _signed(row: Comparison, places: int, metric: Metric) -> str:
+    return digits.signed(metric.scale * (row.difference or 0.0), places)
 
 
 def _told(row: Comparison, places: int, metric: Metric) -> str:
-    return f"{_signed(row, places)} {metric.unit} ({_interval(row, places)})"
+    return f"{_signed(row, places, metric)} {metric.unit} ({_interval(row, places, metric)})"
 
 
 def _p(row: Comparison) -> str:
     return digits.p_value(row.p_adjusted or 0.0)
 
 
-def _interval(row: Comparison, places: int) -> str:
+def _interval(row: Comparison, places: int, metric: Metric) -> str:
     assert row.interval is not None
-    ends = digits.ends(100 * row.interval.low, 100 * row.interval.high, places)
+    ends = digits.ends(metric.scale * row.interval.low, metric.scale * row.interval.high, places)
     low, high = (end.replace(">0", "just above 0").replace("<0", "just below 0") for end in ends)
     return f"{100 * row.interval.level:.0f} % interval {low} to {high}"
 
 
 def _could_have_shown(row: Comparison, metric: Metric) -> str:
     """What the seeds and images of an undecided comparison would have found, or why that cannot be said."""
-    if not texts.can_show(row):
+    if not texts.can_show(row, metric):
         return "and with so few seeds and images no difference could have shown"
-    if not texts.is_known(row):
+    if not texts.is_known(row, metric):
         return "and so few seeds cannot say what difference would have been found"
-    size, images = texts.detectable_sizes(row, metric.unit)
+    size, images = texts.detectable_sizes(row, metric)
     size = f"{size} ({images})" if metric.counts_images else size
     return f"and a true one of {size} would have been found four times in five"

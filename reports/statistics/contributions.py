@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.design import Design, DesignArm
@@ -23,7 +24,7 @@ def contributions_table(results: Results, compared: Mapping[str, Comparison]) ->
     def order(arm: DesignArm) -> tuple[bool, float]:
         return arm.factor == group, compared[arm.name].difference or 0.0
 
-    places = texts.answer_places(compared.values())
+    places = texts.answer_places(compared.values(), results.metric.scale)
     arms = sorted((arm for arm in results.design.contenders if compared[arm.name].interval), key=order)
     return Table(
         name="contributions",
@@ -35,10 +36,14 @@ def contributions_table(results: Results, compared: Mapping[str, Comparison]) ->
         columns=(
             Column(key="factor", heading="Part", sort="factor", number=False),
             ARM,
-            Column(key="contribution", heading=f"Contribution ({results.metric.unit})", sort="contribution_pp"),
+            Column(
+                key="contribution",
+                heading=f"Contribution ({results.metric.unit})",
+                sort=f"contribution_{results.metric.unit}",
+            ),
             Column(key="p", heading="Adjusted p", sort="p_adjusted"),
         ),
-        rows=tuple(_row(arm, compared[arm.name], places) for arm in arms),
+        rows=tuple(_row(arm, compared[arm.name], places, results.metric) for arm in arms),
     )
 
 
@@ -53,22 +58,22 @@ def left_out_group(design: Design) -> str | None:
     return group if others <= {group} else None
 
 
-def _row(arm: DesignArm, row: Comparison, places: int) -> Row:
+def _row(arm: DesignArm, row: Comparison, places: int, metric: Metric) -> Row:
     interval = row.interval
     assert interval is not None
     turned = replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
     values: dict[str, Value] = {
         "factor": arm.factor,
         "arm": arm.name,
-        "contribution_pp": texts.percent(turned.estimate),
-        "low_pp": texts.percent(turned.low),
-        "high_pp": texts.percent(turned.high),
+        f"contribution_{metric.unit}": texts.scaled(turned.estimate, metric.scale),
+        f"low_{metric.unit}": texts.scaled(turned.low, metric.scale),
+        f"high_{metric.unit}": texts.scaled(turned.high, metric.scale),
         "p_adjusted": texts.significant(row.p_adjusted),
     }
     shown = {
         "factor": arm.factor,
         "arm": arm.name,
-        "contribution": texts.difference(turned, places),
+        "contribution": texts.difference(turned, places, metric.scale),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
     }
     return Row(values=values, texts=shown)

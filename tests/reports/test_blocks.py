@@ -167,6 +167,7 @@ def test_the_bars_of_a_forest_plot_reach_both_ways(monkeypatch):
     bars = tuple(Bar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="") for name in ("one", OVER))
     drawn = []
     monkeypatch.setattr(figures, "_save", lambda figure, format: drawn.append(figure) or b"")
-    figures.draw_forest(Blocks(family="", question="", baseline="b", answer="", tables=(), bars=bars, pages={}))
+    blocks = Blocks(family="", question="", baseline="b", answer="", unit="pp", tables=(), bars=bars, pages={})
+    figures.draw_forest(blocks)
     lines = [list(map(float, line.get_xdata())) for line in drawn[0].axes[0].get_lines()]
     assert lines == [[0.0, 0.0], *[[-2.0, 3.5], [1.0]] * 2]

@@ -6,7 +6,9 @@ import itertools
 import re
 import shutil
 
+import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.cost_drawing import cost_panel
@@ -29,16 +31,32 @@ def in_nats(tmp_path_factory):
 
 
 def test_a_metric_in_nats_is_never_told_in_percent(in_nats):
-    """Its differences are hundredths of a nat in answer, table, plot and note; only accuracy has pp and percent."""
+    """Its differences are nats in answer, table, plot and the names of values; only accuracy has pp and percent."""
     analysis, text = in_nats
-    assert " cnat (95 % interval" in analysis.answer
+    assert " nats (95 % interval" in analysis.answer
     assert " pp" not in analysis.answer
     headings = [column.heading for column in analysis.tables["answer"].columns]
-    assert "Test NLL cnat" in headings
-    assert "Difference (cnat)" in headings
-    assert "A cnat is a hundredth of a nat." in analysis.tables["answer"].note
-    assert "hundredths of a nat (cnat)" in text
-    assert "NLL, cnat: better ← 0 → worse" in text
+    assert "Test NLL nats" in headings
+    assert "Difference (nats)" in headings
+    assert not [name for name in analysis.tables["answer"].rows[1].values if name.endswith("_pp")]
+    assert "paired by seed and image, in nats." in text
+    assert "NLL, nats: better ← 0 → worse" in text
+
+
+def test_a_metric_in_nats_decides_by_its_own_size(tmp_path):
+    """Mean and difference are those of scikit-learn's log loss, and a margin of 3 is 3 nats, which hold all arms."""
+    plan = make_store(tmp_path, THREE, metric="test/nll", metrics=("test/nll",), num_images=90, seeds=3, margin=3.0)
+    analysis = analyse(Reader(tmp_path).results(design_of(plan)))
+    losses = [
+        [log_loss(each["test_labels"], each["test_probabilities"], labels=range(10)) for each in map(np.load, paths)]
+        for paths in ([tmp_path / cell.run_id / "outputs.npz" for cell in plan.of_arm(arm)] for arm in THREE)
+    ]
+    for found, of_arm in zip(analysis.tables["answer"].rows, losses, strict=True):
+        assert found.values["score_nats"] == pytest.approx(np.mean(of_arm), rel=1e-4)
+        if found.values["difference_nats"] is not None:
+            assert found.values["difference_nats"] == pytest.approx(np.mean(of_arm) - np.mean(losses[0]), rel=1e-3)
+    assert [row.values["verdict"] for row in analysis.tables["answer"].rows] == ["baseline", "equivalent", "equivalent"]
+    assert "within ±3 nats" in analysis.answer
 
 
 def test_the_seeds_of_a_metric_in_nats_stand_around_their_mean(in_nats):
@@ -46,7 +64,7 @@ def test_the_seeds_of_a_metric_in_nats_stand_around_their_mean(in_nats):
     analysis, _ = in_nats
     for row in analysis.tables["answer"].rows[1:]:
         seeds = analysis.strokes["nll"][str(row.values["arm"])]
-        assert sum(seeds) / len(seeds) == pytest.approx(row.values["difference_pp"], rel=1e-4)
+        assert sum(seeds) / len(seeds) == pytest.approx(row.values["difference_nats"], rel=1e-4)
 
 
 def test_an_index_over_two_units_draws_one_and_names_both(in_nats, tmp_path):
@@ -55,9 +73,9 @@ def test_an_index_over_two_units_draws_one_and_names_both(in_nats, tmp_path):
     seen = glance([usual, in_nats[0]])
     assert seen.plot is not None
     assert set(seen.plot.rows) == {"row 0", "row 1"}
-    assert [row.texts["difference"].endswith(" cnat") for row in seen.table.rows] == [False, False, True, True]
+    assert [row.texts["difference"].endswith(" nats") for row in seen.table.rows] == [False, False, True, True]
     assert "wide against baseline, NLL" in [row.texts["arm"] for row in seen.table.rows]
-    assert "some in hundredths of a nat (cnat), which are not drawn" in index_of([usual, in_nats[0]])
+    assert "some in nats, which are not drawn" in index_of([usual, in_nats[0]])
 
 
 def test_long_and_foreign_names_are_shortened_by_their_width_and_isolated(tmp_path):

@@ -394,6 +394,15 @@ def test_no_difference_is_told_that_is_impossible():
     assert (detectable(few), detectable_images(few)) == ("none", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "shown"),
+    [("nll", 1.4, "1.4 nats"), ("brier", 1.4, "140 pp"), ("brier", 2.4, "none"), ("macro_f1", 1.4, "none")],
+)
+def test_what_is_impossible_depends_on_the_metric(name, size, shown):
+    """Two models can lie as many nats apart as they like, two Brier scores up to 2, and shares up to 1."""
+    assert detectable(comparison("arm", size), metric_of(f"test/{name}", ())) == shown
+
+
 def test_a_report_of_four_images_tells_no_impossible_number(tmp_path):
     """Two seeds, four images: no detectable difference above 100 pp or the number of images anywhere."""
     _, analysis = analysis_of(tmp_path, seeds=2, num_images=4, seed_noise=0.3)
