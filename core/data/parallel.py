@@ -82,7 +82,8 @@ def each(work: Callable[[int], Result], count: int, progress: Progress | None = 
         over.set()
         deadline = time.monotonic() + LEAVE_SECONDS
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():  # a signal may have come while they were started
+                thread.join(max(0.0, deadline - time.monotonic()))
     return [results[index] for index in range(count)]
 
 

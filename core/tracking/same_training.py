@@ -15,6 +15,8 @@ from ablation_suite.core.runs.ledger import Row
 
 TIMINGS = ("seconds", "seconds_train", "time", "total_seconds")
 """Numbers of an epoch that no second training repeats, beside those that begin with `sys/`."""
+_UNBEGUN = digest([])
+"""The origin of a ledger without rows, which tells nothing: the run was announced, and its server then lost."""
 _ROUNDING = 1e-12
 """A number comes back from a server as it was sent, but for the digits of its text."""
 
@@ -43,7 +45,7 @@ def difference(
         for key, value in results(mine).items():
             if key in row and not _same(value, row[key]):
                 return f"epoch {row['epoch']} has {key} {row[key]} there and {value} here"
-    if known is None or known.get("origin") == own["origin"]:
+    if known is None or known.get("origin") in (own["origin"], _UNBEGUN):
         return ""
     equal = ", with the same numbers" if known.get("numbers") == own["numbers"] else ""
     return f"its ledger is {known.get('origin')}, and ours {own['origin']}{equal}"

@@ -432,6 +432,24 @@ def test_reads_that_hang_keep_nobody_from_leaving() -> None:
     process.stdout.close()
 
 
+def test_a_signal_between_the_starts_of_two_threads_is_what_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that has not begun is not waited for."""
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begun:
+            sys.exit(143)
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    with pytest.raises(SystemExit, match="143"):
+        parallel.each(lambda index: index, 8)
+    begun[0].join(10)
+
+
 def test_a_worker_that_is_asked_to_stop_waits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither for images nor for another builder's lock; its signals only set a flag."""
     monkeypatch.setattr(parallel, "LEAVE_SECONDS", 0.1)

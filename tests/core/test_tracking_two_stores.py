@@ -82,6 +82,20 @@ def test_a_run_that_begins_where_another_training_is_goes_beside_it(
     assert all("is another training of it" in each for each in told)
 
 
+def test_a_run_whose_server_died_before_its_first_row_was_known_is_completed(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    """What was announced under an empty ledger is nobody else's training."""
+    folder, runtime = finished(tmp_path)
+    assert sync_runs([folder], runtime, print) == 0
+    held = json.loads(server.runs[RUN]["config"])
+    held["ledger"]["value"] = mark([], [])
+    server.runs[RUN]["config"] = json.dumps(held)
+    (folder.path / "tracker.json").unlink()
+    assert sync_runs([folder], runtime, print) == 0
+    assert list(server.runs) == [RUN]
+
+
 def test_a_copied_store_goes_on_in_its_run_and_a_second_training_does_not(server: WandbServer, tmp_path: Path) -> None:
     """The copy of a ledger is the same training; one that came to the same numbers is another, and that is said."""
     folder, runtime = finished(tmp_path / "laptop")
