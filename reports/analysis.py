@@ -11,6 +11,8 @@ from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import making, unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.doubts import Doubt, doubts
+from ablation_suite.reports.layout import Layout
+from ablation_suite.reports.paper_table import paper_table
 from ablation_suite.reports.results import Results, Split
 from ablation_suite.reports.series import Series, left_out, paired_series, training_series
 from ablation_suite.reports.statistics.contributions import contributions_table
@@ -51,6 +53,10 @@ class Analysis:
     left_out: tuple[str, ...]
     """Why a measure of training is not drawn."""
     confusions: dict[str, Any] | None
+    layouts: tuple[Layout, ...] = ()
+    """Of the tables for papers that were asked for."""
+    papers: tuple[Table, ...] = ()
+    """These tables."""
 
     @property
     def word(self) -> str:
@@ -87,11 +93,16 @@ class Analysis:
             "paired": self.paired,
             "left_out": list(self.left_out),
             "confusions": self.confusions,
+            "layouts": [layout.to_json() for layout in self.layouts],
         }
 
 
-def analyse(results: Results, audit: Audit = ()) -> Analysis:
-    """Compute everything that a report of these results says; the same results give the same analysis."""
+def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ()) -> Analysis:
+    """Compute everything that a report of these results says; the same results give the same analysis.
+
+    layouts: of tables for papers; those over blocks are left to the page over the blocks.
+    """
+    own = tuple(layout for layout in layouts if "blocks" not in layout.axes)
     compared, pairing = comparisons(results), pairing_table(results)
     found = [
         tables.answer_table(results, compared),
@@ -127,6 +138,8 @@ def analyse(results: Results, audit: Audit = ()) -> Analysis:
         paired=paired_series(results),
         left_out=tuple(left_out(results)),
         confusions=classes.confusions(results),
+        layouts=own,
+        papers=tuple(paper_table([results], layout) for layout in own),
     )
 
 

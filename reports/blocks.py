@@ -44,18 +44,28 @@ class Blocks:
     bars: tuple[Bar, ...]
     pages: dict[str, str]
     """Block -> the folder of its own report."""
+    papers: tuple[Table, ...] = ()
+    """Tables for papers that were asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Comparisons by block and arm, their means over blocks by arm, and Holm's p over all of these together."""
+
+    compared: dict[str, dict[str, Comparison]]
+    over: dict[str, OverBlocks]
+    adjusted: dict[tuple[str, str], float]
+    """(arm, block or OVER) -> p."""
+    places: int
+    """Decimals of the differences."""
 
 
 def over_all_blocks(family: Sequence[Results]) -> Blocks:
     """What the results of all blocks of a spec say together, the blocks in the order of the spec."""
-    first = family[0].design
-    compared = {results.design.block: comparisons(results) for results in family}
+    first, metric = family[0].design, family[0].metric
     arms = [arm.name for arm in first.contenders]
-    found = {arm: over for arm in arms if (over := _over(arm, family, compared)) is not None}
-    adjusted = _adjusted(arms, compared, found)
-    metric = family[0].metric
-    every = [row for rows in compared.values() for row in rows.values()]
-    places = texts.answer_places(every, metric.scale)
+    told = judged(family)
+    compared, found, adjusted, places = told.compared, told.over, told.adjusted, told.places
     return Blocks(
         family=first.family,
         question=first.question.removesuffix(f" ({first.block})"),
@@ -69,12 +79,36 @@ def over_all_blocks(family: Sequence[Results]) -> Blocks:
     )
 
 
-def _over(arm: str, family: Sequence[Results], compared: Mapping[str, Mapping[str, Comparison]]) -> OverBlocks | None:
+def judged(family: Sequence[Results], measure: str | None = None) -> Judged:
+    """All comparisons of a metric in the blocks of a spec, by default of the one that decides, and over them.
+
+    One block alone has the p values of its own report.
+    """
+    name = measure or family[0].design.measures[0]
+    compared = {results.design.block: comparisons(results, name) for results in family}
+    arms = [arm.name for arm in family[0].design.contenders]
+    over = {arm: found for arm in arms if (found := _over(arm, family, compared, name)) is not None}
+    if len(family) > 1:
+        adjusted = _adjusted(arms, compared, over)
+    else:
+        rows = {(arm, block): row.p_adjusted for block, rows in compared.items() for arm, row in rows.items()}
+        adjusted = {key: p for key, p in rows.items() if p is not None}
+    every = [row for rows in compared.values() for row in rows.values()]
+    places = texts.answer_places(every, family[0].measure(name).scale)
+    return Judged(compared=compared, over=over, adjusted=adjusted, places=places)
+
+
+def _over(
+    arm: str, family: Sequence[Results], compared: Mapping[str, Mapping[str, Comparison]], measure: str
+) -> OverBlocks | None:
     """The mean over the blocks in which an arm has an interval; None where these are fewer than two."""
     spoken = {each.design.block: each for each in family if compared[each.design.block][arm].interval is not None}
     if len(spoken) < 2:
         return None
-    pairs = {block: pair(each.scores(arm), each.scores(each.design.baseline)) for block, each in spoken.items()}
+    pairs = {
+        block: pair(each.scores(arm, measure), each.scores(each.design.baseline, measure))
+        for block, each in spoken.items()
+    }
     intervals: dict[str, Interval] = {}
     groups: list[list[str]] = []
     for block, results in spoken.items():

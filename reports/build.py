@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ablation_suite.reports.blocks import Blocks, over_all_blocks
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
 from ablation_suite.reports.latex import NARROW_WIDTH, to_latex
+from ablation_suite.reports.layout import Layout, refuse_blocks
 from ablation_suite.reports.page import (
     Images,
     blocks_html,
@@ -22,9 +24,10 @@ from ablation_suite.reports.page import (
     report_html,
     report_markdown,
 )
+from ablation_suite.reports.paper_table import paper_table
 from ablation_suite.reports.results import Reader, Results
 from ablation_suite.reports.tables import Table
-from ablation_suite.reports.writers import to_csv
+from ablation_suite.reports.writers import markdown, to_csv, to_markdown
 
 if TYPE_CHECKING:
     from ablation_suite.ablations.plan import Plan
@@ -37,13 +40,17 @@ def build_report(
     *,
     audits: Mapping[str, Sequence[Any]] | None = None,
     images: Mapping[str, Images] | None = None,
+    layouts: Sequence[Layout] = (),
 ) -> list[Path]:
     """Write the report of every plan below `out`, and an index of several; returns the pages, the index first.
 
     store: the folder of the run folders. audits: ablation -> findings with `arm`, `kind`, `text`, `severity`.
-    images: ablation -> what gives the images of its data as files.
+    images: ablation -> what gives the images of its data as files. layouts: of tables for papers, which are written
+    beside the others; LayoutError where one has blocks on an axis and no spec has any.
     The same inputs give the same bytes.
     """
+    if not any(plan.ablation.family for plan in plans):
+        refuse_blocks(layouts)
     reader = Reader(store)
     analyses, pages = [], []
     families: dict[str, list[Results]] = {}
@@ -52,19 +59,30 @@ def build_report(
         results = reader.results(design_of(plan))
         if results.design.family:
             families.setdefault(results.design.family, []).append(results)
-        analysis = analyse(results, [_plain(finding) for finding in findings])
+        analysis = analyse(results, [_plain(finding) for finding in findings], layouts)
         name = plan.ablation.ablation
         analyses.append(analysis)
         pages.append(_write_report(analysis, store, out / name, (images or {}).get(name), has_index=len(plans) > 1))
-    over = [_write_blocks(over_all_blocks(family), out / name) for name, family in families.items() if len(family) > 1]
+    over = [
+        _write_blocks(blocks_of(family, layouts), out / name) for name, family in families.items() if len(family) > 1
+    ]
     pages[:0] = over
     if len(analyses) > 1:
-        names = [analysis.design.ablation for analysis in analyses]
-        _write(out / "index.json", json.dumps({"ablations": names}, indent=1, ensure_ascii=False) + "\n")
+        of_index = {
+            "ablations": [analysis.design.ablation for analysis in analyses],
+            "layouts": [layout.to_json() for layout in layouts],
+        }
+        _write(out / "index.json", json.dumps(of_index, indent=1, ensure_ascii=False) + "\n")
         for name, text in index_files(analyses).items():
             _write(out / name, text)
         pages.insert(0, out / "index.html")
     return pages
+
+
+def blocks_of(family: Sequence[Results], layouts: Sequence[Layout]) -> Blocks:
+    """What is said over the blocks of one spec, with the tables for papers that have them on an axis."""
+    papers = tuple(paper_table(family, layout) for layout in layouts if "blocks" in layout.axes)
+    return replace(over_all_blocks(family), papers=papers)
 
 
 def index_files(analyses: Sequence[Analysis]) -> dict[str, str]:
@@ -84,7 +102,7 @@ def blocks_files(blocks: Blocks, figures: Mapping[str, bytes]) -> dict[str, str]
     files = {"blocks.html": blocks_html(blocks, figures), "blocks.md": rendered("blocks.md", blocks=blocks)}
     for table in blocks.tables:
         files |= table_files(table)
-    return files
+    return files | paper_files(blocks.papers)
 
 
 def table_files(table: Table) -> dict[str, str]:
@@ -101,6 +119,15 @@ def text_files(analysis: Analysis) -> dict[str, str]:
     files = {"report.md": report_markdown(analysis)}
     for table in analysis.tables.values():
         files |= table_files(table)
+    return files | paper_files(analysis.papers)
+
+
+def paper_files(tables: Sequence[Table]) -> dict[str, str]:
+    """Path -> content of tables that were asked for by their layout; as Markdown too, where others have a page."""
+    files: dict[str, str] = {}
+    for table in tables:
+        files |= table_files(table)
+        files[f"tables/{table.name}.md"] = f"{to_markdown(table)}\n{markdown(table.note)}\n"
     return files
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
-from ablation_suite.reports.blocks import over_all_blocks
-from ablation_suite.reports.build import blocks_files, index_files, text_files
+from ablation_suite.reports.build import blocks_files, blocks_of, index_files, text_files
 from ablation_suite.reports.consistency import unlike
 from ablation_suite.reports.design import Design
+from ablation_suite.reports.layout import Layout
 from ablation_suite.reports.page import report_html
 from ablation_suite.reports.results import Reader, Results
 
@@ -54,21 +54,22 @@ def _report(folder: Path) -> Report | str:
     """One report; where it cannot be read the reason, and the others are checked none the less."""
     try:
         written = _read(folder / "report.json")
-        results, audit = _results(folder, written)
-        return written, results, analyse(results, audit)
+        results, audit, layouts = _results(folder, written)
+        return written, results, analyse(results, audit, layouts)
     except ReportError as error:
         return str(error)
 
 
-def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[str, str]]]:
+def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[str, str]], list[Layout]]:
     try:
         design, store = Design.from_json(written["design"]), folder / written["store"]
+        layouts = [Layout.from_json(each) for each in written["layouts"]]
         audit = [
             {key: str(finding[key]) for key in ("arm", "kind", "text", "severity")} for finding in written["audit"]
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ReportError(f"{folder / 'report.json'}: is no report of this suite ({error})") from error
-    return Reader(store).results(design), audit
+    return Reader(store).results(design), audit, layouts
 
 
 def _faults(folder: Path, written: dict[str, Any], results: Results, analysis: Analysis) -> Iterator[str]:
@@ -146,7 +147,9 @@ def _other_than(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
 def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -> dict[Path, list[str]]:
     """What is wrong with an index, and with the pages over blocks, whose forest plots are taken as they lie there."""
     try:
-        names = [str(name) for name in read_json(folder / "index.json")["ablations"]]
+        of_index = read_json(folder / "index.json")
+        names = [str(name) for name in of_index["ablations"]]
+        layouts = [Layout.from_json(each) for each in of_index["layouts"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return {folder: [f"index.json: cannot be read ({error})"]}
     unread = [name for name in names if folder / name not in known]
@@ -161,7 +164,7 @@ def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -
         if name and len(family) > 1:
             forest = folder / name / "figures" / "forest.svg"
             figures = {"forest.svg": forest.read_bytes()} if forest.is_file() else {}
-            files = blocks_files(over_all_blocks(family), figures)
+            files = blocks_files(blocks_of(family, layouts), figures)
             found[folder / name] = list(_other_than(folder / name, files))
     return found
 

@@ -6,10 +6,10 @@ Default: pdfTeX, the encoding OT1 and a `\textwidth` of 345 pt; `\usepackage{boo
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ablation_suite.reports.latex_text import as_latex, latex, one_line, width
 from ablation_suite.reports.tables import Table
 
 TEXT_WIDTH = 344.0
@@ -19,6 +19,7 @@ r"""The same of an article of two columns: 229 pt in `article`, 252 in IEEE's cl
 _GAP = 6.0  # two \tabcolsep of 3 pt
 _NARROWEST_TEXT = 48.0
 _LONGEST_PIECE = 8
+_LONGEST_WORD = 24
 
 
 def to_latex(table: Table, room: float = TEXT_WIDTH) -> str:
@@ -28,8 +29,9 @@ def to_latex(table: Table, room: float = TEXT_WIDTH) -> str:
     """
     columns = [
         _Column(
-            heading=_plain(column.heading),
-            texts=tuple(_plain(row.texts.get(column.key, "")) for row in table.rows),
+            group=one_line(column.group),
+            heading=one_line(column.heading),
+            texts=tuple(one_line(row.texts.get(column.key, "")) for row in table.rows),
             number=column.number,
             strong=tuple(column.key in row.strong for row in table.rows),
             most=room / 2,
@@ -37,29 +39,29 @@ def to_latex(table: Table, room: float = TEXT_WIDTH) -> str:
         for column in table.columns
         if column.paper
     ]
-    if sum(column.natural for column in columns) + _GAP * (len(columns) - 1) <= room:
-        tabulars = [
-            _tabular("".join("r" if each.number else "l" for each in columns), [each.plain() for each in columns])
-        ]
+    natural = [_room([column.natural for column in group]) for _, group in _groups(columns)]
+    held = [max(width(name), own) for (name, _), own in zip(_groups(columns), natural, strict=True)]
+    if _room(held) <= room:
+        kinds = "".join("r" if each.number else "l" for each in columns)
+        tabulars = [_tabular(kinds, _above(columns), [each.plain() for each in columns])]
     else:
         tabulars = []
-        for block in _blocks(columns, room):
-            kinds = "".join(f"p{{{width:.1f}pt}}" for width in _stretched(block, room))
-            tabulars.append(_tabular(kinds, [each.broken() for each in block]))
+        for block in _blocks(columns, room, table.num_heads):
+            widths = _stretched(block, room)
+            kinds = "".join(f"p{{{each:.1f}pt}}" for each in widths)
+            tabulars.append(_tabular(kinds, _above(block, widths), [each.broken() for each in block]))
     body = "\n\\par\\medskip\n".join(tabulars)
+    if table.note:
+        body += f"\n\\par\\smallskip\\raggedright\\scriptsize {_sentences(one_line(table.note))}"
     # A hyphen that TeX adds would change a name.
     return f"{{\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\\hyphenpenalty=10000\n{body}\n\\par}}\n"
-
-
-def latex(text: str) -> str:
-    """A text that LaTeX prints as it stands; what its default fonts lack is named by its code point."""
-    return "".join(map(_character, _plain(text)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Column:
     """The plain texts of one column, and what widths they can have."""
 
+    group: str
     heading: str
     texts: tuple[str, ...]
     number: bool
@@ -81,9 +83,10 @@ class _Column:
     @property
     def narrow(self) -> float:
         """The least width."""
+        titles = [*_pieces(self.group), *_pieces(self.heading)]
         if self.whole:
-            return max(_widest(self.texts), _widest(_pieces(self.heading)))
-        pieces = [piece for text in (self.heading, *self.texts) for piece in _pieces(text)]
+            return max(_widest(self.texts), _widest(titles))
+        pieces = [*titles, *(piece for text in self.texts for piece in _pieces(text))]
         return max(_widest(pieces), min(self.natural, _NARROWEST_TEXT))
 
     def plain(self) -> list[str]:
@@ -101,11 +104,52 @@ class _Column:
             yield f"\\textbf{{{cell}}}" if strong else cell
 
 
-def _tabular(kinds: str, columns: Sequence[Sequence[str]]) -> str:
+def _room(widths: Sequence[float]) -> float:
+    """Points that neighbouring columns take."""
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _groups(columns: Sequence[_Column]) -> list[tuple[str, list[_Column]]]:
+    """Neighbours that share what stands above them; each column without that is alone."""
+    found: list[tuple[str, list[_Column]]] = []
+    for column in columns:
+        if column.group and found and found[-1][0] == column.group:
+            found[-1][1].append(column)
+        else:
+            found.append((column.group, [column]))
+    return found
+
+
+def _above(columns: Sequence[_Column], widths: Sequence[float] = ()) -> list[str]:
+    """The line above the headings with the rules under it; none where nothing stands there.
+
+    widths: of columns that are broken, none where each takes what it needs.
+    """
+    if not any(column.group for column in columns):
+        return []
+    cells, rules, first = [], [], 1
+    for name, group in _groups(columns):
+        last = first + len(group) - 1
+        if name:
+            text, kind = (latex(name), "c")
+            if widths:
+                text = rf"\centering {_breakable(name)}"
+                kind = f"p{{{_room(widths[first - 1 : last]):.1f}pt}}"
+            end = "@{}" if last == len(columns) else ""  # as the table's, whose margins it takes over
+            cells.append(rf"\multicolumn{{{len(group)}}}{{{kind}{end}}}{{{text}}}")
+            rules.append(rf"\cmidrule(lr){{{first}-{last}}}")
+        else:
+            cells.append("")
+        first = last + 1
+    return [" & ".join(cells) + r" \tabularnewline", " ".join(rules)]
+
+
+def _tabular(kinds: str, above: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
     heading, *rows = (" & ".join(row) + " \\tabularnewline" for row in zip(*columns, strict=True))
     lines = [
         f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
         "\\toprule",
+        *above,
         heading,
         "\\midrule",
         # An empty group keeps a cell that starts with a bracket from being read as an optional argument.
@@ -116,13 +160,22 @@ def _tabular(kinds: str, columns: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _blocks(columns: Sequence[_Column], room: float) -> list[list[_Column]]:
-    """The columns by blocks that fit the text; each block repeats the first column, which says what a row is."""
-    blocks = [[columns[0]]]
-    for column in columns[1:]:
-        if sum(each.narrow + _GAP for each in blocks[-1]) + column.narrow > room and len(blocks[-1]) > 1:
-            blocks.append([columns[0]])
-        blocks[-1].append(column)
+def _blocks(columns: Sequence[_Column], room: float, num_heads: int) -> list[list[_Column]]:
+    """The columns by blocks that fit the text; each repeats those that say what a row is.
+
+    Columns that share what stands above them stay together where the text holds them.
+    """
+    heads = list(columns[:num_heads])
+    blocks = [list(heads)]
+
+    def fits(block: list[_Column], more: list[_Column]) -> bool:
+        return _room([each.narrow for each in (*block, *more)]) <= room
+
+    for _, group in _groups(columns[num_heads:]):
+        for part in [group] if fits(heads, group) else [[column] for column in group]:
+            if not fits(blocks[-1], part) and len(blocks[-1]) > num_heads:
+                blocks.append(list(heads))
+            blocks[-1] += part
     return blocks
 
 
@@ -136,8 +189,13 @@ def _stretched(block: Sequence[_Column], room: float) -> list[float]:
 
 def _breakable(text: str) -> str:
     """The text with places at which TeX may break a long word, dearer than a space but not so dear as to add up."""
-    *pieces, last = ["".join(map(_character, piece)) for piece in _pieces(text)] or [""]
+    *pieces, last = ["".join(map(as_latex, piece)) for piece in _pieces(text)] or [""]
     return "".join(piece if piece.endswith(" ") else piece + r"\penalty500 " for piece in pieces) + last
+
+
+def _sentences(text: str) -> str:
+    """Running text, of whose words TeX may break only those that no line would hold."""
+    return " ".join(latex(word) if len(word) <= _LONGEST_WORD else _breakable(word) for word in text.split(" "))
 
 
 def _pieces(text: str) -> list[str]:
@@ -145,143 +203,5 @@ def _pieces(text: str) -> list[str]:
     return re.findall(rf"[^\W_]{{1,{_LONGEST_PIECE}}}[^\w\s]?\s*|.\s*", text)
 
 
-def _plain(text: str) -> str:
-    """The text in one line, in which every character is one that `_character` knows."""
-    composed = unicodedata.normalize("NFC", " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split()))
-    return "".join(each if _known(each) else f"[U+{ord(each):04X}]" for each in composed)
-
-
-def _known(character: str) -> bool:
-    return character.isascii() or character in _LATEX or bool(_accented(character) or _greek(character))
-
-
-def _character(character: str) -> str:
-    if character in _LATEX:
-        return _LATEX[character]
-    return character if character.isascii() else _accented(character) or _greek(character)
-
-
-def _accented(character: str) -> str:
-    """A Latin letter with one accent by its command, which every font encoding has; else nothing."""
-    base, *marks = list(unicodedata.normalize("NFD", character))
-    if len(marks) == 1 and marks[0] in _ACCENTS and base.isascii() and base.isalpha():
-        return f"{_ACCENTS[marks[0]]}{{{base}}}"
-    return ""
-
-
-def _greek(character: str) -> str:
-    """A Greek letter of mathematics; else nothing."""
-    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(character, ""))
-    name = found[2].lower().replace("lamda", "lambda") if found else ""
-    if found and found[1] == "CAPITAL":
-        return f"$\\{name.capitalize()}$" if name in _GREEK_CAPITALS else ""
-    return f"$\\{name}$" if name in _GREEK else ""
-
-
-_GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "pi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-    ]
-)
-_GREEK_CAPITALS = frozenset(
-    ["gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"]
-)
-_ACCENTS = {
-    "\u0300": r"\`",
-    "\u0301": r"\'",
-    "\u0302": r"\^",
-    "\u0303": r"\~",
-    "\u0304": r"\=",
-    "\u0306": r"\u",
-    "\u0307": r"\.",
-    "\u0308": r"\"",
-    "\u030a": r"\r",
-    "\u030b": r"\H",
-    "\u030c": r"\v",
-    "\u0327": r"\c",
-}
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    # OT1 has no straight quote but in typewriter, and neither quote nor apostrophe nor hyphen may form a ligature.
-    '"': r"{\ttfamily\char34}",
-    "'": r"{\ttfamily\char13}",
-    "`": r"{\ttfamily\char18}",
-    "-": r"-{}",
-    "[": "{[}",
-    "]": "{]}",
-    "−": "$-$",
-    "–": "--",
-    "—": "---",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≈": r"$\approx$",
-    "→": r"$\to$",
-    "·": r"$\cdot$",
-    "…": r"\dots{}",
-    "“": "``",
-    "”": "''",
-    "‘": "`",
-    "’": "'",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "œ": r"\oe{}",
-    "Œ": r"\OE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "ı": r"\i{}",
-    "µ": r"$\mu$",
-}
-
-
-def _width(text: str) -> float:
-    r"""A width in points at \footnotesize that Computer Modern does not exceed."""
-    return sum(map(_width_of, text))
-
-
-def _widest(texts: Sequence[str]) -> float:
-    return max(map(_width, texts), default=0.0)
-
-
-def _width_of(character: str) -> float:
-    if character in "MWmw%#@&+=<>−±×≈→—…ŒÆ":
-        return 8.8
-    if character.isupper():
-        return 6.7
-    return 3.4 if character in "iljtfrI.,:;'`!|()[]- " else 4.8
+def _widest(texts: Iterable[str]) -> float:
+    return max(map(width, texts), default=0.0)

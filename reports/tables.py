@@ -20,13 +20,24 @@ Value = str | float | int | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column for people: which text it shows, its heading, which value sorts it, and whether LaTeX has it too."""
+    """One column for people: which text it shows, its heading, which value sorts it, and whether LaTeX has it too.
+
+    `group` stands above the headings of neighbouring columns that share it, or before each where there is one line.
+    """
 
     key: str
     heading: str
     sort: str
     number: bool = True
     paper: bool = True
+    group: str = ""
+
+    @property
+    def title(self) -> str:
+        """Group and heading in one line."""
+        if not self.group:
+            return self.heading
+        return f"{self.group} {self.heading}" if self.heading in ("%", "nats") else f"{self.group}: {self.heading}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +59,8 @@ class Table:
     note: str = ""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    num_heads: int = 1
+    """So many columns say what a row is; where a table is set in parts, each part has them."""
 
 
 ARM = Column(key="arm", heading="Arm", sort="arm", number=False)
@@ -59,7 +72,7 @@ def answer_table(results: Results, compared: Mapping[str, Comparison]) -> Table:
     columns = (
         ARM,
         Column(key="changes", heading="Changes", sort="changes", number=False),
-        Column(key="accuracy", heading=_heading(results), sort=f"score_{results.metric.word}"),
+        Column(key="accuracy", heading=heading_of(results), sort=f"score_{results.metric.word}"),
         Column(
             key="difference", heading=f"Difference ({results.metric.unit})", sort=f"difference_{results.metric.unit}"
         ),
@@ -94,7 +107,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
     costs = ("parameters", "flops_per_image", "images_seen", "train_seconds")
     ratios = {f"{key}_ratio": _ratio(cost.get(key), baseline_cost.get(key)) for key in costs}
     val, last_epoch = (texts.mean_and_sd(texts.metric(runs, key)) for key in ("val/accuracy", last))
-    verdict = _verdict(results, row)
+    verdict = verdict_of(results, row)
     values: dict[str, Value] = {
         "arm": name,
         "changes": arm.changes,
@@ -227,7 +240,7 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     return " ".join(parts)
 
 
-def _heading(results: Results) -> str:
+def heading_of(results: Results) -> str:
     """Test %, where the answer is an accuracy; else the metric with its split."""
     split, metric = SPLITS[results.split].capitalize(), results.metric
     return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} {metric.sign}"
@@ -245,7 +258,8 @@ def _detectable_range(row: Comparison, metric: Metric) -> dict[str, Value]:
     return {f"detectable_{end}_{metric.unit}": texts.scaled(value, metric.scale) for end, value in ends}
 
 
-def _verdict(results: Results, row: Comparison) -> str:
+def verdict_of(results: Results, row: Comparison) -> str:
+    """The word of a row: its verdict, or why it has none."""
     if row.arm == results.design.baseline:
         return "baseline"
     if row.n and not results.comparable(row.arm):

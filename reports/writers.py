@@ -13,7 +13,8 @@ def to_csv(table: Table) -> str:
     """The values of a table at full precision; a text that a spreadsheet would run as a formula starts with a quote."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    names = list(table.rows[0].values) if table.rows else [column.key for column in table.columns]
+    names = list(dict.fromkeys(name for row in table.rows for name in row.values))
+    names = names or [column.key for column in table.columns]
     writer.writerow(names)
     for row in table.rows:
         writer.writerow([_csv_cell(row.values.get(name)) for name in names])
@@ -24,7 +25,7 @@ def to_markdown(table: Table) -> str:
     """A pipe table of the texts."""
     columns = table.columns
     lines = [
-        _pipes([markdown(column.heading) for column in columns]),
+        _pipes([markdown(column.title) for column in columns]),
         "|" + "|".join(" ---: " if column.number else " --- " for column in columns) + "|",
         *(_pipes([_markdown_cell(column, row) for column in columns]) for row in table.rows),
     ]

@@ -21,6 +21,7 @@ from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.layout import CELLS, Layout, layout_of
 from ablation_suite.reports.results import Reader, answer_split
 from ablation_suite.reports.test_reads import record_read, sentence, write_summary
 from ablation_suite.reports.thumbnails import thumbnails
@@ -31,25 +32,47 @@ from ablation_suite.reports.wandb_page import read_page
 @click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
 @options.tuned
 @click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="LAYOUT",
+    help="A table for a paper, such as arms=rows,metrics=columns; axes are arms, metrics, blocks and seeds.",
+)
+@click.option("--columns", metavar="WORDS", help=f"What its cells hold, of {','.join(CELLS)} [mean,difference].")
 @click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
 @click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
 @options.folders
 def report(
-    words: tuple[str, ...], out: str | None, publish: bool, checked: str | None, tuned: bool, runtime: Runtime
+    words: tuple[str, ...],
+    out: str | None,
+    tables: tuple[str, ...],
+    columns: str | None,
+    publish: bool,
+    checked: str | None,
+    tuned: bool,
+    runtime: Runtime,
 ) -> int:
     """Write tables, curves and pages from finished runs; nothing is trained.
 
-    With --check: exit status 1 where a report has drifted from its runs, or where these are not alike.
+    Tables that --table lays out are written as Markdown, CSV and LaTeX, of one column of text and of two. With --check:
+    exit status 1 where a report has drifted from its runs, or where these are not alike.
     """
     if checked:
         return _check(typed(checked))
     if not words:
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
+    layouts = [layout_of(each, columns) for each in tables or (("arms=rows",) if columns else ())]
     specs, overrides = options.split_words(words)
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
     folder = typed(out) if out else Path(runtime.results) / "report"
-    for path in write_reports(plans, runtime, folder):
+    for path in write_reports(plans, runtime, folder, layouts):
         click.echo(f"report: {path}")
+    for layout in layouts:
+        over_blocks = "blocks" in layout.axes
+        names = dict.fromkeys(plan.ablation.family if over_blocks else plan.ablation.ablation for plan in plans)
+        for name in filter(None, names):
+            click.echo(f"table: {folder / name / 'tables' / layout.name}.md, .csv, .tex, .narrow.tex")
     for plan in plans if publish else []:
         publish_report(plan, folder / plan.ablation.ablation, runtime)
     return 0
@@ -72,8 +95,8 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
         click.echo("\n".join(comparison_text(split, found)))
 
 
-def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Path]:
-    """The pages of all plans with their audits, the index first."""
+def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[Layout] = ()) -> list[Path]:
+    """The pages of all plans with their audits, the index first; layouts of tables for papers beside them."""
     audits, images, looks = {}, {}, []
     for plan in plans:
         arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
@@ -85,7 +108,7 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path) -> list[Pa
         finished = [record for group in records.values() for record in group]
         if answer_split(finished, plan.ablation.metric) == "test":
             looks.append((name, len(finished)))
-    pages = build_report(plans, runtime.store, out, audits=audits, images=images)
+    pages = build_report(plans, runtime.store, out, audits=audits, images=images, layouts=layouts)
     for name, num_runs in looks:
         _tell_read(runtime, "report", name, num_runs)
     if looks:

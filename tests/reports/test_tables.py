@@ -19,7 +19,8 @@ from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import Design, DesignArm, design_of
 from ablation_suite.reports.glance import glance
-from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, latex, to_latex
+from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, to_latex
+from ablation_suite.reports.latex_text import latex
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.quantities import accuracy, accuracy_places, detectable, detectable_images
 from ablation_suite.reports.results import Reader
