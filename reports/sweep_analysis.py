@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from ablation_suite.reports.sweep_importance import (
 from ablation_suite.reports.sweep_rivals import Rivals, find_rivals
 from ablation_suite.reports.tables import Column, Row, Table
 from ablation_suite.sweeps.budget import rule_met
+from ablation_suite.sweeps.front import front, front_sentence, reference_point, unfounded
+from ablation_suite.sweeps.objectives import is_maximised, measure_text
 from ablation_suite.sweeps.progress import short, short_score
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.study import Study
@@ -63,12 +65,18 @@ class SweepAnalysis:
     """Between which of the scores the best of another search of as many trials lies in eight of ten."""
     effort: Effort
     tables: dict[str, Table]
+    front: tuple[Trial, ...] = ()
+    """Of several objectives: the trials that no other one beats, the best in the first one first."""
+    reference: Mapping[str, float] = field(default_factory=dict)
+    """Where the hypervolume is measured from."""
 
     @property
     def answer(self) -> str:
         """The best settings in one sentence, and what they are worth in another."""
+        if self.sweep.is_multi and self.front:
+            return self.volume_words
         if self.best is None or self.best.score is None:
-            return "No trial is complete yet."
+            return self._why_none
         settings = ", ".join(f"{path} {short(value)}" for path, value in self.best.values.items())
         own = next((trial.score for trial in self.trials if trial.values == self.sweep.first), None)
         metric, is_share = metric_words(self.sweep), self.sweep.maximize
@@ -78,7 +86,31 @@ class SweepAnalysis:
         score, whose = score_text(self.best.score, is_share), ", which was imported," if self.best.is_imported else ""
         chosen = f" with {settings}" if settings else ""
         first = f"Trial {self.best.number}{whose} reaches a {metric} of {score}{chosen}{compared}."
-        return f"{first} {self.rivals.sentence}" if self.rivals else first
+        return " ".join(filter(None, [first, self.rivals.sentence if self.rivals else "", *self._set_aside]))
+
+    @property
+    def volume_words(self) -> str:
+        """How large the front is, and how much lies behind it as seen from where."""
+        told = front_sentence(self.sweep, self.trials)
+        return " ".join([f"{told[0].upper()}{told[1:]}.", *self._set_aside])
+
+    @property
+    def _why_none(self) -> str:
+        aside = " ".join(self._set_aside)
+        return f"No trial is the best yet. {aside}" if aside else "No trial is complete yet."
+
+    @property
+    def _set_aside(self) -> list[str]:
+        """What would stand in front of the others, and why it does not."""
+        found: list[str] = []
+        if num := sum(bool(each.violated) for each in self.trials):
+            limits = " and ".join(dict.fromkeys(limit for each in self.trials for limit in each.violated))
+            found.append(f"{num} {'trial does' if num == 1 else 'trials do'} not keep to {limits}.")
+        leaders = self.front if self.sweep.is_multi else tuple(filter(None, [self.best]))
+        for each in unfounded(self.trials, leaders, self.sweep):
+            told = " and ".join(score_text(value, is_maximised(name)) for name, value in each.objectives.items())
+            found.append(f"The imported trial {each.number} was told {told}, with no run behind it.")
+        return found
 
     @property
     def counts(self) -> str:
@@ -94,7 +126,7 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
     importance, early = importance_at_the_end(study, trials), importance_early(study, trials)
     found = scores([each for each in trials if not each.is_imported], sweep.maximize)
     expected, ends_of_best = expected_best(found, sweep.maximize), best_of_another(found, sweep.maximize)
-    top = best(trials, sweep.maximize)
+    top = None if sweep.is_multi else best(trials, sweep.maximize)
     return SweepAnalysis(
         sweep=sweep,
         trials=tuple(trials),
@@ -111,10 +143,12 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
                 _trials_table(sweep, trials),
                 importance_table(importance),
                 *([importance_table(early)] if early else []),
-                _budget_table(sweep, expected, ends_of_best),
+                *([] if sweep.is_multi else [_budget_table(sweep, expected, ends_of_best)]),
             )
             if table.rows
         },
+        front=tuple(front(trials, sweep.objectives)) if sweep.is_multi else (),
+        reference=reference_point(sweep, trials) if sweep.is_multi else {},
     )
 
 
@@ -135,8 +169,8 @@ def _inside(sweep: Sweep, trial: Trial) -> Trial:
 
 
 def scores(trials: Sequence[Trial], maximize: bool) -> list[float]:
-    """One score per trial that is done: a pruned trial's last value, and the worst of all for a diverged one."""
-    known = [each.score if each.score is not None else _last(each) for each in trials if each.outcome in DONE]
+    """One score per trial that is done: a pruned one's last value, the worst of all for one diverged or infeasible."""
+    known = [each.score if each.may_be_best else _last(each) for each in trials if each.outcome in DONE]
     there = [score for score in known if score is not None]
     worst = (min if maximize else max)(there, default=0.0)
     return [worst if score is None else score for score in known]
@@ -202,10 +236,12 @@ def _last(trial: Trial) -> float | None:
 
 def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
     paths = [parameter.path for parameter in sweep.space.parameters]
+    costs = [name for name in dict.fromkeys((*sweep.objectives, *sweep.spec.constraints)) if name != sweep.spec.metric]
     columns = (
         Column(key="trial", heading="Trial", sort="trial"),
         Column(key="outcome", heading="Outcome", sort="outcome", number=False),
         Column(key="score", heading=_heading(sweep), sort="score"),
+        *(Column(key=name, heading=name, sort=name) for name in costs),
         *(Column(key=path, heading=path, sort=path) for path in paths),
         Column(key="last_step", heading="Last step", sort="last_step"),
         Column(key="run_id", heading="Runs", sort="run_id", number=False),
@@ -218,13 +254,15 @@ def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
             "outcome": trial.shown_as,
             "score": trial.score,
             "last_value": last,
+            **{name: {**trial.measured, **trial.objectives}.get(name) for name in costs},
             **{path: trial.values.get(path) for path in paths},
             "last_step": max(trial.curve, default=None),
             "seconds": trial.seconds,
             "run_id": " ".join(trial.runs),
-            "reason": trial.reason,
+            "reason": trial.reason or " and ".join(f"not {each}" for each in trial.violated),
         }
         texts = {key: "" if value is None else short(value) for key, value in values.items()}
+        texts |= {name: measure_text(name, values[name]) for name in costs if values[name] is not None}
         texts["score"] = score_text(trial.score, sweep.maximize, "") if trial.score is not None else ""
         if last is not None:
             texts["score"] = f"({score_text(last, sweep.maximize, '')})"

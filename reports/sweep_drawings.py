@@ -193,8 +193,8 @@ def _best_so_far(analysis: SweepAnalysis) -> list[tuple[int, float]]:
     sign = 1 if analysis.sweep.maximize else -1
     found: list[tuple[int, float]] = []
     for trial in analysis.trials:
-        if trial.score is not None and (not found or sign * trial.score > sign * found[-1][1]):
-            found.append((trial.number, trial.score))
+        if trial.may_be_best and (not found or sign * (trial.score or 0.0) > sign * found[-1][1]):
+            found.append((trial.number, trial.score or 0.0))
     return found
 
 

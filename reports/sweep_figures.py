@@ -13,6 +13,7 @@ from ablation_suite.reports.axes import distinct
 from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import value_of
+from ablation_suite.reports.sweep_front import draw_front
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.trial import Trial
 
@@ -27,6 +28,7 @@ _OUTCOMES = {
     "complete": (_BLUE, "o"),
     "pruned": (_GREY, "x"),
     "diverged": (_ORANGE, "x"),
+    "infeasible": (_GREY, "+"),
     "imported": ("#333333", "s"),
 }
 
@@ -34,13 +36,12 @@ _OUTCOMES = {
 def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
     """File name -> content of every figure that the trials suffice for; the same trials give the same bytes."""
     drawings = {
-        "history": _history,
+        **({"front": draw_front} if analysis.sweep.is_multi else {"history": _history}),
         "importances": _importances,
         "slices": _slices,
         "contour": _contour,
         "parallel": _parallel,
-        "curves": _curves,
-        "budget": _budget,
+        **({} if analysis.sweep.is_multi else {"curves": _curves, "budget": _budget}),
     }
     return render({name: partial(draw, analysis) for name, draw in drawings.items()})
 
@@ -56,7 +57,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
     for outcome in _OUTCOMES:
         chosen = [(trial.number, value) for trial, value in points if trial.shown_as == outcome]
         _plot_trials(axes, chosen, outcome, edge, analysis.sweep.maximize)
-    complete = [(trial.number, trial.score) for trial in analysis.trials if trial.score is not None]
+    complete = [(trial.number, trial.score) for trial in analysis.trials if trial.may_be_best]
     if complete:
         numbers, scores = zip(*complete, strict=True)
         best = (np.maximum if analysis.sweep.maximize else np.minimum).accumulate(scores)

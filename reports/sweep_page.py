@@ -9,6 +9,7 @@ from typing import Any
 from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import curves, history, score_of
+from ablation_suite.reports.sweep_front import front_planes, front_table
 from ablation_suite.reports.sweep_importance import Importance, words
 from ablation_suite.reports.sweep_map import parallel, parameter_axis, setting_map
 from ablation_suite.reports.tables import Table
@@ -30,7 +31,13 @@ def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[st
         "tables": analysis.tables,
         "claim": claim(analysis),
         "facts": _facts(analysis),
-        "planes": [plane for plane in (history(analysis, score), curves(analysis, score)) if plane],
+        "planes": (
+            front_planes(analysis)
+            if analysis.sweep.is_multi
+            else [plane for plane in (history(analysis, score), curves(analysis, score)) if plane]
+        ),
+        "front": front_table(analysis) if analysis.front else None,
+        "commands": {each.number: remake_command(each, given) for each in analysis.front},
         "has_ground": analysis.rivals is not None and bool(analysis.rivals.numbers),
         "map": setting_map(analysis, score),
         "importances": [each for each in map(_drawn, (analysis.early, analysis.importance)) if each],
@@ -95,9 +102,9 @@ def _facts(analysis: SweepAnalysis) -> dict[str, str]:
         "Trials": analysis.counts or "none yet",
         "Saved": f"{effort.saved_epochs} of {effort.trained_epochs + effort.saved_epochs} epochs",
         "Sampler": _entry(spec.sampler),
-        "Pruner": _entry(spec.pruner),
+        "Pruner": "none: of several objectives no trial is stopped early" if sweep.is_multi else _entry(spec.pruner),
         "Seeds": f"{spec.seeds} per trial",
-        "Judge": f"{images}{spec.metric}",
+        "Judge": f"{images}{', '.join(sweep.objectives)}",
         "Spec": " ".join([sweep.source, *sweep.overrides]),
     }
     return found

@@ -10,11 +10,13 @@ from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.reports.page import rendered
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
 from ablation_suite.reports.sweep_figures import draw_sweep
+from ablation_suite.reports.sweep_front import front_table
 from ablation_suite.reports.sweep_page import sweep_context
 from ablation_suite.reports.writers import to_csv
 from ablation_suite.sweeps.study import Study
 
 CAPTIONS = {
+    "front": "Each two objectives against each other; no complete trial beats one of the front in all of them.",
     "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
     "slices": "The score against each setting; crosses were stopped early, triangles at the edge lie beyond it.",
     "contour": "The score of the complete trials, interpolated between them, which fewer than 30 hardly allow. "
@@ -32,7 +34,8 @@ def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequenc
     analysis = analyse(study, runtime.store)
     figures = draw_sweep(analysis)
     files = {f"figures/{name}": content for name, content in figures.items()}
-    files |= {f"tables/{name}.csv": to_csv(table).encode() for name, table in analysis.tables.items()}
+    tables = {**analysis.tables, **({"front": front_table(analysis)} if analysis.front else {})}
+    files |= {f"tables/{name}.csv": to_csv(table).encode() for name, table in tables.items()}
     files |= {name: text.encode() for name, text in sweep_pages(analysis, figures, given).items()}
     for name, content in files.items():
         path = out / name

@@ -56,7 +56,7 @@ def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Riva
     best = _outputs(top, store)
     others: dict[int, list[Outputs]] = {}
     for trial in trials:
-        if trial.outcome == "complete" and trial.number != top.number:
+        if trial.may_be_best and trial.number != top.number:
             found = _outputs(trial, store)
             if best and len(found) == len(best) and all(map(Outputs.same_images, found, best)):
                 others[trial.number] = found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ablation_suite.sweeps.objectives import SCORES
 from ablation_suite.sweeps.trial import Outcome, Trial
 
 SILENT = "its driver fell silent"
@@ -17,8 +19,10 @@ _OUTCOMES: dict[str, Outcome] = {
 }
 
 
-def as_trial(frozen: Any) -> Trial:
+def as_trial(frozen: Any, objectives: Sequence[str] = ()) -> Trial:
     """The trial of an `optuna.trial.FrozenTrial`; a failed one without a reason was freed for its driver's silence.
+
+    objectives: what its values are, in their order; without, the trial has no score.
 
     Every trial of ours names its driver before it runs, so that one without was begun by something else.
     """
@@ -26,12 +30,17 @@ def as_trial(frozen: Any) -> Trial:
     attributes = frozen.user_attrs
     if outcome == "pruned" and attributes.get("outcome") == "diverged":
         outcome = "diverged"
+    found = dict(zip(objectives, frozen.values, strict=True)) if objectives and outcome == "complete" else {}
+    violated = tuple(name for name, by in frozen.constraints.items() if by > 0.0)
     begin, end = frozen.datetime_start, frozen.datetime_complete
     return Trial(
         number=frozen.number,
         outcome=outcome,
         values={**frozen.system_attrs.get("fixed_params", {}), **frozen.params},
-        score=frozen.value if outcome == "complete" else None,
+        score=next((value for name, value in found.items() if name in SCORES), None),
+        objectives=found,
+        violated=violated,
+        measured=attributes.get("measured", {}),
         curve=dict(sorted(frozen.intermediate_values.items())),
         runs=tuple(attributes.get("runs", ())),
         reason=attributes.get("reason", SILENT if outcome == "failed" else ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
@@ -36,7 +36,13 @@ def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
         "pruner": sweep.spec.pruner.model_dump(mode="json"),
         "stream": sweep.stream,
         **({"labels": labels} if labels else {}),
+        **({"metrics": list(sweep.objectives)} if sweep.is_multi else {}),
+        **({"constraints": _limits(sweep)} if sweep.spec.constraints else {}),
     }
+
+
+def _limits(sweep: Sweep) -> dict[str, Any]:
+    return {name: limit.model_dump(exclude_none=True) for name, limit in sweep.spec.constraints.items()}
 
 
 def _levels(sweep: Sweep) -> Iterator[RunConfig]:
@@ -53,12 +59,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]
             yield f"{path} was {theirs.get(path)} and is now {ours.get(path)}"
 
 
-def refuse_another(sweep: Sweep, known: Mapping[str, Any], wanted: Mapping[str, Any], direction: str) -> None:
+def refuse_another(
+    sweep: Sweep, known: Mapping[str, Any], wanted: Mapping[str, Any], directions: Sequence[str]
+) -> None:
     """StudyMismatch that names every difference between a study and the sweep that wants to go on with it."""
     changes = list(differences(known, wanted))
-    ours = "maximize" if sweep.maximize else "minimize"
-    if direction != ours:
-        changes.append(f"it is to {direction} its metric, and the sweep is to {ours} {sweep.spec.metric}")
+    if tuple(directions) != sweep.directions:
+        theirs, ours = " and ".join(directions), " and ".join(sweep.directions)
+        changes.append(f"it is to {theirs} its metric, and the sweep is to {ours} {' and '.join(sweep.objectives)}")
     if changes:
         lines = [f"study '{sweep.name}' belongs to another sweep: {each}" for each in changes]
         raise StudyMismatch("\n".join([*lines, "give this one another name (sweep=NAME), or remove the old study"]))

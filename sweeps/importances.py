@@ -47,7 +47,12 @@ def importance_ends(study: Study, rng: np.random.Generator, step: int | None = N
 def _scored(study: Study, step: int | None) -> list[FrozenTrial]:
     trials = study.study.get_trials(deepcopy=False)
     if step is None:
-        return [each for each in trials if each.state == TrialState.COMPLETE]
+        at = study.sweep.objectives.index(study.sweep.spec.metric)
+        return [
+            optuna.trial.create_trial(params=each.params, distributions=each.distributions, value=each.values[at])
+            for each in trials
+            if each.state == TrialState.COMPLETE
+        ]
     reached = [each for each in trials if each.state.is_finished() and step in each.intermediate_values]
     return [
         optuna.trial.create_trial(
@@ -60,7 +65,7 @@ def _scored(study: Study, step: int | None) -> list[FrozenTrial]:
 
 def _of(study: Study, scored: list[FrozenTrial]) -> optuna.Study:
     """A study in memory of these trials alone."""
-    found = optuna.create_study(direction=study.study.direction)
+    found = optuna.create_study(direction="maximize" if study.sweep.maximize else "minimize")
     found.add_trials(scored)
     return found
 

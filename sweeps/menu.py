@@ -10,7 +10,8 @@ from ablation_suite.core.config.menu import Entry, tagged
 
 
 class TPE(Entry):
-    """Tree-structured Parzen estimator, multivariate (Bergstra et al. 2011; Falkner et al. 2018)."""
+    """Tree-structured Parzen estimator, multivariate (Bergstra et al. 2011; Falkner et al. 2018; of several objectives,
+    Ozaki et al. 2022)."""
 
     builds = "ablation_suite.sweeps.samplers:tpe"
     name: Literal["tpe"] = "tpe"
@@ -29,6 +30,33 @@ class GP(Entry):
     """Seed of the proposals."""
     startup_trials: int = Field(10, ge=1)
     """Random trials before the process is fitted."""
+
+
+class NSGA2(Entry):
+    """A genetic algorithm that keeps a front of several objectives (Deb et al. 2002); with one, an ordinary one."""
+
+    builds = "ablation_suite.sweeps.samplers:nsga2"
+    name: Literal["nsga2"] = "nsga2"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+    population: int = Field(20, ge=2)
+    """Trials of a generation; the first one is random."""
+
+
+class CMAES(Entry):
+    """Covariance matrix adaptation (Hansen 2016): numbers alone, two or more, one metric; needs the package cmaes.
+
+    Trials that successive halving or Hyperband stopped count by what they had reached, those of other pruners not.
+    """
+
+    builds = "ablation_suite.sweeps.samplers:cmaes"
+    name: Literal["cmaes"] = "cmaes"
+    seed: int = Field(0, ge=0)
+    """Seed of the proposals."""
+    startup_trials: int = Field(1, ge=1)
+    """Random trials before the first generation."""
+    population: int | None = Field(None, ge=3)
+    """Trials of a generation; without one, four and three times the logarithm of the number of settings."""
 
 
 class Random(Entry):
@@ -125,5 +153,5 @@ class NoPruner(Entry):
 
 EXHAUSTIVE = ("grid", "brute_force")
 """Samplers that visit a fixed set of combinations, each once."""
-Sampler = tagged(TPE, GP, Random, QMC, Grid, BruteForce)
+Sampler = tagged(TPE, GP, NSGA2, CMAES, Random, QMC, Grid, BruteForce)
 Pruner = tagged(HalvingPruner, MedianPruner, HyperbandPruner, WilcoxonPruner, NoPruner)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ablation_suite.core.scheduling.console import Bar, Display, share_done, time_left
 from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.sweeps.objectives import measure_text
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
@@ -19,7 +20,7 @@ class Progress(Display):
     def begin(self, sweep: Sweep, trials: list[Trial], num_workers: int) -> None:
         self.sweep = sweep
         self.begun = time.monotonic()
-        self.best = best(trials, sweep.maximize)
+        self.best = None if sweep.is_multi else best(trials, sweep.maximize)
         self.counts: Counter[str] = Counter(count(trials))
         self.num_before = self._num_done()
         self.num_ended = 0
@@ -30,6 +31,8 @@ class Progress(Display):
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
         imported = f", {self.counts['imported']} imported" if self.counts["imported"] else ""
         self.line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already{imported}")
+        if sweep.is_multi:
+            self.line(f"{', '.join(sweep.objectives)} at once: no trial is stopped early")
 
     def news(self, trial: Trial, event: Event) -> None:
         self.current[trial.number] = event
@@ -38,11 +41,13 @@ class Progress(Display):
     def ended(self, trial: Trial) -> None:
         self.num_ended += 1
         self.current.pop(trial.number, None)
-        self.counts[trial.outcome] += 1
-        self.best = best([each for each in (self.best, trial) if each], self.sweep.maximize)
+        self.counts[trial.shown_as] += 1
+        if not self.sweep.is_multi:
+            self.best = best([each for each in (self.best, trial) if each], self.sweep.maximize)
         values = "  ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in trial.values.items())
-        told = short_score(trial.score) if trial.score is not None else self._why(trial)
-        self.line(f"trial {trial.number:3d}  {told:24.60s} {values}  [{self._counts()}]  {self._time_left()}")
+        told = "  ".join(measure_text(*each) for each in trial.objectives.items()) or self._why(trial)
+        told += f"  not {' and '.join(trial.violated)}" if trial.violated else ""
+        self.line(f"trial {trial.number:3d}  {told:24.80s} {values}  [{self._counts()}]  {self._time_left()}")
         self._draw()
 
     def waits(self) -> None:
@@ -67,12 +72,16 @@ class Progress(Display):
         return f"pruned at {step} ({short_score(value)})"
 
     def _num_done(self) -> int:
-        return sum(self.counts[outcome] for outcome in DONE)
+        return sum(self.counts[outcome] for outcome in (*DONE, "infeasible"))
 
     def _counts(self) -> str:
         total = f"/{self.sweep.spec.trials}" if self.sweep.spec.trials else ""
         parts = [f"{self._num_done()}{total} done"]
-        parts += [f"{self.counts[name]} {name}" for name in ("pruned", "diverged", "failed") if self.counts[name]]
+        parts += [
+            f"{self.counts[name]} {name}"
+            for name in ("infeasible", "pruned", "diverged", "failed")
+            if self.counts[name]
+        ]
         if self.best is not None and self.best.score is not None:
             parts.append(f"best {short_score(self.best.score)}")
         return ", ".join(parts)

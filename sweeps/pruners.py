@@ -60,7 +60,7 @@ def verdict(pruner: Any, study: Any, frozen: Any) -> bool:
 
 
 class _KeptBack:
-    """A storage that answers as another one does, and keeps what would be noted of a trial to itself."""
+    """A storage that answers of feasible trials as another one does, and keeps notes of a trial to itself."""
 
     def __init__(self, storage: Any):
         self.storage = storage
@@ -68,6 +68,11 @@ class _KeptBack:
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self.notes[key] = value
+
+    def get_all_trials(self, *args: Any, **options: Any) -> list[Any]:
+        """Those that keep to the constraints, so far as it is known: what may not be best sets no standard."""
+        trials = self.storage.get_all_trials(*args, **options)
+        return [each for each in trials if all(by <= 0.0 for by in each.constraints.values())]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.storage, name)

@@ -28,5 +28,21 @@ def gp(entry: menu.GP, study: Study, number: int, fixed: Values) -> Values:
     return study.sample(sampler, number, fixed)
 
 
+def nsga2(entry: menu.NSGA2, study: Study, number: int, fixed: Values) -> Values:
+    sampler = optuna.samplers.NSGAIISampler(seed=study.key(entry.seed, number), population_size=entry.population)
+    return study.sample(sampler, number, fixed)
+
+
+def cmaes(entry: menu.CMAES, study: Study, number: int, fixed: Values) -> Values:
+    sampler = optuna.samplers.CmaEsSampler(
+        seed=study.key(entry.seed, number),
+        n_startup_trials=entry.startup_trials,
+        popsize=entry.population,
+        consider_pruned_trials=study.sweep.spec.pruner.name in ("halving", "hyperband"),
+        warn_independent_sampling=False,
+    )
+    return study.sample(sampler, number, fixed)
+
+
 def random(entry: menu.Random, study: Study, number: int, fixed: Values) -> Values:
     return study.sample(optuna.samplers.RandomSampler(seed=study.key(entry.seed, number)), number, fixed)

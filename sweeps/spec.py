@@ -11,11 +11,12 @@ from pydantic import BeforeValidator, Field
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.names import name_fault, project_fault
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
-from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, Pruner, Sampler
+from ablation_suite.sweeps.faults import key_faults, space_faults
+from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, NoPruner, Pruner, Sampler
+from ablation_suite.sweeps.objectives import SCORES, Limits, Objective, References, is_maximised
 from ablation_suite.sweeps.space import Space, Values, read_space
 
 SHIPPED = Path(__file__).parent
@@ -64,6 +65,12 @@ class SweepSpec(Frozen):
     """Seeds per trial, whose scores are averaged."""
     metric: Metric = "val/accuracy"
     """What is improved, on validation images only."""
+    metrics: tuple[Objective, ...] = ()
+    """Several that are improved at once, instead of `metric`: val/accuracy, val/loss, parameters, flops, seconds."""
+    reference: References = Field(default_factory=dict)
+    """Of `metrics`: the point that the hypervolume is measured from; without it, the worst of the complete trials."""
+    constraints: Limits = Field(default_factory=dict)
+    """Measure -> {at_most: ..} or {at_least: ..}; a trial that does not keep to it is never the best."""
     sampler: Sampler = TPE()  # type: ignore[valid-type]
     """Who proposes the next values."""
     pruner: Pruner = HalvingPruner()  # type: ignore[valid-type]
@@ -101,7 +108,22 @@ class Sweep:
 
     @property
     def maximize(self) -> bool:
-        return self.spec.metric == "val/accuracy"
+        return is_maximised(self.spec.metric)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is improved, each by its own direction."""
+        return self.spec.metrics or (self.spec.metric,)
+
+    @property
+    def is_multi(self) -> bool:
+        """Whether several objectives are improved, so that there is a front and no best trial."""
+        return len(self.objectives) > 1
+
+    @property
+    def directions(self) -> tuple[Literal["maximize", "minimize"], ...]:
+        """Of the objectives, in Optuna's words."""
+        return tuple("maximize" if is_maximised(name) else "minimize" for name in self.objectives)
 
     def run_config(self, values: Mapping[str, Any], seed: int) -> RunConfig:
         """The RunConfig of a trial at one seed."""
@@ -154,7 +176,10 @@ def read_sweep_spec(
         faults += error.faults
     try:
         spec = schema.validate(SweepSpec, document)
-        faults += _faults(spec, document)
+        faults += key_faults(spec, document)
+        if spec.metrics and not faults:
+            score = next(name for name in spec.metrics if name in SCORES)
+            spec = spec.model_copy(update={"metric": score, "pruner": NoPruner()})
     except SchemaError as error:
         faults += error.faults
     if faults:
@@ -177,6 +202,7 @@ def make_sweep(
     space = read_space(space_document)
     config = schema.validate(RunConfig, base)
     faults: list[Fault] = []
+    faults += space_faults(spec, space)
     for values in space.probes():
         faults += _probe_faults(space, base, values)
     if faults:
@@ -211,32 +237,6 @@ def own_values(space: Space, config: RunConfig) -> Values:
         if value is not None and parameter.is_active(values) and parameter.contains(value):
             values[parameter.path] = value
     return values
-
-
-def _faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
-    for key, name, why in (
-        ("sweep", spec.sweep, name_fault(spec.sweep)),
-        ("project", spec.project, project_fault(spec.project)),
-    ):
-        if why:
-            yield Fault(document.where((key,)), key, f"{name!r} is no usable name: it {why}")
-    if not (spec.trials or spec.hours or spec.until.patience or spec.sampler.name in EXHAUSTIVE):
-        yield Fault(document.where(()), "", "needs `trials:`, `hours:` or `until: {patience: ..}`")
-    yield from _until_faults(spec, document)
-    if spec.pruner.name == "wilcoxon" and spec.seeds < 2:
-        yield Fault(document.where(("pruner",)), "pruner", "wilcoxon compares seeds; set `seeds:` to 2 or more")
-    if "seed" in spec.shared:
-        yield Fault(document.where(("shared", "seed")), "shared.seed", "seeds are set by `seeds:`")
-
-
-def _until_faults(spec: SweepSpec, document: Document) -> Iterable[Fault]:
-    if "until" in spec.model_fields_set and spec.until == Until():
-        message = "names no rule; write {score: 0.9} or {patience: 20}"
-        yield Fault(document.where(("until",)), "until", message)
-    score = spec.until.score
-    if score is not None and spec.metric == "val/accuracy" and not 0.0 < score <= 1.0:
-        message = f"an accuracy lies between 0 and 1, so that {score:g} is reached at once or never"
-        yield Fault(document.where(("until", "score")), "until.score", message)
 
 
 def _probe_faults(space: Space, base: Document, values: Values) -> list[Fault]:

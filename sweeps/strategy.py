@@ -19,6 +19,7 @@ from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor
 from ablation_suite.core.scheduling.scheduler import Job, Scheduler
+from ablation_suite.sweeps.objectives import mean, measured
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import TrialLost
 from ablation_suite.sweeps.study import Study
@@ -45,13 +46,14 @@ class _Active:
 
     trial: Trial
     jobs: list[Job]
-    scores: list[float] = field(default_factory=list)
+    measured: list[dict[str, float]] = field(default_factory=list)
+    """What the finished run of each seed came to."""
     last_step: int
 
     @property
     def job(self) -> Job:
         """The run of the seed under way, or of the last."""
-        return self.jobs[min(len(self.scores), len(self.jobs) - 1)]
+        return self.jobs[min(len(self.measured), len(self.jobs) - 1)]
 
     def can_save(self, by_seeds: bool) -> bool:
         """Whether stopping at the last step would spare anything: later epochs, or later seeds."""
@@ -110,7 +112,7 @@ class _Trials:
                 if self._is_hopeless(active, record["history"]):
                     self._end(active, "pruned")
                 else:
-                    self._scored(active, record["metrics"][self.sweep.spec.metric])
+                    self._scored(active, measured(record))
 
     def failed(self, folder: RunFolder, reason: str) -> None:
         for active in self._of_run(folder.run_id):
@@ -175,7 +177,7 @@ class _Trials:
 
     def _is_hopeless(self, active: _Active, history: list[dict[str, Any]]) -> bool:
         """The pruner's verdict on the epochs of the first seed that it has not seen."""
-        if active.scores or self.by_seeds:
+        if active.measured or self.by_seeds:
             return False
         rows = (row for row in history if row["epoch"] > active.last_step)
         return any(self._judge(active, row["epoch"], row[self.sweep.spec.metric]) for row in rows)
@@ -184,24 +186,31 @@ class _Trials:
         active.last_step = step
         return self.study.report(active.trial.number, step, value) and active.can_save(self.by_seeds)
 
-    def _scored(self, active: _Active, score: float) -> None:
-        active.scores.append(score)
-        seed_number = len(active.scores)
-        self.study.note_scores(active.trial.number, dict(zip(self.sweep.seeds, active.scores, strict=False)))
+    def _scored(self, active: _Active, found: dict[str, float]) -> None:
+        missing = [name for name in (*self.sweep.objectives, *self.sweep.spec.constraints) if name not in found]
+        if missing:
+            self._end(active, "failed", reason=f"the record of run {active.job['run_id']} has no {missing[0]}")
+            return
+        active.measured.append(found)
+        seed_number, score = len(active.measured), found[self.sweep.spec.metric]
+        scores = [each[self.sweep.spec.metric] for each in active.measured]
+        self.study.note_scores(active.trial.number, dict(zip(self.sweep.seeds, scores, strict=False)))
         if self.by_seeds and seed_number > active.last_step and self._judge(active, seed_number, score):
             self._end(active, "pruned")
         elif seed_number == len(active.jobs):
-            self._end(active, "complete", score=sum(active.scores) / seed_number)
+            self._end(active, "complete", found=mean(active.measured))
 
-    def _end(self, active: _Active, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
-        self.study.tell(active.trial.number, outcome, score=score, reason=reason)
-        self._label(active, outcome, score)
-        self.active.remove(active)
+    def _end(
+        self, active: _Active, outcome: Outcome, *, found: dict[str, float] | None = None, reason: str = ""
+    ) -> None:
+        self.study.tell(active.trial.number, outcome, measured=found, reason=reason)
         trial = self.study.trial(active.trial.number)
+        self._label(active, trial.shown_as, trial.score)
+        self.active.remove(active)
         self.ended.append(trial)
         self.reporter.ended(trial)
 
-    def _label(self, active: _Active, outcome: Outcome, score: float | None) -> None:
+    def _label(self, active: _Active, outcome: str, score: float | None) -> None:
         """Let the runs of a trial say how it ended: before a pruned one is stopped, which is then no failure."""
         for job in active.jobs:
             folder = RunFolder(self.runtime.store / job["run_id"])

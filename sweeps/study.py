@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -24,6 +24,7 @@ from ablation_suite.sweeps.database import database_lock
 from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
 from ablation_suite.sweeps.heartbeat import HEARTBEAT_SECONDS, beating
 from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_another
+from ablation_suite.sweeps.objectives import violations
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.pruners import NO_PRUNER, verdict
 from ablation_suite.sweeps.space import Values
@@ -33,6 +34,8 @@ from ablation_suite.sweeps.trial import Outcome, Trial
 if TYPE_CHECKING:
     from ablation_suite.sweeps.spec import Sweep
 
+CONSTRAINTS = "constraints"
+"""Where `optuna.trial.Trial.set_constraint` notes by how much a constraint is violated."""
 MAX_REASON_CHARACTERS = 2000
 """MySQL takes 64 KiB of JSON, where a character may need twelve bytes."""
 
@@ -57,8 +60,9 @@ class Study:
         except KeyError:
             if owner is None:
                 raise StorageError(f"study '{sweep.name}': no such study yet; `ablate sweep SPEC` begins it") from None
-            direction: Literal["maximize", "minimize"] = "maximize" if sweep.maximize else "minimize"
-            optuna.create_study(study_name=sweep.name, storage=storage, direction=direction, load_if_exists=True)
+            optuna.create_study(
+                study_name=sweep.name, storage=storage, directions=sweep.directions, load_if_exists=True
+            )
         self.study = optuna.load_study(
             study_name=sweep.name, storage=storage, sampler=optuna.samplers.RandomSampler(), pruner=NO_PRUNER
         )
@@ -129,6 +133,8 @@ class Study:
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Store what a trial had reached at a step, and say whether it should stop there; TrialLost as in `tell`."""
+        if self.sweep.is_multi:  # as in `optuna`, where a trial of several objectives reports nothing
+            return False
         with self._unless_lost(number) as trial_id:
             self.storage.set_trial_intermediate_value(trial_id, step, value)
         return self.should_stop(number)
@@ -138,9 +144,12 @@ class Study:
         frozen = self._frozen(number)
         return bool(frozen.intermediate_values) and verdict(self.pruner, self.study, frozen)
 
-    def tell(self, number: int, outcome: Outcome, *, score: float | None = None, reason: str = "") -> None:
+    def tell(
+        self, number: int, outcome: Outcome, *, measured: Mapping[str, float] | None = None, reason: str = ""
+    ) -> None:
         """End a trial; a diverged one is pruned in Optuna's eyes, so that samplers learn from it.
 
+        measured: measure -> its mean over the seeds, of a complete one, whose constraints are Optuna's.
         TrialLost where this driver was silent for so long that another one has ended the trial.
         """
         state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(outcome, TrialState.PRUNED)
@@ -148,17 +157,23 @@ class Study:
             if reason or outcome == "diverged":
                 self.storage.set_trial_user_attr(trial_id, "reason", reason[:MAX_REASON_CHARACTERS])
                 self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
-            if self.study.tell(number, score, state=state, skip_if_finished=True).state != state:
+            values = None
+            if measured is not None:
+                values = [measured[name] for name in self.sweep.objectives]
+                self.storage.set_trial_user_attr(trial_id, "measured", dict(measured))
+                for name, by in violations(self.sweep.spec.constraints, measured).items():
+                    self.storage.set_trial_system_attr(trial_id, f"{CONSTRAINTS}:{name}", by)
+            if self.study.tell(number, values, state=state, skip_if_finished=True).state != state:
                 raise UpdateFinishedTrialError
         del self.ours[number]
 
     def trials(self) -> list[Trial]:
         """Every trial in the order of the numbers."""
-        return [as_trial(each) for each in self.study.get_trials(deepcopy=False)]
+        return [as_trial(each, self.sweep.objectives) for each in self.study.get_trials(deepcopy=False)]
 
     def trial(self, number: int) -> Trial:
         """One trial as it stands."""
-        return as_trial(self._frozen(number))
+        return as_trial(self._frozen(number), self.sweep.objectives)
 
     def beating(self) -> AbstractContextManager[None]:
         """Keep telling other drivers that our trials are alive, whatever this one waits for."""
@@ -186,11 +201,12 @@ class Study:
         known = self.study.user_attrs.get("identity")
         if known is None and self.study.get_trials(deepcopy=False):
             raise StudyMismatch(f"study '{self.sweep.name}' exists in this storage, and no sweep of ours made it")
-        refuse_another(self.sweep, known or wanted, wanted, self.study.direction.name.lower())
+        directions = [each.name.lower() for each in self.study.directions]
+        refuse_another(self.sweep, known or wanted, wanted, directions)
         if known is None and self.owner is not None:
             self.study.set_user_attr("identity", wanted)
             self.study.set_user_attr("optuna", optuna.__version__)
-            self.study.set_metric_names([self.sweep.spec.metric])
+            self.study.set_metric_names(list(self.sweep.objectives))
 
     def _enqueue(self) -> None:
         """The base's own values before all else, and failed trials again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +22,13 @@ class Trial:
     outcome: Outcome
     values: Values
     score: float | None = None
-    """The metric, averaged over the trial's seeds; None unless complete."""
+    """The metric, averaged over the trial's seeds; None unless complete. Of several objectives, the first score."""
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    """Objective -> its mean over the seeds; empty unless complete."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """Measure -> its mean over the seeds, for a complete trial of ours: the scores and what the network costs."""
+    violated: tuple[str, ...] = ()
+    """The constraints that it does not keep to, in words."""
     curve: dict[int, float] = field(default_factory=dict)
     """Epoch (for Wilcoxon's pruner: number of the seed) -> the metric that was reported."""
     runs: tuple[str, ...] = ()
@@ -40,12 +46,19 @@ class Trial:
     @property
     def shown_as(self) -> str:
         """How it is told apart from others in counts, tables and figures."""
-        return "imported" if self.is_imported else self.outcome
+        if self.is_imported:
+            return "imported"
+        return "infeasible" if self.violated else self.outcome
+
+    @property
+    def may_be_best(self) -> bool:
+        """Whether it is complete, keeps to the constraints, and has a run behind it."""
+        return self.score is not None and not self.violated and bool(self.runs or not self.is_imported)
 
 
 def best(trials: Iterable[Trial], maximize: bool) -> Trial | None:
-    """The complete trial of the best score, the first of equals."""
-    complete = [each for each in trials if each.score is not None]
+    """The trial of the best score among those that may be it, the first of equals."""
+    complete = [each for each in trials if each.may_be_best]
     sign = -1.0 if maximize else 1.0
     return min(complete, key=lambda each: (sign * (each.score or 0.0), each.number), default=None)
 
@@ -62,14 +75,15 @@ def as_row(trial: Trial) -> dict[str, Any]:
     """A trial as one flat row of a table."""
     return {
         "trial": trial.number,
-        "outcome": trial.outcome,
+        "outcome": "infeasible" if trial.violated else trial.outcome,
         "imported": trial.is_imported,
         "score": trial.score,
+        **{name: value for name, value in trial.objectives.items() if len(trial.objectives) > 1},
         **trial.values,
         "last_step": max(trial.curve, default=None),
         "seconds": trial.seconds,
         "runs": " ".join(trial.runs),
-        "reason": trial.reason,
+        "reason": trial.reason or " and ".join(f"not {each}" for each in trial.violated),
     }
 
 

@@ -21,7 +21,9 @@ from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.sweeps.budget import rule_met
-from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
+from ablation_suite.sweeps.front import front, front_sentence, hypervolume, reference_point, unfounded
+from ablation_suite.sweeps.objectives import measure_text
+from ablation_suite.sweeps.progress import Progress, as_overrides
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
 from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
 from ablation_suite.sweeps.storage_errors import hide_password
@@ -91,11 +93,9 @@ def _look(look: str, search: Sweep, runtime: Runtime, url: str | None, as_json: 
 def _summarise(
     search: Sweep, trials: list[Trial], ended: list[Trial], runtime: Runtime, url: str | None, as_json: bool
 ) -> None:
-    top = best(trials, search.maximize)
     if as_json:
-        shown = as_row(top) if top else None
-        found = {"sweep": search.name, "outcomes": count(trials), "until": rule_met(search, trials), "best": shown}
-        click.echo(json.dumps(found, indent=1))
+        found = {"sweep": search.name, "outcomes": count(trials), "until": rule_met(search, trials)}
+        click.echo(json.dumps({**found, **_best_as_data(search, trials)}, indent=1))
         return
     counts = ", ".join(f"{number} {outcome}" for outcome, number in count(trials).items())
     click.echo(f"{search.name}: {counts or 'no trial yet'}")
@@ -105,26 +105,46 @@ def _summarise(
         click.echo("every trial failed:", err=True)
     for reason, number in Counter(trial.reason for trial in ended if trial.outcome == "failed").items():
         click.echo(f"  {number} failed: {reason}", err=True)
-    if top:
+    if any(each.score is not None for each in trials):
         _print_best(search, trials, as_json=False)
     place = shlex.quote(str(journal_path(search, runtime)) if url is None else hide_password(url))
     click.echo(f"look at it: optuna-dashboard {place}")
 
 
 def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
-    top = best(trials, search.maximize)
     if as_json:
-        click.echo(json.dumps(as_row(top) if top else None, indent=1))
-    elif top is None or top.score is None:
-        click.echo(f"{search.name}: no trial is complete yet")
-    else:
+        found = _best_as_data(search, trials)
+        click.echo(json.dumps(found if search.is_multi else found["best"], indent=1))
+        return
+    leaders = (
+        front(trials, search.objectives) if search.is_multi else list(filter(None, [best(trials, search.maximize)]))
+    )
+    if search.is_multi and leaders:
+        click.echo(front_sentence(search, trials))
+    for top in leaders:
         whose = " (imported)" if top.is_imported else ""
-        click.echo(f"best: trial {top.number}{whose}, {search.spec.metric} {short_score(top.score)}")
+        told = ", ".join(f"{name} {measure_text(name, value)}" for name, value in top.objectives.items())
+        click.echo(f"{'on the front' if search.is_multi else 'best'}: trial {top.number}{whose}, {told}")
         click.echo(f"its settings: {shlex.join(as_overrides(search.space.portable(top.values)))}")
-        if top.runs:
-            click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
-        else:
-            click.echo("no run stands behind it: its score is what another program told the study")
+        click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
+    if not leaders:
+        infeasible = sum(bool(each.violated) for each in trials)
+        why = f"keeps to the constraints yet; {infeasible} do not" if infeasible else "is complete yet"
+        click.echo(f"{search.name}: no trial {why}")
+    for each in unfounded(trials, leaders, search):
+        told = ", ".join(f"{name} {measure_text(name, value)}" for name, value in each.objectives.items())
+        click.echo(f"imported trial {each.number} was told {told}; no run stands behind it, so that it is not the best")
+
+
+def _best_as_data(search: Sweep, trials: list[Trial]) -> dict[str, Any]:
+    """The best trial, or the front with its hypervolume and the point that it is measured from."""
+    if not search.is_multi:
+        top = best(trials, search.maximize)
+        return {"best": as_row(top) if top else None}
+    reference = reference_point(search, trials)
+    rows = [as_row(each) for each in front(trials, search.objectives)]
+    volume = hypervolume(trials, reference) if reference else None
+    return {"front": rows, "hypervolume": volume, "reference": reference}
 
 
 def _shown(storage: str | None) -> dict[str, str]:

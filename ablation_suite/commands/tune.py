@@ -107,6 +107,12 @@ def _unfair(ablation: Ablation, spec: SweepSpec, space: Document, source: str) -
         yield Fault(
             space.source, "until", "arms get equal trials; a rule would end their searches after different ones"
         )
+    if spec.metrics:
+        yield Fault(
+            space.source,
+            "metrics",
+            "an arm needs one set of values, and several objectives give a front; use `metric:`",
+        )
     if spec.trials is None:
         yield Fault(space.source, "trials", "arms get equal trials; set `trials:` rather than `hours:`")
     for arm in ablation.arms:

@@ -44,7 +44,7 @@ class Shown:
     @property
     def has_failed(self) -> bool:
         """Whether it ended otherwise than somebody wanted; a pruned trial did what it should."""
-        return self.outcome not in ("finished", "complete", "pruned", "running")
+        return self.outcome not in ("finished", "complete", "infeasible", "pruned", "running")
 
 
 def shown(folder: RunFolder, outcome: str | None = None) -> Shown:

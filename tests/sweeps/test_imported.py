@@ -43,7 +43,7 @@ def all_trials(folder: Path, **keys: Any) -> list[Trial]:
 def test_trials_of_others_are_shown_as_imported_and_are_none_of_the_trials_asked_for(
     tmp_path: Path, ablate: Ablate
 ) -> None:
-    """Three were added; `trials=4` then means four of ours, and the best, which has no run, is not made again."""
+    """Three were added; `trials=4` then means four of ours, and the one without a run is told, never the best."""
     study = begin(tmp_path)
     study.add_trial(create_trial(value=0.999, params=INSIDE, distributions=RANGES))
     study.add_trial(create_trial(state=TrialState.PRUNED, params=INSIDE, distributions=RANGES))
@@ -52,9 +52,8 @@ def test_trials_of_others_are_shown_as_imported_and_are_none_of_the_trials_asked
     status, out, err = ablate(spec, "trials=4")
     assert status == 0
     assert "2 are done already, 3 imported" in err
-    assert out.splitlines()[:2] == ["fake: 4 complete, 3 imported", "best: trial 2 (imported), val/accuracy 0.9990"]
-    assert "make it again" not in out
-    assert "no run stands behind it" in out
+    assert out.splitlines()[:2] == ["fake: 4 complete, 3 imported", "best: trial 5, val/accuracy 0.9182"]
+    assert "imported trial 2 was told val/accuracy 0.9990; no run stands behind it, so that it is not the best" in out
     assert [each.number for each in all_trials(tmp_path, pruner="none") if not each.is_imported] == [0, 1, 5, 6]
 
 
@@ -121,13 +120,14 @@ def test_an_imported_combination_of_a_grid_is_not_visited_again(tmp_path: Path) 
 
 
 def test_a_report_tells_imported_trials_apart_and_takes_any_values(tmp_path: Path) -> None:
-    """A best trial without a run has no command; settings that the space lacks are in no figure; nothing is spent."""
+    """One without a run is not the answer; settings that the space lacks are in no figure; nothing is spent."""
     other: dict[str, Any] = {LR: FloatDistribution(0.0, 9.0), "epochs": optuna.distributions.IntDistribution(1, 9)}
     begin(tmp_path).add_trial(create_trial(value=0.999, params={LR: 5.0, "epochs": 9}, distributions=other))
     runtime = make_runtime(tmp_path / "results")
     with existing_study(make_fake_sweep(tmp_path, pruner="none"), runtime) as study:
         analysis = analyse(study, runtime.store)
-    assert analysis.answer.startswith("Trial 2, which was imported, reaches a validation accuracy of 99.90 %;")
+    assert analysis.answer.startswith("Trial 1 reaches a validation accuracy of 81.43 % with")
+    assert "imported trial 2 was told 99.90 %, with no run behind it" in analysis.answer
     assert [row.texts["outcome"] for row in analysis.tables["trials"].rows] == ["complete", "complete", "imported"]
     assert len(analysis.expected) == 2
     assert analysis.effort.trained_epochs == 8
