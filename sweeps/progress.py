@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ablation_suite.core.scheduling.console import Bar, Display, share_done, time_left
+from ablation_suite.core.scheduling.console import Bar, Display, share_done
 from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.core.scheduling.pace import time_left
 from ablation_suite.sweeps.objectives import measure_text
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.trial import DONE, Trial, best, count

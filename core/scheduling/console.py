@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 from ablation_suite.core.config.errors import printable
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.core.scheduling.pace import Pace
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -21,8 +22,6 @@ QUIET_SECONDS = 15.0
 """Time between two lines where the output is no terminal."""
 DRAW_SECONDS = 0.1
 """Drawings that would follow the last one sooner are left out."""
-LEAST_SHARE = 0.02
-"""The part of all work from which the time that is left can be told, where no run has ended yet."""
 
 
 class Bar(NamedTuple):
@@ -82,28 +81,28 @@ class Progress(Display):
 
     def begin(self, jobs: Jobs, num_finished: int, num_workers: int) -> None:
         self.jobs = jobs
-        self.begun = self.told = time.monotonic()
+        self.told = time.monotonic()
+        self.pace = Pace(jobs, num_workers)
         self.done = self.failed = 0
         self.shares: dict[str, float] = {}
-        self.shares_before: dict[str, float] = {}
-        """What earlier calls had trained of a run, for which this one took no time."""
         self.current: dict[str, Event] = {}
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
         self.line(f"{len(jobs)} runs to train on {workers}; {num_finished} are finished already")
 
     def news(self, event: Event) -> None:
         self.shares[event.run_id] = share_done(event, self._epochs(event.run_id))
-        self.shares_before.setdefault(event.run_id, self.shares[event.run_id])
+        self.pace.news(event)
         self.current[event.run_id] = event
         if self.is_live:
             self._draw()
         elif time.monotonic() - self.told > QUIET_SECONDS:
             running = (f"{self._short_name(each)} {self._epoch(each)}" for each in self.current)
-            self.line(f"{self._num_ended}/{len(self.jobs)} runs done  epoch: {'  '.join(running)}  {self._time_left()}")
+            self.line(f"{self._num_ended}/{len(self.jobs)} runs done  epoch: {'  '.join(running)}  {self.pace.words()}")
 
     def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None:
         self.shares[folder.run_id] = 1.0
         self.current.pop(folder.run_id, None)
+        self.pace.ended(folder.run_id, trained=here and failure is None)
         labels = self.jobs[folder.run_id]["labels"]
         name = f"{labels['group']}/{labels['name']}" if labels else folder.run_id
         if failure is not None:
@@ -120,7 +119,7 @@ class Progress(Display):
                 f"{self._num_ended:3d}/{len(self.jobs)} {name:32.32s} val {100 * accuracy:6.2f} %  best epoch "
                 f"{record['metrics']['best_epoch']}/{record['config']['epochs']}  "
                 f"{cost['images_per_second']:.0f} images/s  "
-                f"{cost['seconds']:.1f} s  {self._time_left()}"
+                f"{cost['seconds']:.1f} s  {self.pace.words()}"
             )
         self._draw()
 
@@ -129,7 +128,7 @@ class Progress(Display):
         self.told = time.monotonic()
 
     def _draw(self) -> None:
-        text = f"{self._num_ended}/{len(self.jobs)} done  {self._time_left()}"
+        text = f"{self._num_ended}/{len(self.jobs)} done  {self.pace.words()}"
         whole = Bar("runs", sum(self.shares.values()) / len(self.jobs), text)
         parts = [Bar(self._short_name(each), self.shares[each], f"epoch {self._epoch(each)}") for each in self.current]
         self.draw([whole, *parts])
@@ -147,25 +146,10 @@ class Progress(Display):
     def _epochs(self, run_id: str) -> int:
         return self.jobs[run_id]["config"]["epochs"]
 
-    def _time_left(self) -> str:
-        """At the speed of this call so far; empty while that tells nothing, and at the end."""
-        share = sum(self.shares.values()) / len(self.jobs)
-        share_here = share - sum(self.shares_before.values()) / len(self.jobs)
-        if share_here <= 0.0 or (not self.done and share_here < LEAST_SHARE):
-            return ""
-        return time_left((time.monotonic() - self.begun) * (1.0 - share) / share_here)
-
 
 def share_done(event: Event, num_epochs: int) -> float:
     """The part of a run that is behind it, in [0, 1]; the epoch of an event is the one under way."""
     return (event.epoch - 1 + event.step / event.num_steps) / num_epochs
-
-
-def time_left(seconds: float) -> str:
-    """Words for a time that is left; none for no time."""
-    if seconds <= 0.0:
-        return ""
-    return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
 
 
 def _open_live(out: TextIO, keep: bool) -> Live | None:

@@ -10,8 +10,10 @@ import pytest
 
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import console as module
+from ablation_suite.core.scheduling import pace as pace_module
 from ablation_suite.core.scheduling.console import Bar, Display, Progress, share_done
 from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.core.scheduling.pace import Pace
 
 ERASED = re.compile(r"\r?\x1b\[2K")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -35,6 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that the test turns, and a terminal of 100 columns that can move its cursor."""
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(pace_module, "time", clock)
     for name, value in {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}.items():
         monkeypatch.setenv(name, value)
     return clock
@@ -50,18 +53,59 @@ def test_the_epoch_under_way_is_not_yet_behind() -> None:
     assert shares == pytest.approx([0.0, 0.025, 0.1, 1.0])
 
 
-def test_time_left_is_told_from_what_was_trained_and_not_before(clock: SimpleNamespace) -> None:
-    """Two runs of ten epochs: half a step in ten seconds tells nothing; 4 of 20 epochs in 60 s leave four minutes."""
+def test_time_left_is_told_from_epochs_that_ended_and_not_before(clock: SimpleNamespace) -> None:
+    """Two runs of ten epochs, each of 22 s: nothing is told before an epoch has ended; eight are left side by side."""
     progress = Progress(out := io.StringIO())
     progress.begin(JOBS, 0, 2)
-    for seconds, event in [(0, news("a", 1, 0)), (16, news("a", 1, 1)), (0, news("b", 1, 0))]:
+    for seconds, event in [(0, news("a", 1, 0)), (16, news("a", 1, 2)), (0, news("b", 1, 0)), (16, news("a", 1, 4))]:
         clock.now += seconds
         progress.news(event)
     assert "left" not in out.getvalue()
-    for seconds, event in [(28, news("a", 3, 0)), (16, news("b", 3, 0))]:
+    for seconds, event in [(12, news("a", 3, 0)), (16, news("b", 3, 0))]:
         clock.now += seconds
         progress.news(event)
-    assert out.getvalue().splitlines()[-1] == "0/2 runs done  epoch: a-0 3/10  b-0 3/10  about 4 min left"
+    assert out.getvalue().splitlines()[-1] == "0/2 runs done  epoch: a-0 3/10  b-0 3/10  about 3 min left"
+
+
+def jobs_of(*epochs_and_rates: tuple[int, float]) -> dict:
+    """Runs named a, b, c, ..., of so many epochs, at this learning rate, each at another seed."""
+    return {
+        name: {"config": {"epochs": epochs, "lr": rate, "seed": seed}, "labels": {}}
+        for seed, (name, (epochs, rate)) in enumerate(zip("abcdef", epochs_and_rates, strict=False))
+    }
+
+
+def test_a_kind_of_run_of_which_nothing_is_known_makes_the_time_a_lower_bound(clock: SimpleNamespace) -> None:
+    """One worker: 9 of 10 epochs of 3 s are left of a, b is another seed of it, c has another rate and is unknown.
+
+    By hand: 27 + 30 s at least; once the first epoch of c took 100 s, 30 s of b and 900 s of c are left.
+    """
+    pace = Pace(jobs_of((10, 0.1), (10, 0.1), (10, 0.2)), 1)
+    pace.news(news("a", 1, 0))
+    clock.now += 3.0
+    pace.news(news("a", 2, 0))
+    assert pace.words() == "at least 57 s left"
+    clock.now += 27.0
+    pace.ended("a", trained=True)
+    pace.news(news("c", 1, 0))
+    assert pace.words() == "at least 30 s left"
+    clock.now += 100.0
+    pace.news(news("c", 2, 0))
+    assert pace.words() == "about 16 min left"  # 930 s
+    pace.ended("b", trained=False)
+    assert pace.words() == "about 15 min left"
+    clock.now += 900.0
+    pace.ended("c", trained=True)
+    assert pace.words() == ""
+
+
+def test_a_last_long_run_is_not_divided_among_idle_workers(clock: SimpleNamespace) -> None:
+    """Four workers and one run of ten epochs of 10 s: 90 s are left after the first, not 22."""
+    pace = Pace(jobs_of((10, 0.1)), 4)
+    pace.news(news("a", 1, 0))
+    clock.now += 10.0
+    pace.news(news("a", 2, 0))
+    assert pace.words() == "about 90 s left"
 
 
 def test_what_an_earlier_call_trained_took_this_one_no_time(clock: SimpleNamespace) -> None:
