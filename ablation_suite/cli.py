@@ -18,6 +18,7 @@ VERBS = {
     "audit": ("ablation_suite.commands.look:audit", "Show what else moved when an arm changed its factor."),
     "run": ("ablation_suite.commands.run:run", "Train every missing run of specs."),
     "report": ("ablation_suite.commands.report:report", "Write tables, curves and pages from finished runs."),
+    "figure": ("ablation_suite.commands.figure:figure", "Draw one figure of a report again, for a paper."),
     "compare": ("ablation_suite.commands.report:compare", "Compare runs of no common spec."),
     "cancel": ("ablation_suite.commands.cancel:cancel", "End the runs of specs that are under way or in a queue."),
     "status": ("ablation_suite.commands.look:status", "Show the runs of the results folder."),

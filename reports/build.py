@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,9 +133,10 @@ def paper_files(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None, *, has_index: bool) -> Path:
-    from ablation_suite.reports.figures import draw_figures  # here, so that checking a report does without matplotlib
+    from ablation_suite.reports.ablation_figures import drawings  # here: checking a report does without matplotlib
+    from ablation_suite.reports.figures import render
 
-    for name, content in draw_figures(analysis).items():
+    for name, content in render(drawings(analysis)).items():
         _write(folder / "figures" / name, content)
     for name, text in text_files(analysis).items():
         _write(folder / name, text)
@@ -144,9 +146,10 @@ def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images 
 
 
 def _write_blocks(blocks: Blocks, folder: Path) -> Path:
-    from ablation_suite.reports.figures import draw_forest
+    from ablation_suite.reports.ablation_figures import forest
+    from ablation_suite.reports.figures import render
 
-    figures = draw_forest(blocks)
+    figures = render({"forest": partial(forest, blocks)})
     for name, content in figures.items():
         _write(folder / "figures" / name, content)
     for name, text in blocks_files(blocks, figures).items():

@@ -1,9 +1,15 @@
-"""What do training, differences and costs look like on paper? Three figures, each as SVG, PNG and PDF."""
+"""How does a figure for a paper look? One style and one way of saving; what is drawn stands in the modules that draw.
+
+Text has 8 points and ticks 7, so that a figure is made at the width at which it is printed.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,16 +18,21 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.style import library
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.analysis import Analysis
-from ablation_suite.reports.blocks import OVER, Blocks
-from ablation_suite.reports.palette import Ink, inks, telling
-from ablation_suite.reports.series import MEASURES, Series
-from ablation_suite.reports.tables import Row
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.schema import nearest
+from ablation_suite.reports.latex_text import latex
+from ablation_suite.reports.palette import Ink
 
+__all__ = ["Axes", "Axis", "Figure", "Line2D", "MaxNLocator"]
 FORMATS = ("svg", "png", "pdf")
+SAVED_AS = (*FORMATS, "eps", "jpg", "tif")
+WIDTH = 6.9
+"""Inches: the text of an article of two columns; one of its columns has 3.3."""
+_NARROW = 5.0
+"""Below so many inches panels stand below each other."""
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -31,260 +42,166 @@ _STYLE: Any = {
     "axes.linewidth": 0.6,
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
+    "axes.titlecolor": "#333333",
+    "axes.labelsize": 8,
     "axes.labelcolor": "#333333",
     "axes.unicode_minus": True,
+    "grid.color": "#eeeeee",
+    "grid.linewidth": 0.6,
     "xtick.color": "#666666",
     "ytick.color": "#666666",
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
     "legend.frameon": False,
     "pdf.fonttype": 42,
+    "ps.fonttype": 42,
     "svg.hashsalt": "ablation-suite",  # without it every writing of the same figure differs
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign, and a malformed formula would raise
 }
-_WIDTH = 7.0  # inches: the text width of a two-column page
+SHADES = "viridis"
+"""The colours of a quantity that has no middle."""
+GROUND, RULE, SOFT, LABEL, INK = "#ece8dd", "#8f8b82", "#b5b2aa", "#333333", "#1f1e1b"
 
 
-def draw_figures(analysis: Analysis) -> dict[str, bytes]:
-    """File name -> content of every figure that the analysis has data for; the same analysis gives the same bytes."""
+class FigureError(UserError):
+    """A style or a size that is none, or a figure for which there is nothing to draw; one line."""
+
+
+def render(
+    drawings: Mapping[str, Callable[[], Figure | None]],
+    formats: Sequence[str] = FORMATS,
+    *,
+    style: str | None = None,
+    size: tuple[float, float] | None = None,
+) -> dict[str, bytes]:
+    """File name -> content of the figures that there is something to draw for; the same input gives the same bytes.
+
+    style: a style sheet of matplotlib, as a file or by its name, which has the last word over that of the house but for
+    inks, marks and digits. size: inches; without it that of the style, else what a figure needs.
+    Errors: FigureError for a style that cannot be read.
+    """
+    with _styled(style) as given:
+        wanted = size or given
+        matplotlib.rcParams["figure.figsize"] = wanted or (WIDTH, 0.0)
+        figures = {name: figure for name, draw in drawings.items() if (figure := draw()) is not None}
+        for figure in figures.values() if wanted else ():
+            figure.set_size_inches(*wanted)  # type: ignore[misc]
+            figure.set_layout_engine("constrained")
+        return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in formats}
+
+
+def parse_size(text: str) -> tuple[float, float]:
+    """Inches as `3.3,2`; FigureError otherwise."""
+    try:
+        width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise FigureError(f"--size {text}: write width and height in inches, such as 3.3,2") from None
+    if not (1 <= width <= 40 and 1 <= height <= 40):
+        raise FigureError(f"--size {text}: a figure has 1 to 40 inches either way, such as 3.3,2")
+    return width, height
+
+
+@contextmanager
+def _styled(style: str | None) -> Iterator[tuple[float, float] | None]:
+    """The style of the house below that of the user, whose size of figures is given where it names one."""
     with matplotlib.rc_context(_STYLE):
-        figures = {
-            "curves": _curves(analysis),
-            "differences": _differences(analysis),
-            "cost": _cost(analysis),
-        }
-        return {
-            f"{name}.{format}": _save(figure, format)
-            for name, figure in figures.items()
-            if figure is not None
-            for format in FORMATS
-        }
+        given = _read_style(style) if style is not None else {}
+        matplotlib.rcParams.update(given)  # type: ignore[arg-type]
+        size = given.get("figure.figsize")
+        yield (float(size[0]), float(size[1])) if size else None
 
 
-def draw_forest(blocks: Blocks) -> dict[str, bytes]:
-    """File name -> content of the forest plot over blocks: a row per arm and block, and a diamond for the mean."""
-    if not blocks.bars:
-        return {}
-    with matplotlib.rc_context(_STYLE):
-        num_arms = len({bar.arm for bar in blocks.bars})
-        figure = _figure(_WIDTH, 0.85 + 0.22 * len(blocks.bars), left=2.0, right=1.5, bottom=0.5, top=0.2)
-        axes = figure.add_subplot()
-        axes.axvline(0, color="#999999", linewidth=0.8)
-        for index, bar in enumerate(blocks.bars):
-            is_mean = bar.block == OVER
-            axes.plot([bar.low, bar.high], [index, index], color="#333333", linewidth=2.2 if is_mean else 1.2)
-            axes.plot([bar.difference], [index], "D" if is_mean else "o", color="#333333", markersize=4.5)
-            axes.annotate(bar.text, (1.02, index), xycoords=axes.get_yaxis_transform(), va="center", fontsize=7)
-        names = [bar.block if num_arms == 1 else f"{_short(bar.arm)}, {bar.block}" for bar in blocks.bars]
-        axes.set_ylim(len(blocks.bars) - 0.5, -0.5)
-        axes.set_yticks(range(len(blocks.bars)), [_short(name) for name in names])
-        axes.tick_params(axis="y", length=0, labelcolor="#222222")
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"Difference to {_short(blocks.baseline)} ({blocks.unit}, 95 % interval)")
-        return {f"forest.{format}": _save(figure, format) for format in FORMATS}
+def _read_style(style: str) -> dict[str, Any]:
+    """The settings of a style sheet; matplotlib logs what it does not know in one, which is an error here."""
+    if style in library:
+        return dict(library[style])  # type: ignore[arg-type]
+    if not Path(style).is_file():
+        raise FigureError(f"--style {style}: is no file and no style of matplotlib{nearest(style, library)}")
+    faults: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: faults.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("matplotlib")
+    log.addHandler(handler)
+    propagates, log.propagate = log.propagate, False
+    try:
+        found: dict[str, Any] = dict(
+            matplotlib.rc_params_from_file(style, use_default_template=False)  # type: ignore[arg-type]
+        )
+    except (OSError, ValueError) as error:
+        raise FigureError(f"--style {style}: cannot be read ({error})") from None
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
+    if faults:
+        raise FigureError(f"--style {style}: {' '.join(faults[0].split())}")
+    return found
 
 
 def _save(figure: Figure, format: str) -> bytes:
     # The time of writing would make the same report differ from itself.
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
     file = io.BytesIO()
-    figure.savefig(file, format=format, dpi=160, metadata=undated[format])
+    figure.savefig(file, format=format, dpi=160, metadata=undated.get(format))
     return file.getvalue()
 
 
-def _curves(analysis: Analysis) -> Figure | None:
-    """Two in a row: validation above training, accuracy beside loss; a band from the lowest to the highest seed."""
-    if not analysis.series:
-        return None
-    arms = _arms(analysis)
-    shown = _telling(analysis)
-    measures = [measure for measure in MEASURES if measure in analysis.series]
-    num_rows, bottom = -(-len(measures) // 2), 0.42 + 0.2 * _legend_rows(shown, len(arms))
-    figure = _figure(_WIDTH, 0.2 + bottom + 2.1 * num_rows, bottom=bottom)
-    grid = list(figure.subplots(num_rows, 2, sharex=True, squeeze=False).flat)
-    for axes, measure in zip(grid, measures, strict=False):
-        axes.set_title(MEASURES[measure], color="#333333")
-        for line in analysis.series[measure]:
-            if line["arm"] not in shown and line["epochs"]:
-                axes.plot(line["epochs"], line["mean"], color="#cccccc", linewidth=0.6, zorder=1)
-        for line in analysis.series[measure]:
-            if line["arm"] in shown and line["epochs"]:
-                _draw_line(axes, line, shown[line["arm"]])
-        if measure.endswith("loss") and all(value > 0 for line in analysis.series[measure] for value in line["low"]):
-            axes.set_yscale("log")
-            _log_ticks(axes.yaxis, "{:g}".format)
-        axes.grid(axis="y", color="#eeeeee", linewidth=0.6)
-    for axes in grid[len(measures) :]:
-        axes.set_visible(False)
-    for axes in grid[: len(measures)][-2:]:  # the lowest of each column
-        axes.tick_params(axis="x", labelbottom=True)
-        axes.set_xlabel("Epoch")
-    _legend(figure, shown, len(arms))
+def width() -> float:
+    """Inches that a figure being drawn has."""
+    return float(matplotlib.rcParams["figure.figsize"][0])
+
+
+def height(usual: float) -> float:
+    """Inches that a figure being drawn has, where that was asked for, else what is usual for it."""
+    return float(matplotlib.rcParams["figure.figsize"][1]) or usual
+
+
+def is_narrow() -> bool:
+    """Whether a figure being drawn has room for one panel across."""
+    return width() < _NARROW
+
+
+def small() -> Any:
+    """The size of text inside a figure, which is that of ticks."""
+    return matplotlib.rcParams["xtick.labelsize"]
+
+
+def empty_figure(
+    usual: float, *, left: float = 0.55, right: float = 0.12, bottom: float = 0.5, top: float = 0.28, **spaces: float
+) -> Figure:
+    """A figure without axes; sizes and margins in inches, since measuring text for a layout would draw all twice."""
+    figure = Figure(figsize=(width(), usual))
+    FigureCanvasAgg(figure)
+    margins = (left / width(), bottom / usual, 1 - right / width(), 1 - top / usual)
+    figure.subplots_adjust(*margins, **{"wspace": 0.18, "hspace": 0.2, **spaces})
     return figure
 
 
-def _draw_line(axes: Axes, line: Series, ink: Ink) -> None:
-    axes.plot(line["epochs"], line["mean"], color=ink.light, linestyle=_dash(ink), zorder=3)
-    if line["num_seeds"] > 1:
-        axes.fill_between(line["epochs"], line["low"], line["high"], color=ink.light, alpha=0.13, linewidth=0, zorder=2)
-    if line["best"]:
-        epochs, values = zip(*line["best"], strict=True)
-        axes.plot(epochs, values, "o", color=ink.light, markersize=3, mec="white", mew=0.5, zorder=4)
-
-
-def _differences(analysis: Analysis) -> Figure | None:
-    """One row per arm: the paired difference with its interval, the margin as a grey ground."""
-    unit = analysis.unit
-    rows = [row for row in analysis.tables["answer"].rows if row.values[f"difference_{unit}"] is not None]
-    if not rows:
-        return None
-    colours = _inks(analysis)
-    height = 0.85 + 0.26 * len(rows)
-    figure = _figure(_WIDTH, height, left=2.0, right=1.5, bottom=0.5, top=0.2)
-    axes = figure.add_subplot()
-    margin = analysis.design.margin
-    if margin is not None:
-        axes.axvspan(-margin, margin, color="#f1f1f1", linewidth=0)
-    axes.axvline(0, color="#999999", linewidth=0.8)
-    beside = axes.get_yaxis_transform()
-    for index, row in enumerate(rows):
-        low, high, difference = (_number(row, key) for key in (f"low_{unit}", f"high_{unit}", f"difference_{unit}"))
-        ink, judged = colours[str(row.values["arm"])], row.values[f"low_{unit}"] is not None
-        if judged:
-            axes.plot([low, high], [index, index], color=ink.light, linewidth=1.6, solid_capstyle="butt")
-        # Hollow: one pair of runs, of which nothing is known but that they differ.
-        face = ink.light if judged and not ink.open else "white"
-        axes.plot([difference], [index], ink.mark, color=ink.light, markersize=4.5, mfc=face)
-        axes.annotate(row.texts["difference"], (1.02, index), xycoords=beside, va="center", fontsize=7)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [_short(str(row.values["arm"])) for row in rows])
-    axes.tick_params(axis="y", length=0, labelcolor="#222222")
-    axes.spines["left"].set_visible(False)
-    kind = "95 % interval" if any(row.values[f"low_{unit}"] is not None for row in rows) else "one seed a side"
-    axes.set_xlabel(f"Difference to {_short(analysis.design.baseline)} ({analysis.unit}, {kind})")
-    return figure
-
-
-def _cost(analysis: Analysis) -> Figure | None:
-    """Accuracy against parameters, FLOPs and training time, one dot per arm with its spread over seeds."""
-    costs = {str(row.values["arm"]): row.values for row in analysis.tables["cost"].rows}
-    rows = [row for row in analysis.tables["answer"].rows if row.values[f"score_{analysis.word}"] is not None]
-    if not rows:
-        return None
-    shown = _telling(analysis)
-    figure = _figure(_WIDTH, 2.9, bottom=0.62 + 0.2 * _legend_rows(shown, len(costs)))
-    grid = figure.subplots(1, 3, sharey=True)
-    axes_of = {"parameters": "Parameters", "flops_per_image": "FLOPs per image", "train_seconds": "Training seconds"}
-    for axes, (key, heading) in zip(grid, axes_of.items(), strict=True):
-        axes.set_xlabel(heading)
-        values = []
-        for row in rows:
-            arm, cost = str(row.values["arm"]), costs[str(row.values["arm"])].get(key)
-            if cost is None:
-                continue
-            values.append(float(cost))
-            colour = shown[arm].light if arm in shown else "#cccccc"
-            accuracy, spread = _number(row, f"score_{analysis.word}"), row.values[f"sd_{analysis.word}"]
-            axes.errorbar(cost, accuracy, yerr=spread, fmt="o", color=colour, markersize=4.5, linewidth=1)
-        if values and min(values) > 0 and max(values) > 8 * min(values):
-            axes.set_xscale("log")
-            _log_ticks(axes.xaxis, digits.count)
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: digits.count(value)))
-        axes.margins(0.12)
-        axes.grid(color="#eeeeee", linewidth=0.6)
-    grid[0].set_ylabel(
-        {"test": "Test", "val": "Validation"}[analysis.split]
-        + f" {analysis.metric} ({'%' if analysis.unit == 'pp' else analysis.unit})"
-    )
-    _legend(figure, shown, len(costs))
-    return figure
-
-
-def _log_ticks(axis: Axis, write: Callable[[float], str]) -> None:
+def log_ticks(axis: Axis, write: Callable[[float], str]) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
 
 
-def _figure(
-    width: float, height: float, *, left: float = 0.55, right: float = 0.12, bottom: float = 0.5, top: float = 0.28
-) -> Figure:
-    """An empty figure whose margins are given in inches: laying out by measuring text would draw everything twice."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, wspace=0.18, hspace=0.2)
-    return figure
+def number_ticks(axis: Axis, write: Callable[[float], str], most: int = 4) -> None:
+    """At most so many round ticks, written so."""
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
 
 
-def _arms(analysis: Analysis) -> list[str]:
-    return [arm.name for arm in analysis.design.arms]
+def named(name: str, most: int = 34) -> str:
+    """A name as the figure shows it, at most so long; where the style hands text to LaTeX, as LaTeX has it."""
+    short = name if len(name) <= most else f"{name[: most - 1]}…"
+    return latex(short) if matplotlib.rcParams["text.usetex"] else short
 
 
-def _inks(analysis: Analysis) -> dict[str, Ink]:
-    return inks(_arms(analysis), analysis.design.baseline)
-
-
-def _telling(analysis: Analysis) -> dict[str, Ink]:
-    """The arms that are drawn in colour; the others, if any, are grey."""
-    baseline = analysis.design.baseline
-    shown = telling(analysis.differences(), baseline)
-    return inks(shown, baseline)
-
-
-_LEGEND_COLUMNS = 3
-
-
-def _legend_rows(shown: Mapping[str, Ink], num_arms: int) -> int:
-    return -(-(len(shown) + (num_arms > len(shown))) // _LEGEND_COLUMNS)
-
-
-def _legend(figure: Figure, shown: Mapping[str, Ink], num_arms: int) -> None:
-    names = [_short(arm) for arm in shown]
-    handles = [Line2D([], [], color=ink.light, linestyle=_dash(ink)) for ink in shown.values()]
-    if num_arms > len(shown):
-        names.append(f"{num_arms - len(shown)} other arms")
-        handles.append(Line2D([], [], color="#cccccc", linewidth=0.8))
-    # matplotlib drops a label that starts with an underscore, so the names are put in when the legend stands.
-    legend = figure.legend(handles, list(map(str, range(len(names)))), loc="lower left", ncols=_LEGEND_COLUMNS)
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(name)
-
-
-def _short(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _dash(ink: Ink) -> Any:
+def dash(ink: Ink) -> Any:
+    """The dashes of an ink for matplotlib."""
     return (0, ink.dash) if ink.dash else "solid"
-
-
-def _number(row: Row, key: str, default: float = float("nan")) -> float:
-    value = row.values[key]
-    return default if value is None else float(value)
-
-
-def render(drawings: Mapping[str, Callable[[], Figure | None]]) -> dict[str, bytes]:
-    """File name -> content of figures that another module draws; they are drawn and saved in the style of the house."""
-    with matplotlib.rc_context(_STYLE):
-        figures = {name: draw() for name, draw in drawings.items()}
-        return {
-            f"{name}.{format}": _save(figure, format)
-            for name, figure in figures.items()
-            if figure is not None
-            for format in FORMATS
-        }
-
-
-def empty_figure(width: float, height: float, **margins: float) -> Figure:
-    """A figure without axes, for `render`; sizes and margins (left, right, bottom, top) in inches."""
-    return _figure(width, height, **margins)
-
-
-SHADES = "viridis"
-"""The colours of a quantity that has no middle."""
 
 
 def shades(shares: Any) -> list[Any]:

@@ -12,8 +12,9 @@ from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.cost_drawing import CostPanel, cost_panel
 from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
 from ablation_suite.reports.palette import DIFFERENT
+from ablation_suite.reports.plots import bar_of
 from ablation_suite.reports.quantities import EQUAL, MISSING, UNITS
-from ablation_suite.reports.report_page import bar_of, difference_places, sides
+from ablation_suite.reports.report_page import difference_places, sides
 from ablation_suite.reports.tables import Column, Row, Table, Value
 from ablation_suite.reports.wording import families
 

@@ -18,6 +18,7 @@ from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.blocks import Blocks
 from ablation_suite.reports.cost_drawing import COST_HEIGHT
 from ablation_suite.reports.glance import Glance
+from ablation_suite.reports.plots import captions
 from ablation_suite.reports.report_page import SIGNS, page_context
 from ablation_suite.reports.writers import markdown, to_markdown
 
@@ -38,7 +39,13 @@ def report_html(analysis: Analysis, images: Images | None = None, *, has_index: 
 
 def report_markdown(analysis: Analysis) -> str:
     """The same report as text for a repository or a message; figures lie beside it."""
-    return rendered("report.md", analysis=analysis, design=analysis.design, tables=analysis.tables)
+    return rendered(
+        "report.md",
+        analysis=analysis,
+        design=analysis.design,
+        tables=analysis.tables,
+        captions=captions(analysis),
+    )
 
 
 def index_html(analyses: Sequence[Analysis], seen: Glance) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,15 +20,13 @@ from ablation_suite.reports.drawings import (
 )
 from ablation_suite.reports.matrices import MOST_CLASSES, matrices
 from ablation_suite.reports.palette import inks, telling
-from ablation_suite.reports.quantities import EQUAL, SHARE, SPLITS, UNITS, most_places, step
-from ablation_suite.reports.series import MEASURES
-from ablation_suite.reports.tables import Column, Row, Table, Value
+from ablation_suite.reports.plots import answer_bars, bar_of, bars_of, cost_plots, curve_plots, number, varying_costs
+from ablation_suite.reports.quantities import SHARE, SPLITS, UNITS, most_places, step
+from ablation_suite.reports.tables import Column, Row, Value
 
 SIGNS = {"higher": "▲ ", "lower": "▼ ", "equivalent": "≈ ", "undecided": "○ "}
 _MOST_COLUMNS = 3
 """Arms that have a plot of their own in the table of classes."""
-_NEAR_ALL = 97.0
-"""Above so many percent the error is drawn, on a logarithmic axis."""
 
 
 def page_context(analysis: Analysis) -> dict[str, Any]:
@@ -71,15 +69,6 @@ def arm_places(analysis: Analysis) -> Places:
     return {arm.name: found[arm.name].place if arm.name in found else None for arm in analysis.design.arms}
 
 
-def bar_of(values: Mapping[str, Value], seeds: list[float], prefix: str = "", unit: str = "pp") -> Bar | None:
-    """The bar of a table's row; None where it has no difference."""
-    estimate, low, high = (_number(values.get(f"{prefix}{end}_{unit}")) for end in ("difference", "low", "high"))
-    if estimate is None:
-        return None
-    unseen = _number(values.get(f"detectable_{unit}")) if not prefix else None
-    return Bar(estimate=estimate, low=low, high=high, unseen=unseen, seeds=seeds)
-
-
 def sides(analyses: Sequence[Analysis]) -> str:
     """What the two sides of zero mean in a plot of differences; nothing where it is not the same in all."""
     better = {analysis.higher_is_better for analysis in analyses}
@@ -93,15 +82,11 @@ def difference_places(rows: list[Mapping[str, Value]], unit: str) -> int:
     scale = SHARE if unit == "pp" else 1.0
     cells, ends = [], []
     for row in (each for each in rows if each[f"difference_{unit}"] is not None):
-        low, high = _number(row[f"low_{unit}"]), _number(row[f"high_{unit}"])
+        low, high = number(row[f"low_{unit}"]), number(row[f"high_{unit}"])
         one = step(int(row["images"] or 1), int(row["pairs"] or 1), scale)
         cells.append((None if low is None or high is None else (high - low) / 2, one))
         ends += [end for end in (low, high) if end is not None]
     return digits.column(cells, ends, most_places(scale))
-
-
-def _number(value: Value) -> float | None:
-    return None if value is None else float(value)
 
 
 def _facts(analysis: Analysis) -> dict[str, str]:
@@ -138,8 +123,8 @@ def _evidence(analysis: Analysis) -> list[IntervalPlot]:
     """The plot of the metric that decides and, where more were named, of the second one."""
     design = analysis.design
     rows = {str(row.values["arm"]): row.values for row in analysis.tables["answer"].rows}
-    first, *others = design.measures
-    bars = _bars(rows, analysis.strokes[first], unit=analysis.unit)
+    _, *others = design.measures
+    bars = answer_bars(analysis)
     if not bars:
         return []
     second, title, unit = _second(analysis, others[0]) if others and "further" in analysis.tables else ({}, "", "pp")
@@ -159,14 +144,7 @@ def _second(analysis: Analysis, name: str) -> tuple[dict[str, Bar], str, str]:
     rows = {str(row.values["arm"]): row.values for row in table.rows}
     unit = "pp" if any(f"{name}_difference_pp" in values for values in rows.values()) else "nats"
     title = next(column.heading for column in table.columns if column.key == name).removesuffix(" %")
-    return _bars(rows, analysis.strokes[name], f"{name}_", unit), f"{title}, {unit}", unit
-
-
-def _bars(
-    rows: Mapping[str, Mapping[str, Value]], strokes: Mapping[str, list[float]], prefix: str = "", unit: str = "pp"
-) -> dict[str, Bar]:
-    found = {arm: bar_of(values, strokes.get(arm, []), prefix, unit) for arm, values in rows.items()}
-    return {arm: bar for arm, bar in found.items() if bar is not None}
+    return bars_of(rows, analysis.strokes[name], f"{name}_", unit), f"{title}, {unit}", unit
 
 
 def _p_values(analysis: Analysis) -> str:
@@ -204,7 +182,7 @@ def _classes(analysis: Analysis) -> dict[str, Any] | None:
 
 
 def _largest(row: Row, keys: list[str]) -> float:
-    return max((abs(_number(row.values.get(f"{key}: difference_pp")) or 0.0) for key in keys), default=0.0)
+    return max((abs(number(row.values.get(f"{key}: difference_pp")) or 0.0) for key in keys), default=0.0)
 
 
 def _drawn(analysis: Analysis) -> list[str]:
@@ -214,71 +192,25 @@ def _drawn(analysis: Analysis) -> list[str]:
 
 
 def _panels(analysis: Analysis, places: Places) -> list[Panel]:
-    found = []
-    for measure, lines in analysis.series.items():
-        title, _, unit = MEASURES[measure].partition(" (")
-        lines = [line for line in lines if line["epochs"]]
-        log = measure.endswith("loss") and min(min(line["low"]) for line in lines) > 0
-        write: Callable[[float], str] = partial(digits.fixed, places=3 if measure.endswith("loss") else 1)
-        rest = ", logarithmic" if log else f", {unit.rstrip(')')}" if unit else ""
-        if measure.endswith("accuracy") and min(line["mean"][-1] for line in lines) >= _NEAR_ALL:
-            least = min(1.0, min(100 - high for line in lines for high in line["high"] if high < 100))
-            lines = [_error(line, least / 2) for line in lines]
-            title, rest, log = title.replace("accuracy", "error"), ", %, logarithmic", True
-            write = partial(digits.fixed, places=2)
-        found.append(curve_panel(measure, title, rest, lines, places, write, log=log))
-        if measure == "val/accuracy" and analysis.paired:
-            write = partial(digits.signed, places=1)
-            rest = f" to {analysis.design.baseline}, pp, paired by seed"
-            found.append(curve_panel("paired", "Its difference", rest, analysis.paired, places, write, zero=True))
-    return found
-
-
-def _error(line: Mapping[str, Any], least: float) -> dict[str, Any]:
-    """A line of accuracies as one of errors; no error at all is drawn as `least`."""
-    turned = {"mean": line["mean"], "low": line["high"], "high": line["low"]}
-    return {
-        **line,
-        **{name: [max(100 - value, least) for value in values] for name, values in turned.items()},
-        "best": [[epoch, max(100 - value, least)] for epoch, value in line["best"]],
-    }
+    return [
+        curve_panel(each.key, each.title, each.rest, each.lines, places, each.write, log=each.log, zero=each.zero)
+        for each in curve_plots(analysis)
+    ]
 
 
 def _costs(analysis: Analysis, places: Places) -> tuple[list[CostPanel], str]:
     """A figure for each price that the arms do not share, and a sentence on what is the same in all."""
     table = analysis.tables["cost"]
-    varying, same = _varying(table)
-    baseline = next(row.values for row in table.rows if row.values["arm"] == analysis.design.baseline)
-    answers = {str(row.values["arm"]): row.values for row in analysis.tables["answer"].rows}
-    found = []
-    for key, name in (("parameters", "parameters"), ("flops_per_image", "FLOPs"), ("train_seconds", "training time")):
-        bars = {}
-        for row in table.rows:
-            arm, cost, base = str(row.values["arm"]), _number(row.values[key]), _number(baseline[key])
-            bar = bar_of(answers[arm], [], unit=analysis.unit)
-            if bar is not None and cost and base:
-                bars[arm] = (cost / base, bar)
-        if key in varying and bars:
-            found.append(cost_panel(name, bars, places))
-    told = [f"{next(row.texts[c.key] for row in table.rows)} {_lowered(c.heading)}" for c in same]
-    return found, ", ".join(told)
-
-
-def _varying(table: Table) -> tuple[set[str], list[Column]]:
-    """The keys of the costs that differ, and the columns of those that do not."""
-    varying, same = set(), []
-    for column in table.columns[1:]:
-        values = [float(row.values[column.sort]) for row in table.rows if row.values[column.sort]]  # type: ignore[arg-type]
-        if values and min(values) > 0 and max(values) > EQUAL * min(values):
-            varying.add(column.sort)
-        elif values:
-            same.append(column)
-    return varying, same
+    told = [
+        f"{next(row.texts[each.key] for row in table.rows)} {_lowered(each.heading)}"
+        for each in varying_costs(table)[1]
+    ]
+    return [cost_panel(each.name, each.bars, places) for each in cost_plots(analysis)], ", ".join(told)
 
 
 def _cost_columns(analysis: Analysis) -> list[Column]:
     table = analysis.tables["cost"]
-    varying, _ = _varying(table)
+    varying, _ = varying_costs(table)
     return [table.columns[0], *(column for column in table.columns[1:] if column.sort in varying)]
 
 

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from ablation_suite.reports.axes import distinct
-from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades
+from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades, small, width
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import value_of
 from ablation_suite.reports.sweep_front import draw_front
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.trial import Trial
 
-_WIDTH = 7.0
 _BLUE, _ORANGE, _GREY = "#0072b2", "#cf5a00", "#b5b2aa"
 _CHARACTER_INCHES = 0.075
 """The mean width of a character of the figures' text."""
@@ -35,7 +34,12 @@ _OUTCOMES = {
 
 def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
     """File name -> content of every figure that the trials suffice for; the same trials give the same bytes."""
-    drawings = {
+    return render(sweep_drawings(analysis))
+
+
+def sweep_drawings(analysis: SweepAnalysis) -> dict[str, partial[Figure | None]]:
+    """Name -> what draws it."""
+    found = {
         **({"front": draw_front} if analysis.sweep.is_multi else {"history": _history}),
         "importances": _importances,
         "slices": _slices,
@@ -43,7 +47,7 @@ def draw_sweep(analysis: SweepAnalysis) -> dict[str, bytes]:
         "parallel": _parallel,
         **({} if analysis.sweep.is_multi else {"curves": _curves, "budget": _budget}),
     }
-    return render({name: partial(draw, analysis) for name, draw in drawings.items()})
+    return {name: partial(draw, analysis) for name, draw in found.items()}
 
 
 def _history(analysis: SweepAnalysis) -> Figure | None:
@@ -51,7 +55,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
     points = [(trial, value) for trial in analysis.trials if (value := value_of(trial)) is not None]
     if not points:
         return None
-    figure = empty_figure(_WIDTH, 2.6, left=0.8)
+    figure = empty_figure(2.6, left=0.8)
     axes = figure.add_subplot()
     edge = edge_of([value for _, value in points], analysis.sweep.maximize)
     for outcome in _OUTCOMES:
@@ -71,7 +75,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
 def _importances(analysis: SweepAnalysis) -> Figure | None:
     if not analysis.importance.shares:
         return None
-    figure = empty_figure(_WIDTH, 0.95 + 0.28 * len(analysis.importance.shares), left=2.2, bottom=0.65)
+    figure = empty_figure(0.95 + 0.28 * len(analysis.importance.shares), left=2.2, bottom=0.65)
     axes = figure.add_subplot()
     paths = list(analysis.importance.shares)[::-1]
     names = distinct([analysis.sweep.space.names[path] for path in paths], 28)
@@ -96,7 +100,7 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
     # Slanted words of choices need room below them, and the row below must not begin in it.
     plot, below = 1.55, 0.5 + _WORDS_INCHES * any(_is_slanted(each, num_columns) for each in parameters)
     height = num_rows * (plot + below) + 0.15
-    figure = empty_figure(_WIDTH, height, left=0.8, bottom=below, top=0.15)
+    figure = empty_figure(height, left=0.8, bottom=below, top=0.15)
     figure.subplots_adjust(hspace=below / plot)
     grid = figure.subplots(num_rows, num_columns, sharey=True, squeeze=False)
     edge = edge_of([value for trial in complete if (value := value_of(trial)) is not None], analysis.sweep.maximize)
@@ -124,7 +128,7 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
     x, y = ([_place(parameter, trial) for trial in trials] for parameter in (across, up))
     if len(trials) < 4 or not _span_a_plane(x, y):
         return None
-    figure = empty_figure(_WIDTH, 3.6)
+    figure = empty_figure(3.6)
     axes = figure.add_subplot()
     scores = [float(trial.score or 0.0) for trial in trials]
     maximize = analysis.sweep.maximize
@@ -147,7 +151,7 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
     if len(trials) < 2:
         return None
     parameters = analysis.sweep.space.parameters
-    figure = empty_figure(_WIDTH, 3.2, left=0.5, right=0.5, bottom=0.75)
+    figure = empty_figure(3.2, left=0.5, right=0.5, bottom=0.75)
     axes = figure.add_subplot()
     scores = np.array([trial.score for trial in trials], dtype=float)
     low, high = float(scores.min()), float(scores.max())
@@ -159,12 +163,12 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
         axes.plot([*range(len(parameters) + 1)], [*ups, heights[index]], color=colours[index], linewidth=1.0)
     for place in range(len(parameters) + 1):
         axes.axvline(place, color="#999999", linewidth=0.6, zorder=0)
-    most = int((_WIDTH - 1.0) / len(parameters) / _CHARACTER_INCHES) - 1
+    most = int((width() - 1.0) / len(parameters) / _CHARACTER_INCHES) - 1
     names = distinct([analysis.sweep.space.names[each.path] for each in parameters], most)
     for place, parameter in enumerate(parameters):
         for label, word in zip(parameter.labels, distinct(parameter.labels, most), strict=True):
             up = parameter.labels.index(label) / (len(parameter.labels) - 1)
-            axes.text(place, up, word, ha="center", va="center", fontsize=7, bbox=_BEHIND_WORDS)
+            axes.text(place, up, word, ha="center", va="center", fontsize=small(), bbox=_BEHIND_WORDS)
     ends = [f"{name}\n{_ends(each)}" for name, each in zip(names, parameters, strict=True)]
     ends.append(f"{analysis.sweep.spec.metric}\n{low:.4f} to\n{high:.4f}")
     axes.set_xticks(range(len(ends)), ends)
@@ -178,7 +182,7 @@ def _curves(analysis: SweepAnalysis) -> Figure | None:
     """What each trial had reached at each step; the stopped ones end in a cross, the best one is drawn on top."""
     if not any(trial.curve for trial in analysis.trials):
         return None
-    figure = empty_figure(_WIDTH, 2.8, left=0.8)
+    figure = empty_figure(2.8, left=0.8)
     axes = figure.add_subplot()
     for trial in analysis.trials:
         if trial.curve and trial is not analysis.best:
@@ -198,7 +202,7 @@ def _budget(analysis: SweepAnalysis) -> Figure | None:
     """The expected best score against the number of trials."""
     if len(analysis.expected) < 2:
         return None
-    figure = empty_figure(_WIDTH, 2.4, left=0.8)
+    figure = empty_figure(2.4, left=0.8)
     axes = figure.add_subplot()
     axes.plot(range(1, len(analysis.expected) + 1), analysis.expected, color=_BLUE)
     axes.set_xlabel("Trials")
@@ -265,7 +269,7 @@ def _label_x(axes: Axes, analysis: SweepAnalysis, parameter: Parameter, num_colu
 def _is_slanted(parameter: Parameter, num_columns: int) -> bool:
     """Whether the levels of a choice are too long to stand side by side below one of so many plots."""
     words = distinct(parameter.labels, _WORDS_MOST)
-    room = 0.8 * _WIDTH / num_columns / max(1, len(words))
+    room = 0.8 * width() / num_columns / max(1, len(words))
     return any(len(word) * _CHARACTER_INCHES > room for word in words)
 
 

@@ -71,7 +71,7 @@ def draw_front(analysis: SweepAnalysis) -> Figure | None:
     if not analysis.front:
         return None
     pairs = list(combinations(analysis.sweep.objectives, 2))
-    figure = empty_figure(7.0, 2.9 * len(pairs), left=0.9)
+    figure = empty_figure(2.9 * len(pairs), left=0.9)
     grid = figure.subplots(len(pairs), 1, squeeze=False)
     for (up, across), axes in zip(pairs, grid.flat, strict=True):
         if _is_wide(across, trials):

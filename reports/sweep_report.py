@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.reports.captions import SWEEP_FIGURES
 from ablation_suite.reports.page import rendered
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
 from ablation_suite.reports.sweep_figures import draw_sweep
@@ -14,19 +15,6 @@ from ablation_suite.reports.sweep_front import front_table
 from ablation_suite.reports.sweep_page import sweep_context
 from ablation_suite.reports.writers import to_csv
 from ablation_suite.sweeps.study import Study
-
-CAPTIONS = {
-    "front": "Each two objectives against each other; no complete trial beats one of the front in all of them.",
-    "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
-    "slices": "The score against each setting; crosses were stopped early, triangles at the edge lie beyond it.",
-    "contour": "The score of the complete trials, interpolated between them, which fewer than 30 hardly allow. "
-    "Crosses were stopped early.",
-    "importances": "How much each setting matters; lines span 95 % over resampled trials, grey bars have too few.",
-    "parallel": "One line per complete trial, coloured by its score.",
-    "curves": "What each trial had reached; the grey ones were stopped.",
-    "budget": "What a smaller budget would have found.",
-}
-"""Of the figures for papers, which the text shows."""
 
 
 def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequence[str] = ()) -> list[Path]:
@@ -47,7 +35,7 @@ def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequenc
 def sweep_pages(analysis: SweepAnalysis, figures: Collection[str], given: Sequence[str] = ()) -> dict[str, str]:
     """`report.html`, which needs no other file, and `report.md`, which shows the figures of these names."""
     context = sweep_context(analysis, given)
-    shown = {name: caption for name, caption in CAPTIONS.items() if f"{name}.svg" in figures}
+    shown = {name: caption for name, caption in SWEEP_FIGURES.items() if f"{name}.svg" in figures}
     return {
         "report.html": rendered("sweep.html", **context),
         "report.md": rendered("sweep.md", **context, captions=shown, saved=saved_text(analysis.effort)),

@@ -88,7 +88,7 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
         raise click.UsageError("name two runs or more, by the beginnings of their ids")
     split, found = compare_runs([find_run(runtime.store, run) for run in runs])
     if split == "test":
-        _tell_read(runtime, "compare", "", len(found))
+        tell_read(runtime, "compare", "", len(found))
     if as_json:
         click.echo(json.dumps(comparison_json(split, found), indent=1))
     else:
@@ -110,7 +110,7 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: S
             looks.append((name, len(finished)))
     pages = build_report(plans, runtime.store, out, audits=audits, images=images, layouts=layouts)
     for name, num_runs in looks:
-        _tell_read(runtime, "report", name, num_runs)
+        tell_read(runtime, "report", name, num_runs)
     if looks:
         write_summary(Path(runtime.results), out)
     return pages
@@ -133,7 +133,8 @@ def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
         click.echo(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: {sync}", err=True)
 
 
-def _tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:
+def tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:
+    """Record that test images were looked at, and say how often that has been."""
     what = ablation or "comparisons of runs"
     try:
         click.echo(sentence(what, record_read(Path(runtime.results), command, ablation, num_runs)), err=True)

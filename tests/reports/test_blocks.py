@@ -10,7 +10,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
-from ablation_suite.reports import figures
+from ablation_suite.reports.ablation_figures import forest
 from ablation_suite.reports.blocks import OVER, Bar, Blocks, over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
@@ -162,12 +162,9 @@ def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
     assert check_reports(tmp_path / "report")[page.parent] == ["blocks.html: does not hold what the runs say"]
 
 
-def test_the_bars_of_a_forest_plot_reach_both_ways(monkeypatch):
+def test_the_bars_of_a_forest_plot_reach_both_ways():
     """From the low end to the high end, with the difference between."""
     bars = tuple(Bar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="") for name in ("one", OVER))
-    drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, format: drawn.append(figure) or b"")
     blocks = Blocks(family="", question="", baseline="b", answer="", unit="pp", tables=(), bars=bars, pages={})
-    figures.draw_forest(blocks)
-    lines = [list(map(float, line.get_xdata())) for line in drawn[0].axes[0].get_lines()]
+    lines = [list(map(float, line.get_xdata())) for line in forest(blocks).axes[0].get_lines()]
     assert lines == [[0.0, 0.0], *[[-2.0, 3.5], [1.0]] * 2]

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from ablation_suite import reports
+from ablation_suite.reports.ablation_figures import cost, differences, drawings
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.figures import FORMATS, _cost, _differences, draw_figures
+from ablation_suite.reports.figures import FORMATS, render
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.palette import MOST_AT_ONCE, inks, telling
 from ablation_suite.reports.results import Reader
@@ -28,6 +29,10 @@ HOSTILE = ("baseline", "_x", "$a$", "$", "<b>&amp;", "a" * 80, "\\input", "weiß
 def analysis_of(store, truths=TRUTHS, **settings):
     plan = make_store(store, truths, **{"seeds": 2, "epochs": 6, "num_images": 60, **settings})
     return analyse(Reader(store).results(design_of(plan)))
+
+
+def draw_figures(analysis):
+    return render(drawings(analysis))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +105,7 @@ def test_what_is_not_one_quantity_in_all_arms_is_not_drawn_in_one_panel(tmp_path
 
 def test_interval_bars_reach_both_ways(analysis):
     """From the low end to the high end of the table, with the difference between."""
-    lines = _differences(analysis).axes[0].get_lines()
+    lines = differences(analysis).axes[0].get_lines()
     bars = [list(map(float, line.get_xdata())) for line in lines if list(line.get_ydata()) != [0, 1]]
     rows = [row.values for row in analysis.tables["answer"].rows if row.values["difference_pp"] is not None]
     expected = [bar for row in rows for bar in ([row["low_pp"], row["high_pp"]], [row["difference_pp"]])]
@@ -108,13 +113,42 @@ def test_interval_bars_reach_both_ways(analysis):
     assert all(row["low_pp"] < row["difference_pp"] < row["high_pp"] for row in rows)
 
 
-def test_the_spread_over_seeds_is_drawn_both_ways(analysis):
-    """Each bar beside the cost is the mean with one standard deviation below it and one above."""
-    answer = analysis.tables["answer"].rows
-    spreads = [(row.values["score_percent"], row.values["sd_percent"]) for row in answer]
-    for axes in _cost(analysis).axes:
-        drawn = [segment[:, 1] for bars in axes.containers for segment in bars.lines[2][0].get_segments()]
-        assert np.allclose(drawn, [(mean - sd, mean + sd) for mean, sd in spreads])
+def test_costs_are_drawn_against_the_differences_of_the_table(analysis):
+    """Each arm stands at its ratio to the baseline's cost with the interval of the table; equal costs have no panel."""
+    answers = {row.values["arm"]: row.values for row in analysis.tables["answer"].rows}
+    costs = {row.values["arm"]: row.values for row in analysis.tables["cost"].rows}
+    drawn = cost(analysis).axes
+    assert len(drawn) == 3
+    lines = [list(map(float, line.get_ydata())) for line in drawn[0].get_lines()]
+    for arm in ("wide", "no-encoding"):
+        assert [answers[arm]["low_pp"], answers[arm]["high_pp"]] in lines
+    places = {float(line.get_xdata()[0]) for line in drawn[0].get_lines()}
+    assert costs["wide"]["parameters"] / costs["baseline"]["parameters"] in places
+
+
+def test_seeds_and_the_ground_of_what_goes_unseen_are_drawn(tmp_path):
+    """Strokes at the differences of the seeds, on a bar that reaches to the smallest detectable difference."""
+    analysis = analysis_of(tmp_path, seeds=8, num_images=300)
+    axes = differences(analysis).axes[0]
+    rows = [row.values for row in analysis.tables["answer"].rows if row.values["difference_pp"] is not None]
+    strokes = [sorted(float(each[0][0]) for each in lines.get_segments()) for lines in axes.collections]
+    assert strokes == [sorted(analysis.strokes["accuracy"][row["arm"]]) for row in rows]
+    known = [row["detectable_pp"] for row in rows if row["detectable_pp"] is not None]
+    assert known
+    grounds = [-patch.get_x() for patch in axes.patches]
+    assert [ground <= wanted + 1e-9 for ground, wanted in zip(grounds, known, strict=True)] == [True] * len(known)
+
+
+def test_what_is_not_drawn_is_not_linked(tmp_path):
+    """Arms of one cost have no figure of it, and the text has no image that is missing."""
+    truths = {"baseline": Truth(delta={}), "arm": Truth(delta={"a": 1})}
+    analysis = analysis_of(tmp_path, truths)
+    for row in analysis.tables["cost"].rows:
+        row.values.update({"train_seconds": 60.0})
+    figures = draw_figures(analysis)
+    assert "cost.svg" not in figures
+    linked = re.findall(r"figures/(\w+\.svg)", report_markdown(analysis))
+    assert set(linked) == {name for name in figures if name.endswith(".svg")}
 
 
 def test_better_and_worse_have_colours_of_no_arm():

@@ -1,0 +1,21 @@
+"""Which figures can a report have, and what does each show? In words alone, so that help need not load what draws."""
+
+from __future__ import annotations
+
+FIGURES = {
+    "differences": "The paired difference of each arm with its interval and its seeds; the ground is what goes unseen.",
+    "curves": "Training by epoch, and the paired difference by epoch.",
+    "cost": "Differences against the costs that vary.",
+    "forest": "Differences in every block of a spec, and over all of them.",
+}
+SWEEP_FIGURES = {
+    "front": "Each two objectives against each other; no complete trial beats one of the front in all of them.",
+    "history": "Every trial, and the best so far; triangles at the edge lie beyond it.",
+    "slices": "The score against each setting; crosses were stopped early, triangles at the edge lie beyond it.",
+    "contour": "The score of the complete trials, interpolated between them, which fewer than 30 hardly allow. "
+    "Crosses were stopped early.",
+    "importances": "How much each setting matters; lines span 95 % over resampled trials, grey bars have too few.",
+    "parallel": "One line per complete trial, coloured by its score.",
+    "curves": "What each trial had reached; the grey ones were stopped.",
+    "budget": "What a smaller budget would have found.",
+}
