@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +17,16 @@ from ablation_suite.reports.sweep_importance import (
     importance_table,
 )
 from ablation_suite.reports.sweep_rivals import Rivals, find_rivals
-from ablation_suite.reports.tables import Column, Row, Table
+from ablation_suite.reports.sweep_tables import budget_table, last_value, metric_words, score_text, trials_table
+from ablation_suite.reports.tables import Table
 from ablation_suite.sweeps.budget import rule_met
 from ablation_suite.sweeps.front import front, front_sentence, reference_point, unfounded
-from ablation_suite.sweeps.objectives import is_maximised, measure_text
-from ablation_suite.sweeps.progress import short, short_score
+from ablation_suite.sweeps.objectives import is_maximised
+from ablation_suite.sweeps.progress import short
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import DONE, Trial, best, count
+from ablation_suite.sweeps.warm_start import begun_with, told_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class SweepAnalysis:
     """Of several objectives: the trials that no other one beats, the best in the first one first."""
     reference: Mapping[str, float] = field(default_factory=dict)
     """Where the hypervolume is measured from."""
+    begun_with: tuple[str, ...] = ()
+    """What earlier trials the search began with, and what was left out of them."""
 
     @property
     def answer(self) -> str:
@@ -140,26 +143,17 @@ def analyse(study: Study, store: Path) -> SweepAnalysis:
         tables={
             table.name: table
             for table in (
-                _trials_table(sweep, trials),
+                trials_table(sweep, trials),
                 importance_table(importance),
                 *([importance_table(early)] if early else []),
-                *([] if sweep.is_multi else [_budget_table(sweep, expected, ends_of_best)]),
+                *([] if sweep.is_multi else [budget_table(sweep, expected, ends_of_best)]),
             )
             if table.rows
         },
         front=tuple(front(trials, sweep.objectives)) if sweep.is_multi else (),
         reference=reference_point(sweep, trials) if sweep.is_multi else {},
+        begun_with=tuple(line for told in begun_with(study).items() for line in told_lines(*told)),
     )
-
-
-def metric_words(sweep: Sweep) -> str:
-    """What the search improves, as a reader calls it."""
-    return sweep.spec.metric.replace("val/", "validation ")
-
-
-def score_text(value: float, is_share: bool, unit: str = " %") -> str:
-    """A score in prose, tables and figures alike."""
-    return f"{100 * value:.2f}{unit}" if is_share else short_score(value)
 
 
 def _inside(sweep: Sweep, trial: Trial) -> Trial:
@@ -170,7 +164,7 @@ def _inside(sweep: Sweep, trial: Trial) -> Trial:
 
 def scores(trials: Sequence[Trial], maximize: bool) -> list[float]:
     """One score per trial that is done: a pruned one's last value, the worst of all for one diverged or infeasible."""
-    known = [each.score if each.may_be_best else _last(each) for each in trials if each.outcome in DONE]
+    known = [each.score if each.may_be_best else last_value(each) for each in trials if each.outcome in DONE]
     there = [score for score in known if score is not None]
     worst = (min if maximize else max)(there, default=0.0)
     return [worst if score is None else score for score in known]
@@ -228,82 +222,6 @@ def effort(sweep: Sweep, trials: Sequence[Trial], store: Path) -> Effort:
             planned = sweep.run_config(trial.values, sweep.seeds[0]).epochs
             saved += sum(planned - epochs[run] for run in trial.runs)
     return Effort(trained_epochs=sum(epochs.values()), saved_epochs=saved, trained_seconds=seconds)
-
-
-def _last(trial: Trial) -> float | None:
-    return trial.curve[max(trial.curve)] if trial.curve and trial.outcome == "pruned" else None
-
-
-def _trials_table(sweep: Sweep, trials: Sequence[Trial]) -> Table:
-    paths = [parameter.path for parameter in sweep.space.parameters]
-    costs = [name for name in dict.fromkeys((*sweep.objectives, *sweep.spec.constraints)) if name != sweep.spec.metric]
-    columns = (
-        Column(key="trial", heading="Trial", sort="trial"),
-        Column(key="outcome", heading="Outcome", sort="outcome", number=False),
-        Column(key="score", heading=_heading(sweep), sort="score"),
-        *(Column(key=name, heading=name, sort=name) for name in costs),
-        *(Column(key=path, heading=path, sort=path) for path in paths),
-        Column(key="last_step", heading="Last step", sort="last_step"),
-        Column(key="run_id", heading="Runs", sort="run_id", number=False),
-    )
-    rows = []
-    for trial in trials:
-        last = _last(trial)
-        values: dict[str, Any] = {
-            "trial": trial.number,
-            "outcome": trial.shown_as,
-            "score": trial.score,
-            "last_value": last,
-            **{name: {**trial.measured, **trial.objectives}.get(name) for name in costs},
-            **{path: trial.values.get(path) for path in paths},
-            "last_step": max(trial.curve, default=None),
-            "seconds": trial.seconds,
-            "run_id": " ".join(trial.runs),
-            "reason": trial.reason or " and ".join(f"not {each}" for each in trial.violated),
-        }
-        texts = {key: "" if value is None else short(value) for key, value in values.items()}
-        texts |= {name: measure_text(name, values[name]) for name in costs if values[name] is not None}
-        texts["score"] = score_text(trial.score, sweep.maximize, "") if trial.score is not None else ""
-        if last is not None:
-            texts["score"] = f"({score_text(last, sweep.maximize, '')})"
-        rows.append(Row(values=values, texts=texts))
-    note = "In brackets: the value at which a trial was stopped."
-    return Table(name="trials", title="Trials", note=note, columns=columns, rows=tuple(rows))
-
-
-def _heading(sweep: Sweep) -> str:
-    return f"{metric_words(sweep).capitalize()}{' %' if sweep.maximize else ''}"
-
-
-_BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
-
-
-def _budget_table(sweep: Sweep, expected: Sequence[float], ends: Sequence[tuple[float | None, float | None]]) -> Table:
-    columns = (
-        Column(key="num_trials", heading="Trials", sort="num_trials"),
-        Column(key="expected", heading=f"Expected best {_heading(sweep).lower()}", sort="expected"),
-        Column(key="ends", heading="Another search", sort="worst"),
-    )
-    rows = []
-    for num, (value, (worst, top)) in enumerate(zip(expected, ends, strict=True), start=1):
-        if num in _BUDGETS or num == len(expected):
-            values: dict[str, Any] = {"num_trials": num, "expected": value, "worst": worst, "top": top}
-            told = [score_text(end, sweep.maximize, "") if end is not None else "open" for end in (worst, top)]
-            texts = {
-                "num_trials": str(num),
-                "expected": score_text(value, sweep.maximize, ""),
-                "ends": f"{told[0]} to {told[1]}",
-            }
-            rows.append(Row(values=values, texts=texts))
-    note = (
-        "The expected best validation score of so many of the trials seen, drawn without replacement (Tang et al. "
-        "2020), pruned ones counted by their last value: compare arms at equal budgets. “Another search”: where the "
-        "best of as many new trials would lie in eight searches of ten, open where the trials seen do not bound it. "
-        "Both assume independent trials."
-    )
-    return Table(
-        name="budget", title="What a smaller budget would have found", note=note, columns=columns, rows=tuple(rows)
-    )
 
 
 def saved_text(found: Effort) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from ablation_suite.reports.axes import Axis, around
 from ablation_suite.reports.drawings import Tick
-from ablation_suite.reports.sweep_analysis import SweepAnalysis, score_text
+from ablation_suite.reports.sweep_analysis import SweepAnalysis
+from ablation_suite.reports.sweep_tables import score_text
 from ablation_suite.sweeps.progress import short
 from ablation_suite.sweeps.trial import Trial
 

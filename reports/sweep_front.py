@@ -8,8 +8,9 @@ from typing import Any
 
 from ablation_suite.reports.axes import Axis, around
 from ablation_suite.reports.figures import Figure, empty_figure
-from ablation_suite.reports.sweep_analysis import SweepAnalysis, score_text
+from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import BEST, COMPLETE, HEIGHT, Mark, Plane
+from ablation_suite.reports.sweep_tables import score_text
 from ablation_suite.reports.tables import Column, Row, Table
 from ablation_suite.sweeps.front import hypervolume
 from ablation_suite.sweeps.objectives import SCORES, is_maximised, measure_text

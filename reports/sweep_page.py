@@ -101,6 +101,7 @@ def _facts(analysis: SweepAnalysis) -> dict[str, str]:
     found = {
         "Trials": analysis.counts or "none yet",
         "Saved": f"{effort.saved_epochs} of {effort.trained_epochs + effort.saved_epochs} epochs",
+        **({"Begun": "; ".join(map(str.strip, analysis.begun_with))} if analysis.begun_with else {}),
         "Sampler": _entry(spec.sampler),
         "Pruner": "none: of several objectives no trial is stopped early" if sweep.is_multi else _entry(spec.pruner),
         "Seeds": f"{spec.seeds} per trial",

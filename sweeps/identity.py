@@ -13,6 +13,8 @@ from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.sweeps.parameter import has_parts
 from ablation_suite.sweeps.spec import Sweep
 
+_ADVICE = "give this one another name (sweep=NAME), where --from {} begins it with what fits, or remove the old study"
+
 
 class StudyMismatch(UserError):
     """The study of this name belongs to another sweep."""
@@ -69,4 +71,4 @@ def refuse_another(
         changes.append(f"it is to {theirs} its metric, and the sweep is to {ours} {' and '.join(sweep.objectives)}")
     if changes:
         lines = [f"study '{sweep.name}' belongs to another sweep: {each}" for each in changes]
-        raise StudyMismatch("\n".join([*lines, "give this one another name (sweep=NAME), or remove the old study"]))
+        raise StudyMismatch("\n".join([*lines, _ADVICE.format(sweep.name)]))

@@ -38,6 +38,7 @@ def cmaes(entry: menu.CMAES, study: Study, number: int, fixed: Values) -> Values
         seed=study.key(entry.seed, number),
         n_startup_trials=entry.startup_trials,
         popsize=entry.population,
+        source_trials=study.imported() or None,
         consider_pruned_trials=study.sweep.spec.pruner.name in ("halving", "hyperband"),
         warn_independent_sampling=False,
     )

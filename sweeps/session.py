@@ -6,21 +6,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.executors import Executor, open_executor
-from ablation_suite.sweeps.database import database_lock, engine_options
-from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
-from ablation_suite.sweeps.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS
+from ablation_suite.sweeps.database import database_lock
+from ablation_suite.sweeps.opening import open_storage
 from ablation_suite.sweeps.spec import Sweep
-from ablation_suite.sweeps.storage import FileLock, Owner, StorageError, repair_journal
+from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.storage_errors import plain_errors
 from ablation_suite.sweeps.strategy import Reporter, data_fingerprint, drive
 from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import Trial
+from ablation_suite.sweeps.warm_start import begin_with
 
 
 def sweep_folder(sweep: Sweep, runtime: Runtime) -> Path:
@@ -34,10 +31,17 @@ def journal_path(sweep: Sweep, runtime: Runtime) -> Path:
 
 
 def run_sweep(
-    sweep: Sweep, runtime: Runtime, reporter: Reporter, *, url: str | None = None, executor: Executor | None = None
+    sweep: Sweep,
+    runtime: Runtime,
+    reporter: Reporter,
+    *,
+    url: str | None = None,
+    executor: Executor | None = None,
+    source: str | None = None,
 ) -> list[Trial]:
     """Bring a sweep to its number of trials and return those that this call ended.
 
+    source: an earlier study, or "runs" of the store, that it begins with where they fit.
     An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
     """
     if runtime.executor == "slurm" and runtime.jobs == "auto":
@@ -51,6 +55,8 @@ def run_sweep(
         with database_lock(url) if url else nullcontext():
             study = Study(sweep, stack.enter_context(open_storage(url, journal)), owner, fingerprint)
         with study.beating():
+            begin_with(study, source, runtime, url, reporter.line)
+            study.enqueue()
             ended = drive(sweep, study, runtime, pool, reporter)
         owner.forget()
         return ended
@@ -62,32 +68,3 @@ def existing_study(sweep: Sweep, runtime: Runtime, url: str | None = None) -> It
     journal = journal_path(sweep, runtime)
     with plain_errors(url, journal), open_storage(url, journal, to_write=False) as storage:
         yield Study(sweep, storage, None, data_fingerprint(sweep.config, runtime, {}))
-
-
-@contextmanager
-def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> Iterator[BaseStorage]:
-    """The storage of a URL, its connections closed in the end, or the journal file, repaired first if to be written."""
-    if url is not None:
-        database = RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
-            engine_kwargs=engine_options(url),
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=lambda study, frozen: enqueue_again(study, as_trial(frozen)),
-        )
-        try:
-            yield database
-        finally:
-            database.remove_session()
-            database.engine.dispose()
-        return
-    if to_write:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        repair_journal(journal)
-    elif not journal.exists():
-        raise StorageError(f"{journal}: no such study yet; `ablate sweep SPEC` begins it")
-    try:
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=FileLock(journal)))  # type: ignore[arg-type]
-    except ValueError as error:
-        raise StorageError(f"{journal}: the journal is damaged: {error}") from None
-    yield storage

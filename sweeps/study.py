@@ -71,8 +71,16 @@ class Study:
         self.ours: dict[int, int] = {}
         """Number -> Optuna's id of each trial that this driver works on."""
         self.last_watch = 0.0
-        if owner is not None:
-            self._enqueue()
+
+    def enqueue(self) -> None:
+        """Let the base's own values come before all else of ours, unless they are known, and failed trials again."""
+        with self.lock():
+            trials = self.trials()
+            is_new = all(each.is_imported and each.values != self.sweep.first for each in trials)
+            if is_new and self.sweep.first and not self.sweep.is_exhaustive:
+                self.study.enqueue_trial(self.sweep.first, skip_if_exists=True)
+            for each in to_retry(trials):
+                enqueue_again(self.study, each)
 
     def next_trial(self, limit: int) -> Trial | None:
         """A trial to work on, its values stored: one that a dead driver left, one that waits, or a new one.
@@ -105,13 +113,13 @@ class Study:
         relative = sampler.sample_relative(self.study, frozen, space)
 
         def choose(parameter: Parameter, values: Values) -> Any:
-            distribution = _distribution(parameter)
+            kind = distribution(parameter)
             value = relative.get(parameter.path)
             if parameter.path not in relative:
-                value = sampler.sample_independent(self.study, frozen, parameter.path, distribution)
+                value = sampler.sample_independent(self.study, frozen, parameter.path, kind)
             value = parameter.on_step(value)
             frozen.params = {**frozen.params, parameter.path: value}
-            frozen.distributions = {**frozen.distributions, parameter.path: distribution}
+            frozen.distributions = {**frozen.distributions, parameter.path: kind}
             return value
 
         return self.sweep.space.fill(choose, fixed)
@@ -171,6 +179,11 @@ class Study:
         """Every trial in the order of the numbers."""
         return [as_trial(each, self.sweep.objectives) for each in self.study.get_trials(deepcopy=False)]
 
+    def imported(self) -> list[FrozenTrial]:
+        """The complete trials of others, for samplers that begin with them."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [each for each in complete if "driver" not in each.user_attrs]
+
     def trial(self, number: int) -> Trial:
         """One trial as it stands."""
         return as_trial(self._frozen(number), self.sweep.objectives)
@@ -208,14 +221,6 @@ class Study:
             self.study.set_user_attr("optuna", optuna.__version__)
             self.study.set_metric_names(list(self.sweep.objectives))
 
-    def _enqueue(self) -> None:
-        """The base's own values before all else, and failed trials again."""
-        trials = self.trials()
-        if not trials and self.sweep.first and not self.sweep.is_exhaustive:
-            self.study.enqueue_trial(self.sweep.first, skip_if_exists=True)
-        for each in to_retry(trials):
-            enqueue_again(self.study, each)
-
     def _has_nothing(self, limit: int) -> bool:
         return is_full(self.sweep, self.trials(), limit) and self._orphan() is None
 
@@ -230,9 +235,9 @@ class Study:
         values = build(self.sweep.spec.sampler, self, frozen.number, fixed)
         for parameter in self.sweep.space.parameters:
             if parameter.path in values and parameter.path not in frozen.params:
-                distribution = _distribution(parameter)
-                internal = distribution.to_internal_repr(values[parameter.path])
-                self.storage.set_trial_param(frozen._trial_id, parameter.path, internal, distribution)
+                kind = distribution(parameter)
+                internal = kind.to_internal_repr(values[parameter.path])
+                self.storage.set_trial_param(frozen._trial_id, parameter.path, internal, kind)
         return as_trial(self.storage.get_trial(frozen._trial_id))
 
     def _ask(self) -> FrozenTrial:
@@ -274,7 +279,8 @@ class Study:
         return self.storage.get_trial(trial_id)
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """Optuna's name for a dimension."""
     if parameter.kind == "choice":
         return CategoricalDistribution(parameter.labels)
     if parameter.kind == "int":

@@ -12,7 +12,7 @@ import pytest
 
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("core", "sweeps", "ablations", "reports")
-_OPTUNA = ("importances", "pruners", "samplers", "session", "storage_errors", "study")
+_OPTUNA = ("importances", "pruners", "samplers", "opening", "earlier", "warm_start", "storage_errors", "study")
 SOLE_IMPORTERS = {
     "optuna": {f"sweeps/{name}.py" for name in _OPTUNA},
     "wandb": {"core/tracking/wandb.py"},

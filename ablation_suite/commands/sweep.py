@@ -35,10 +35,18 @@ LOOKS = ("status", "best", "export", "report")
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="[status|best|export|report] SPEC [path=value ...]")
 @options.storage
+@click.option(
+    "--from",
+    "source",
+    metavar="STUDY",
+    help="Begin with what fits of an earlier study, by its name, file or URL, or of the store's `runs`.",
+)
 @click.option("--report", "with_report", is_flag=True, help="Write the report when the trials are done.")
 @options.as_json
 @options.training
-def sweep(words: tuple[str, ...], storage: str | None, with_report: bool, as_json: bool, runtime: Runtime) -> int:
+def sweep(
+    words: tuple[str, ...], storage: str | None, source: str | None, with_report: bool, as_json: bool, runtime: Runtime
+) -> int:
     """Search settings around one RunConfig with Optuna, on validation data.
 
     SPEC is the path of a sweep file or the name of a shipped one. `status` counts the trials, `best` prints the best
@@ -53,12 +61,14 @@ def sweep(words: tuple[str, ...], storage: str | None, with_report: bool, as_jso
         raise SchemaError([Fault("command line", "", message)])
     search = read_sweep(find_sweep(names[0]), overrides)
     if look:
+        if source:
+            raise SchemaError([Fault("command line", "--from", f"begins a search, which `{look}` does not")])
         _look(look, search, runtime, storage, as_json)
         return 0
     check_tracker(runtime.tracker)
     try:
         with Progress() as progress:
-            ended = run_sweep(search, runtime, progress, url=storage)
+            ended = run_sweep(search, runtime, progress, url=storage, source=source)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("sweep", *words, **_shown(storage))
         click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)

@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 import ablation_suite.sweeps.session
 import ablation_suite.sweeps.study
-from ablation_suite.sweeps.session import journal_path, open_storage
+from ablation_suite.sweeps.opening import open_storage
+from ablation_suite.sweeps.session import journal_path
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.study import Study
