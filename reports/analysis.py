@@ -12,6 +12,7 @@ from ablation_suite.reports.consistency import making, unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.doubts import Doubt, doubts
 from ablation_suite.reports.layout import Layout
+from ablation_suite.reports.method import Text, method
 from ablation_suite.reports.paper_table import paper_table
 from ablation_suite.reports.results import Results, Split
 from ablation_suite.reports.series import Series, left_out, paired_series, training_series
@@ -53,6 +54,8 @@ class Analysis:
     left_out: tuple[str, ...]
     """Why a measure of training is not drawn."""
     confusions: dict[str, Any] | None
+    method: Text
+    """The paragraph for a method section."""
     layouts: tuple[Layout, ...] = ()
     """Of the tables for papers that were asked for."""
     papers: tuple[Table, ...] = ()
@@ -138,6 +141,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         paired=paired_series(results),
         left_out=tuple(left_out(results)),
         confusions=classes.confusions(results),
+        method=method(results, compared),
         layouts=own,
         papers=tuple(paper_table([results], layout) for layout in own),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.compared import comparisons
+from ablation_suite.reports.method import Text, method_over_blocks
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.blocks import OverBlocks, over_blocks
@@ -44,6 +45,8 @@ class Blocks:
     bars: tuple[Bar, ...]
     pages: dict[str, str]
     """Block -> the folder of its own report."""
+    method: Text = field(default_factory=list)
+    """What a method section says of the blocks."""
     papers: tuple[Table, ...] = ()
     """Tables for papers that were asked for."""
 
@@ -76,6 +79,7 @@ def over_all_blocks(family: Sequence[Results]) -> Blocks:
         unit=metric.unit,
         bars=tuple(_bars(metric, arms, compared, found, places)),
         pages={results.design.block: results.design.ablation for results in family},
+        method=method_over_blocks(family, len(adjusted)) if found else [],
     )
 
 

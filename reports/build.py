@@ -16,6 +16,7 @@ from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
 from ablation_suite.reports.latex import NARROW_WIDTH, to_latex
 from ablation_suite.reports.layout import Layout, refuse_blocks
+from ablation_suite.reports.method import method_files
 from ablation_suite.reports.page import (
     Images,
     blocks_html,
@@ -103,7 +104,7 @@ def blocks_files(blocks: Blocks, figures: Mapping[str, bytes]) -> dict[str, str]
     files = {"blocks.html": blocks_html(blocks, figures), "blocks.md": rendered("blocks.md", blocks=blocks)}
     for table in blocks.tables:
         files |= table_files(table)
-    return files | paper_files(blocks.papers)
+    return files | paper_files(blocks.papers) | (method_files(blocks.method) if blocks.method else {})
 
 
 def table_files(table: Table) -> dict[str, str]:
@@ -120,7 +121,7 @@ def text_files(analysis: Analysis) -> dict[str, str]:
     files = {"report.md": report_markdown(analysis)}
     for table in analysis.tables.values():
         files |= table_files(table)
-    return files | paper_files(analysis.papers)
+    return files | paper_files(analysis.papers) | method_files(analysis.method)
 
 
 def paper_files(tables: Sequence[Table]) -> dict[str, str]:

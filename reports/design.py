@@ -62,6 +62,8 @@ class Design:
     """The name of the spec, where this is one of its blocks."""
     block: str = ""
     """Which one."""
+    tuned: bool = False
+    """Whether every arm has the values that a search of its own found."""
     metrics: tuple[str, ...] = ()
     """All metrics that were asked for by name, the deciding one first."""
 
@@ -117,6 +119,7 @@ def design_of(plan: Plan) -> Design:
         question=ablation.question,
         metric=ablation.metric,
         metrics=ablation.metrics,
+        tuned=ablation.tuned is not None,
         family=ablation.family,
         block=ablation.block or "",
         baseline=ablation.baseline,

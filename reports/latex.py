@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ablation_suite.reports.latex_text import as_latex, latex, one_line, width
+from ablation_suite.reports.latex_text import as_latex, latex, one_line, unguarded, width
 from ablation_suite.reports.tables import Table
 
 TEXT_WIDTH = 344.0
@@ -189,7 +189,7 @@ def _stretched(block: Sequence[_Column], room: float) -> list[float]:
 
 def _breakable(text: str) -> str:
     """The text with places at which TeX may break a long word, dearer than a space but not so dear as to add up."""
-    *pieces, last = ["".join(map(as_latex, piece)) for piece in _pieces(text)] or [""]
+    *pieces, last = [unguarded("".join(map(as_latex, piece))) for piece in _pieces(text)] or [""]
     return "".join(piece if piece.endswith(" ") else piece + r"\penalty500 " for piece in pieces) + last
 
 

@@ -8,7 +8,12 @@ import unicodedata
 
 def latex(text: str) -> str:
     """A text that LaTeX prints as it stands; what its default fonts lack is named by its code point."""
-    return "".join(map(as_latex, one_line(text)))
+    return unguarded("".join(map(as_latex, one_line(text))))
+
+
+def unguarded(text: str) -> str:
+    """LaTeX without the guards of hyphens that no other hyphen follows, so that people can read and edit it."""
+    return re.sub(r"-\{\}(?!-)", "-", text)
 
 
 def one_line(text: str) -> str:

@@ -1,0 +1,338 @@
+"""What would a method section say of an ablation? A paragraph whose every claim holds of these runs, with its sources.
+
+A text is a list of plain strings and of `Cite`, so that Markdown and LaTeX each write it in their own way. What is not
+the same in all runs, or not known of them, is not said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ablation_suite.reports import quantities as texts
+from ablation_suite.reports.latex_text import latex
+from ablation_suite.reports.quantities import SPLITS
+from ablation_suite.reports.references import bibtex
+from ablation_suite.reports.results import Results
+from ablation_suite.reports.statistics.comparison import Comparison
+from ablation_suite.reports.writers import markdown
+
+_MOST_NAMED = 8
+_OPTIMIZERS = {
+    "adam": ("Adam", "kingma2015"),
+    "adamw": ("AdamW", "loshchilov2019"),
+    "sgd": ("stochastic gradient descent", ""),
+    "rmsprop": ("RMSprop", ""),
+}
+_SCHEDULES = {
+    "constant": ("a constant learning rate", ""),
+    "cosine": ("a learning rate that falls as half a cosine", "loshchilov2017"),
+    "step": ("a learning rate that falls in steps", ""),
+    "linear": ("a learning rate that falls linearly", ""),
+}
+_MEANS = ("accuracy", "nll", "brier", "calibration_error")
+"""Metrics that are means over images; so is top-k accuracy."""
+_METRIC_SOURCES = {
+    "brier": "brier1950",
+    "calibration_error": "guo2017",
+    "kappa": "cohen1968",
+    "auroc": "delong1988",
+}
+
+
+class Cite(str):
+    """The key of a publication."""
+
+
+Text = list[str | Cite]
+
+
+def method(results: Results, compared: Mapping[str, Comparison]) -> Text:
+    """The paragraph of one ablation: what was compared, trained, paired, kept, measured, and how it is judged."""
+    parts = (
+        _design(results),
+        _training(results),
+        _seeds(results),
+        _selection(results),
+        _metric(results),
+        _interval(results, compared),
+        _family(results, compared),
+    )
+    return _joined([sentence for part in parts for sentence in part])
+
+
+def method_over_blocks(family: Sequence[Results], num_differences: int) -> Text:
+    """What the page over blocks does with the differences of each; num_differences: of which Holm's family has."""
+    blocks = _listed([results.design.block for results in family])
+    return _joined(
+        [
+            [f"The comparison of {_arms(family[0])} was made in {len(family)} blocks ({blocks})."],
+            [
+                "The differences of the blocks were averaged with equal weights; variances of blocks with images of "
+                "their own add, with Satterthwaite’s degrees of freedom",
+                Cite("satterthwaite1946"),
+                ", and blocks on the same images were averaged image by image and seed by seed before.",
+            ],
+            [
+                f"All {num_differences} p values, of the blocks and of their means, were adjusted together by Holm's "
+                "method",
+                Cite("holm1979"),
+                ".",
+            ]
+            if num_differences > 1
+            else [],
+            [
+                "Whether the blocks agree was asked of Cochran’s Q",
+                Cite("cochran1954"),
+                " and I squared",
+                Cite("higgins2002"),
+                ". The mean speaks of these blocks alone.",
+            ],
+        ]
+    )
+
+
+def method_files(text: Text) -> dict[str, str]:
+    """File name -> content: the paragraph as Markdown (with the citations of pandoc) and as LaTeX, and its sources."""
+    keys = [part for part in text if isinstance(part, Cite)]
+    in_markdown = "".join(f" [@{part}]" if isinstance(part, Cite) else _markdown(part) for part in text)
+    in_latex = "".join(f"~\\cite{{{part}}}" if isinstance(part, Cite) else _latex(part) for part in text)
+    return {"method.md": f"{in_markdown}\n", "method.tex": f"{in_latex}\n", "references.bib": bibtex(keys)}
+
+
+def _markdown(text: str) -> str:
+    return _with_ends(text, markdown(text))
+
+
+def _latex(text: str) -> str:
+    return _with_ends(text, latex(text))
+
+
+def _with_ends(text: str, written: str) -> str:
+    """What was written of a text, with the spaces at its ends, which stand beside a citation."""
+    return f"{' ' * text.startswith(' ')}{written}{' ' * (text.endswith(' ') and bool(text.strip()))}"
+
+
+def _design(results: Results) -> Iterator[Text]:
+    design = results.design
+    if design.factors:
+        factors = _listed([f"{factor} ({', '.join(levels)})" for factor, levels in design.factors.items()])
+        yield [f"A full factorial of {factors} was trained; {_quoted(design.baseline)} is its baseline."]
+    elif design.contenders:
+        yield [f"We compared {_arms(results)}."]
+    told = [f"{_quoted(arm.name)} sets {arm.changes}" for arm in design.contenders if arm.changes and not arm.compound]
+    if not design.factors and 0 < len(told) <= _MOST_NAMED:
+        rest = "" if design.tuned else ". The other settings of these arms are those of the baseline"
+        yield [f"{'; '.join(told)}{rest}."]
+    compound = [arm.name for arm in design.contenders if arm.compound]
+    if compound and not design.factors:
+        verb = "changes" if len(compound) == 1 else "change"
+        yield [f"{_listed([*map(_quoted, compound)])} {verb} several settings at once."]
+    if design.control:
+        yield ["As a control the baseline was trained once more on other seeds."]
+
+
+def _arms(results: Results) -> str:
+    design = results.design
+    names = [_quoted(arm.name) for arm in design.contenders]
+    arms = _listed(names) if len(names) <= _MOST_NAMED else f"{len(names)} arms"
+    return f"{arms} with the baseline {_quoted(design.baseline)}"
+
+
+def _training(results: Results) -> Iterator[Text]:
+    """Settings that all runs share."""
+    configs = [run.record["config"] for run in results.runs if run.usable and run.record]
+    if not configs:
+        return
+    epochs, batch = _shared(configs, "epochs"), _shared(configs, "batch_size")
+    text: Text = ["All runs were trained"]
+    if epochs is not None:
+        text.append(f" for {'at most ' if _shared(configs, 'early_stopping') else ''}{epochs} epochs")
+    if batch is not None:
+        text.append(f" in batches of {batch}")
+    name, lr = _shared(configs, "optimizer.name"), _shared(configs, "optimizer.lr")
+    if name in _OPTIMIZERS:
+        words, key = _OPTIMIZERS[name]
+        text += [f" with {words}", *([Cite(key)] if key else [])]
+        text += [f" at a learning rate of {lr:g}"] if isinstance(lr, int | float) else []
+    schedule = _shared(configs, "schedule.name")
+    if schedule in _SCHEDULES and len(text) > 1:
+        words, key = _SCHEDULES[schedule]
+        text += [f", under {words}", *([Cite(key)] if key else [])]
+    versions = _torch_versions(results)
+    if len(versions) == 1:
+        text += [f"{',' * (len(text) > 1)} in PyTorch {versions.pop()}", Cite("paszke2019")]
+    if len(text) > 1:
+        yield [*text, "."]
+
+
+def _torch_versions(results: Results) -> set[str]:
+    records = [run.record for run in results.runs if run.usable and run.record]
+    found = [((record.get("provenance") or {}).get("packages") or {}).get("torch") for record in records]
+    return {str(version) for version in found} if found and all(found) else set()
+
+
+def _seeds(results: Results) -> Iterator[Text]:
+    design = results.design
+    usable = [run for run in results.runs if run.usable]
+    if not usable:
+        return
+    counts = sorted({len(results.of_arm(arm.name)) for arm in design.arms})
+    span = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    missing = len(results.runs) - len(usable)
+    yield [
+        f"Each arm has {span}"
+        + (f"; {missing} of {len(results.runs)} planned runs have no result and count for nothing." if missing else ".")
+    ]
+    rule = design.rule
+    if rule:
+        until = (
+            f"its interval was within ±{rule['precision']:g} {results.metric.unit}"
+            if rule["precision"] is not None
+            else "its difference was decided, or more would hardly have decided it,"
+        )
+        yield [
+            f"Seeds were added one at a time, from {rule['min']} to at most {rule['max']}, until {until} on validation "
+            "images."
+        ]
+    configs = [run.record["config"] for run in usable if run.record]
+    if max(counts) and len(design.arms) > 1:
+        order = all(_is_shared(configs, path) for path in ("data", "batch_size", "epochs", "loss.name"))
+        shares = "the split, the order of the images and " if order else ""
+        but = f", but for those of {_quoted(design.control)}" if design.control else ""
+        yield [
+            f"Runs of one seed{but} share {shares}the initial values of all tensors that agree in name and shape, so "
+            "that arms are compared seed by seed and image by image."
+        ]
+
+
+def _selection(results: Results) -> Iterator[Text]:
+    configs = [run.record["config"] for run in results.runs if run.usable and run.record]
+    selection = _shared(configs, "selection") if configs else None
+    if selection == "best":
+        yield ["Of each run the epoch with the highest validation accuracy was kept."]
+    elif selection == "last":
+        yield ["Of each run the last epoch was kept."]
+    if results.design.tuned:
+        yield ["Every arm was trained under the settings that a search of its own had found on validation images."]
+    if results.reference is None:
+        return
+    num = f"{len(results.reference.labels)} {SPLITS[results.split]} images of {results.reference.num_classes} classes"
+    data = (_shared(configs, "data.path") or _shared(configs, "data.name")) if configs else None
+    num += f" (data set {_quoted(str(data))})" if data else ""
+    if results.split == "test":
+        yield [f"All results are those of {num}, which had no part in training or selection."]
+    elif selection == "best":
+        yield [f"All results are those of {num}, the same on which the epoch was chosen, so that they are optimistic."]
+    else:
+        yield [f"All results are those of {num}."]
+
+
+def _metric(results: Results) -> Iterator[Text]:
+    metrics = [results.measure(name) for name in results.design.measures]
+    first, *others = metrics
+    text: Text = [f"The arms are compared by {first.text}", *_source(first.name)]
+    if others:
+        text.append("; beside it stand ")
+        for index, metric in enumerate(others):
+            text += [", " if 0 < index < len(others) - 1 else " and " if index else "", metric.text]
+            text += _source(metric.name)
+        text.append(", whose intervals are not adjusted for their number")
+    yield [*text, "."]
+    nonlinear = [m.text for m in metrics if m.name not in _MEANS and not m.name.startswith("top_")]
+    if nonlinear:
+        yield [
+            f"The sampling of images enters {_listed(nonlinear)} by the influence of each image",
+            Cite("hampel1974"),
+            ".",
+        ]
+
+
+def _source(name: str) -> Text:
+    return [Cite(_METRIC_SOURCES[name])] if name in _METRIC_SOURCES else []
+
+
+def _interval(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Text]:
+    intervals = [row.interval for row in compared.values() if row.interval]
+    if not intervals:
+        if any(row.difference is not None for row in compared.values()):
+            yield ["With one seed a side the training noise is unknown, so that differences have no interval."]
+        return
+    level = f"{100 * intervals[0].level:.0f} %"
+    if {each.method for each in intervals} == {"crossed"}:
+        yield [
+            f"Differences have {level} intervals in which seeds and images both count as samples: the variance of the "
+            "mean comes from the mean squares of a crossed layout, its degrees of freedom are Satterthwaite’s",
+            Cite("satterthwaite1946"),
+            ", and no interval is narrower than those over seeds alone or images alone. The spread of the images "
+            "counts two more, one that speaks for each side",
+            Cite("bonett2012"),
+            ".",
+        ]
+    else:
+        yield [f"Differences have {level} t intervals over seeds."]
+    if results.design.rule:
+        yield [
+            "Intervals and p values are repeated ones, which hold at all looks together",
+            Cite("jennison1989"),
+            ".",
+        ]
+
+
+def _family(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Text]:
+    design, unit = results.design, results.metric.unit
+    family = [row for arm, row in compared.items() if arm != design.control and row.p is not None]
+    if len(family) > 1:
+        yield [
+            f"The p values of the {len(family)} comparisons were adjusted by Holm’s method",
+            Cite("holm1979"),
+            "; an arm counts as different where its adjusted p is below 0.05.",
+        ]
+    elif family:
+        yield ["There is one comparison; it counts as different where its p is below 0.05."]
+    if design.margin is not None and family:
+        adjusted = ", adjusted likewise" if len(family) > 1 else ""
+        yield [
+            f"An arm counts as equivalent where its interval lies within ±{design.margin:g} {unit} and two one-sided "
+            "tests",
+            Cite("schuirmann1987"),
+            f" reject a difference of so much{adjusted}.",
+        ]
+    if any(row.smallest_detectable is not None and texts.is_known(row, results.metric) for row in family):
+        yield ["What could have gone unseen is told as the true difference that is found with a probability of 0.8."]
+
+
+def _is_shared(configs: Sequence[Mapping[str, Any]], path: str) -> bool:
+    values = [_at(config, path) for config in configs]
+    return all(value == values[0] for value in values)
+
+
+def _shared(configs: Sequence[Mapping[str, Any]], path: str) -> Any:
+    """The value at a dotted path, where all configs have the same; else None."""
+    return _at(configs[0], path) if _is_shared(configs, path) else None
+
+
+def _at(config: Any, path: str) -> Any:
+    for step in path.split("."):
+        config = config.get(step) if isinstance(config, Mapping) else None
+    return config
+
+
+def _joined(sentences: Sequence[Text]) -> Text:
+    """One text, with a space between sentences."""
+    found: Text = []
+    for sentence in filter(None, sentences):
+        found += [" ", *sentence] if found else sentence
+    return found
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _quoted(name: str) -> str:
+    return f"“{name}”"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
