@@ -145,6 +145,7 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
 @options.folders
 def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs of the results folder, or of specs: state, place in the queue, epoch, best, images/s, time left."""
+    from ablation_suite.core.scheduling.known_rows import KnownRows
     from ablation_suite.core.scheduling.slurm_queue import Queue
     from ablation_suite.core.scheduling.watch import format_rows, grid_rows, watch
 
@@ -157,10 +158,11 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, r
         return [RunFolder(runtime.store / name) for name in dict.fromkeys(c.run_id for p in plans for c in p.cells)]
 
     queue = Queue(Path(runtime.results))
+    known = KnownRows(Path(runtime.cache), runtime.store)
     if watching:
-        watch(folders, queue)
+        watch(folders, queue, known)
         return
-    rows = grid_rows(folders(), queue)
+    rows = grid_rows(folders(), queue, known)
     click.echo(json.dumps(rows, indent=1) if as_json else format_rows(rows))
 
 

@@ -23,6 +23,8 @@ def printable(text: str) -> str:
     For whatever holds a name of anybody's, of a file, an arm, a setting. A byte of a file's name that is no text is
     spelled as a shell writes it, as in $'caf\\xe9'.
     """
+    if text.replace("\n", "").isprintable():
+        return text
     return "".join(each if each.isprintable() or each == "\n" else _spelled(each) for each in text)
 
 

@@ -44,18 +44,22 @@ def read_json(path: Path) -> Any:
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a file to read its bytes; OSError where it is a pipe, a device or a folder, which might never end."""
+    return open(_regular_handle(path), "rb")
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a regular file."""
+    with open(_regular_handle(path), "rb", buffering=0) as file:
+        return file.readall()
+
+
+def _regular_handle(path: str | os.PathLike[str]) -> int:
     # A pipe without a writer would keep even the opening waiting.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "no regular file", str(path))
-    return open(handle, "rb")
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """All bytes of a regular file."""
-    with open_regular(path) as file:
-        return file.read()
+    return handle
 
 
 def json_bytes(value: Any) -> bytes:

@@ -19,6 +19,8 @@ _JOB = {"run_id": "text", "config": "mapping", "data_fingerprint": "text", "labe
 _RECORD = {**_JOB, "metrics": "mapping of numbers", "history": "list of epochs", "cost": "mapping of numbers"}
 _RECORD |= {"classes": "list of texts", "weights": "text", "provenance": "mapping"}
 _NEEDED = ("config", "metrics", "history", "cost", "classes")
+_NUMBERS = {int, float}
+"""What JSON's numbers are read as; its true and false are none."""
 _COUNTS = ("seconds", "seconds_train", "images_seen", "num_steps")
 
 
@@ -76,12 +78,12 @@ def _is_kind(value: Any, kind: str) -> bool:
 def _is_epoch(value: Any) -> bool:
     if not isinstance(value, dict) or type(value.get("epoch")) is not int:
         return False
-    numbers = (number for name, number in value.items() if "/" in name)
-    return all(map(_is_number, numbers)) and all(_is_finite(value[name]) for name in _COUNTS if name in value)
+    numbers = [number for name, number in value.items() if "/" in name]
+    return _NUMBERS.issuperset(map(type, numbers)) and all(_is_finite(value[name]) for name in _COUNTS if name in value)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in _NUMBERS
 
 
 def _is_finite(value: Any) -> bool:

@@ -150,6 +150,10 @@ class RunFolder:
             return "damaged"
         if self.record_path.exists():
             return "finished" if self.is_finished() else "damaged"
+        return self.status_unfinished()
+
+    def status_unfinished(self) -> Status:
+        """The status of a run that is known to have no record, and whose `run.json` is sound."""
         if self.is_locked():
             return "running"
         last = max(self.attempts(), default=None)
@@ -180,8 +184,10 @@ class RunFolder:
 
     def attempts(self) -> list[int]:
         """The numbers of the attempts made so far; what else lies beside them (.DS_Store, say) is none."""
-        folder = self.path / "attempts"
-        return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal()) if folder.is_dir() else []
+        try:
+            return sorted(int(name) for name in os.listdir(self.path / "attempts") if name.isdecimal())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def progress(self) -> tuple[int, str]:
         """How far it is: the number of epochs in the ledger, and the newest checkpoint."""
@@ -342,7 +348,11 @@ def _verifies(folder: RunFolder, mtime_ns: int, size: int) -> bool:
 
 def run_folders(store: Path) -> list[RunFolder]:
     """Every run folder of a store, in the order of their ids."""
-    return [RunFolder(path.parent) for path in sorted(store.glob("*/run.json"))]
+    try:
+        names = sorted(entry.name for entry in os.scandir(store))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [RunFolder(store / name) for name in names if os.path.exists(f"{store}/{name}/run.json")]
 
 
 def find_run(store: Path, prefix: str) -> RunFolder:

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
 import shutil
+import signal
 import socket
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.errors import printable
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.console import Display
+from ablation_suite.core.scheduling.known_rows import KnownRows, Row, Stamp, stamp_of
 from ablation_suite.core.scheduling.slurm_queue import Queue, Task
 
 INTERVAL = 2.0
 """Seconds between two drawings."""
 SILENCE = 60.0
 """Seconds, or three epochs if that is longer, for which a run of another machine may be silent and still running."""
+_PIECE = 500
+"""So many run folders are read by one process in a row, where there are more."""
+_LONG_LOOK = 10_000
+"""Run folders of which people are told that they are read."""
+_PR_SET_PDEATHSIG = 1
 _ORDER = ("running", "queued", "damaged", "failed", "interrupted", "missing", "finished")
 
 
-def grid_rows(folders: list[RunFolder], queue: Queue | None = None) -> list[dict[str, Any]]:
+def grid_rows(folders: list[RunFolder], queue: Queue | None = None, known: KnownRows | None = None) -> list[Row]:
     """One row per run: run_id, ablation, arm, seed, state, epoch, epochs, best, images_per_second, seconds_left, host.
 
     `best` is the best validation accuracy in [0, 1]; `queue` says why and until when a queued run waits; what is not
-    known yet is None.
+    known yet is None. Of runs that have a row in `known` nothing is read but the stamps of their files.
     """
+    rows = {folder.run_id: row for folder in folders if known is not None and (row := known.get(folder))}
+    unread = [folder for folder in folders if folder.run_id not in rows]
+    found = dict(zip((folder.run_id for folder in unread), _read(unread), strict=True))
+    if known is not None:
+        lasting = {name: (stamp, row) for name, (stamp, row) in found.items() if stamp is not None}
+        known.keep(lasting, {folder.run_id for folder in folders})
+    rows |= {name: row for name, (_, row) in found.items()}
     tasks = queue.states() if queue is not None else {}
-    return [_row(folder, tasks.get(folder.run_id)) for folder in folders]
+    return [_queued(rows[folder.run_id], tasks.get(folder.run_id)) for folder in folders]
 
 
 def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
@@ -52,6 +71,7 @@ def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
 def watch(
     folders: Callable[[], list[RunFolder]],
     queue: Queue | None = None,
+    known: KnownRows | None = None,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -60,7 +80,7 @@ def watch(
     with Display(sys.stdout, keep=True) as display, suppress(KeyboardInterrupt):
         while True:
             height = shutil.get_terminal_size().lines - 1 if display.is_live else None
-            text = format_rows(grid_rows(folders(), queue), height)
+            text = format_rows(grid_rows(folders(), queue, known), height)
             if display.is_live:
                 display.draw(text)
             elif text != shown:
@@ -69,28 +89,49 @@ def watch(
             sleep(INTERVAL)
 
 
-def _row(folder: RunFolder, task: Task | None) -> dict[str, Any]:
-    job = folder.job() if folder.has_job() else {}
+def _read(folders: list[RunFolder]) -> Iterable[tuple[Stamp | None, Row]]:
+    """A row of each, and its stamp where it holds until the files change; on all cores where there are many."""
+    cores = len(os.sched_getaffinity(0))
+    if len(folders) <= _PIECE or cores == 1:
+        return map(_row, folders)
+    if len(folders) >= _LONG_LOOK:
+        print(f"reading {len(folders):,} runs for the first time", file=sys.stderr)
+    pieces = [[str(each.path) for each in folders[k : k + _PIECE]] for k in range(0, len(folders), _PIECE)]
+    with multiprocessing.get_context("fork").Pool(cores, _end_with_the_parent) as pool:
+        return chain.from_iterable(pool.map(_read_piece, pieces, chunksize=1))
+
+
+def _end_with_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its Ctrl-C ends us by the pool
+    with suppress(AttributeError):  # elsewhere than on Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _read_piece(paths: list[str]) -> list[tuple[Stamp | None, Row]]:
+    return [_row(RunFolder(Path(path))) for path in paths]
+
+
+def _row(folder: RunFolder) -> tuple[Stamp | None, Row]:
+    stamp = stamp_of(folder)  # before the files are read
+    state, job, record = _seen(folder)
+    rows = record.get("history") or folder.ledger.rows()
     labels = job.get("labels") or {}
-    rows = folder.ledger.rows()
-    history = [row for row in rows if row["kind"] == "epoch"]
+    history = [row for row in rows if row.get("kind", "epoch") == "epoch"]
     num_epochs = (job.get("config") or {}).get("epochs")
     num_epochs = num_epochs if isinstance(num_epochs, int) else None
     num_done = max((row["epoch"] for row in history), default=0)
     lately = [row["seconds"] for row in history[-5:] if "seconds" in row]
     seconds_per_epoch = statistics.median(lately) if lately else None
-    silence = max(0.0, time.time() - rows[-1]["time"]) if rows else None  # a clock that was put back tells nothing
     host = _host(folder)
-    state: str = folder.status()
-    if state == "interrupted" and host != socket.gethostname() and silence is not None:
-        # The lock of a process on another machine is not seen on every shared folder; its ledger is.
-        state = "running" if silence < max(SILENCE, 3.0 * (seconds_per_epoch or 0.0)) else state
-    if task is not None and state in ("missing", "interrupted", "failed"):
-        state = "queued"
     seconds_left = None
-    if state == "running" and seconds_per_epoch is not None and num_epochs and silence is not None:
-        seconds_left = max(0.0, (num_epochs - num_done) * seconds_per_epoch - silence)
-    return {
+    if state in ("running", "interrupted"):
+        silence = max(0.0, time.time() - rows[-1]["time"]) if rows else None  # a clock that was put back tells nothing
+        if state == "interrupted" and host != socket.gethostname() and silence is not None:
+            # The lock of a process on another machine is not seen on every shared folder; its ledger is.
+            state = "running" if silence < max(SILENCE, 3.0 * (seconds_per_epoch or 0.0)) else state
+        if state == "running" and seconds_per_epoch is not None and num_epochs and silence is not None:
+            seconds_left = max(0.0, (num_epochs - num_done) * seconds_per_epoch - silence)
+    row = {
         "run_id": folder.run_id,
         "ablation": labels.get("group"),
         "arm": labels.get("arm"),
@@ -102,8 +143,29 @@ def _row(folder: RunFolder, task: Task | None) -> dict[str, Any]:
         "images_per_second": history[-1].get("sys/images_per_second") if history else None,
         "seconds_left": seconds_left,
         "host": host,
-        "queue": task.words if task is not None and state == "queued" else None,
+        "queue": None,
     }
+    lasts = state == "finished" or (state == "missing" and not (folder.path / "lock").exists())
+    return stamp if lasts else None, row
+
+
+def _seen(folder: RunFolder) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The status, the job and the record of a run, each file read once; what is missing or damaged is empty."""
+    job: dict[str, Any] = {}
+    try:
+        with suppress(FileNotFoundError):
+            job = folder.job()
+        record = folder.record()
+    except Damaged:
+        return "damaged", job, {}
+    return (folder.status_unfinished(), job, {}) if record is None else ("finished", job, record)
+
+
+def _queued(row: Row, task: Task | None) -> Row:
+    """The row of a run as its place in a queue makes it."""
+    if task is None or row["state"] not in ("missing", "interrupted", "failed"):
+        return row
+    return row | {"state": "queued", "queue": task.words}
 
 
 def _host(folder: RunFolder) -> str | None:

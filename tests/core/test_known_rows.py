@@ -1,0 +1,115 @@
+"""Is a second look at many runs quick, and does it still see whatever has changed since the first?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ablation_suite.core.runs.files import write_json
+from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.scheduling import known_rows, watch
+from ablation_suite.core.scheduling.known_rows import KnownRows
+from ablation_suite.core.scheduling.watch import grid_rows
+from tests.core.tracked_run import BARE_RECORD
+
+HISTORY = [{"kind": "epoch", "time": 1.0, "epoch": 1, "val/accuracy": 0.5, "seconds": 1.0}]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six runs of which four are finished, old enough for their stamps to count; few runs are many here."""
+    monkeypatch.setattr(known_rows, "_LEAST", 1)
+    monkeypatch.setattr(known_rows, "RACY_NS", -(10**9))
+    monkeypatch.setattr(watch, "_PIECE", 2)
+    for seed in range(6):
+        folder = RunFolder(tmp_path / "runs" / f"run{seed}")
+        folder.create({"run_id": folder.run_id, "config": {"epochs": 1}, "labels": {"arm": "wide", "seed": seed}})
+        if seed < 4:
+            with folder.claim():
+                pass
+            folder.commit({**BARE_RECORD, "history": HISTORY})
+    return tmp_path / "runs"
+
+
+def look(store: Path) -> list[dict]:
+    """What a new process would find."""
+    return grid_rows(run_folders(store), None, KnownRows(store.parent / "cache", store))
+
+
+def test_a_second_look_reads_no_run_again_and_says_the_same(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of the finished ones nor of those never begun."""
+    first = look(store)
+    assert [row["state"] for row in first] == 4 * ["finished"] + 2 * ["missing"]
+    assert [row["best"] for row in first] == 4 * [0.5] + 2 * [None]
+    monkeypatch.setattr(watch, "_row", lambda folder: pytest.fail(f"read {folder.run_id} again"))
+    assert look(store) == first
+
+
+def test_what_changed_between_two_looks_is_seen(store: Path) -> None:
+    """A digit of a record, with its size and time as before; a run that begins; labels; a run that is gone; a new one.
+
+    And a record that is put in the place of another with the same size and time.
+    """
+    look(store)
+    record = store / "run0/record.json"
+    stat = record.stat()
+    record.write_bytes(record.read_bytes().replace(b"0.5", b"0.6"))
+    os.utime(record, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    job = RunFolder(store / "run1").job()
+    write_json(store / "run1/run.json", {**job, "labels": {"arm": "deep", "seed": 1}})
+    shutil.rmtree(store / "run2")
+    other = store / "run3/other"
+    other.write_bytes((store / "run3/record.json").read_bytes().replace(b"0.5", b"0.7"))
+    stat = (store / "run3/record.json").stat()
+    os.replace(other, store / "run3/record.json")
+    os.utime(store / "run3/record.json", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    RunFolder(store / "run6").create({"run_id": "run6", "config": {"epochs": 1}, "labels": {}})
+    with RunFolder(store / "run4").claim():
+        rows = {row["run_id"]: row for row in look(store)}
+    states = ["damaged", "finished", "damaged", "running", "missing", "missing"]
+    assert [row["state"] for row in rows.values()] == states
+    assert rows["run1"]["arm"] == "deep"
+    assert look(store)[3]["state"] == "interrupted"
+
+
+def test_a_file_that_changed_just_now_is_read_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may change once more within one tick of the file system's clock, which no stamp would show."""
+    monkeypatch.setattr(known_rows, "RACY_NS", 10**12)
+    look(store)
+    assert not KnownRows(store.parent / "cache", store).rows
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"form": 1}', b'{"form": 1, "rows": {"run0": 3}}', b"\xff"])
+def test_what_is_kept_may_be_damaged_or_lost(store: Path, content: bytes) -> None:
+    """Everything is read again, and the next look is quick again."""
+    first = look(store)
+    (kept,) = (store.parent / "cache/status").iterdir()
+    for spoil in (lambda: kept.write_bytes(content), kept.unlink):
+        spoil()
+        assert look(store) == first
+        assert len(KnownRows(store.parent / "cache", store).rows) == 6
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(store: Path) -> None:
+    """A file stands in its place; and what belongs to somebody else is not believed."""
+    (store.parent / "cache").write_text("")
+    assert [row["state"] for row in look(store)] == 4 * ["finished"] + 2 * ["missing"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_somebody_else_kept_is_not_believed(store: Path) -> None:
+    """Rows of another user are read by nobody but them."""
+    look(store)
+    (kept,) = (store.parent / "cache/status").iterdir()
+    os.chown(kept, 65534, -1)
+    assert not KnownRows(store.parent / "cache", store).rows
+
+
+def test_few_runs_leave_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read as quickly as they are looked up."""
+    monkeypatch.undo()
+    look(store)
+    assert not (store.parent / "cache").exists()
