@@ -121,11 +121,15 @@ class WandbServer(ThreadingHTTPServer):
         }
 
     def stream(self, run_id: str, body: dict[str, Any]) -> None:
-        """Write the lines of a `file_stream` request at their offset."""
+        """Write the lines of a `file_stream` request at their offset; what stands behind them stays.
+
+        A client whose goodbye ran out of time goes on sending what it has, and may do so after a later one is done.
+        """
         for name, chunk in (body.get("files") or {}).items():
             if name == "wandb-history.jsonl":
                 lines = self.history.setdefault(run_id, [])
-                lines[chunk["offset"] :] = [json.loads(line) for line in chunk["content"]]
+                begin, found = chunk["offset"], [json.loads(line) for line in chunk["content"]]
+                lines[begin : begin + len(found)] = found
             if name == "wandb-summary.json":
                 self.summary[run_id] = json.loads(chunk["content"][-1])
         if body.get("complete"):
