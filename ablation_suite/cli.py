@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ablation_suite import output
-from ablation_suite.core.config.errors import UserError, plain_os_errors, printable
+from ablation_suite.core.config.errors import UserError, plain_os_errors
+from ablation_suite.output import say
 
 VERBS = {
     "check": ("ablation_suite.commands.look:check", "Check specs and list all their faults."),
@@ -87,7 +88,7 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except UserError as error:
-        click.echo(printable(str(error)), err=True)
+        say(str(error), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -7,7 +7,9 @@ import os
 import sys
 from typing import Any, TextIO
 
-from ablation_suite.core.config.errors import UserError
+import click
+
+from ablation_suite.core.config.errors import UserError, printable
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 READER_LEFT = 141
@@ -28,6 +30,11 @@ def prepare() -> None:
         sys.stdout = _text(STDOUT, sys.stdout)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _text(STDERR, sys.stderr)
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print what people read, whoever made the names in it: nothing in it gives orders to their terminal."""
+    click.echo(printable(text), err=err)
 
 
 def _text(number: int, before: TextIO | None) -> TextIO:

@@ -119,3 +119,12 @@ def test_every_file_opens_with_a_docstring():
     for room in ROOMS:
         for path in files(room):
             assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_what_people_read_is_printed_by_say():
+    """No verb prints past `output.say`, which spells out what gives orders to a terminal; a table for programs may."""
+    for path in files("ablation_suite"):
+        tree = ast.parse(path.read_text())
+        calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        past = [call for call in calls if call.startswith(("click.echo(", "print(", "sys.stdout.write("))]
+        assert path.name == "output.py" or all("_csv(" in call for call in past), f"{path}: {past}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -85,3 +86,24 @@ def test_letters_that_an_encoding_lacks_are_spelled_out(tmp_path):
     assert (result.returncode, result.stderr.partition(":")[0]) == (2, r"\u03a9.yaml")
     code = "from ablation_suite import output; output.prepare(); print('Ω')"
     assert shell(f'$python -c "{code}"', tmp_path, PYTHONIOENCODING="latin-1").stdout == "\\u03a9\n"
+
+
+@pytest.mark.fault(
+    "orders to a terminal in a run folder from elsewhere",
+    injected="ESC, BEL and U+202E as the name of an arm, of a class, of an own part and of a folder",
+    promised="spelled out by every verb that prints them",
+)
+@pytest.mark.parametrize("words", ["status", "show a", "reproduce a", "sync a --tracker tensorboard", "cancel a"])
+def test_no_run_folder_gives_orders_to_the_terminal(words, tmp_path):
+    """Of each verb, in answers and errors."""
+    evil = "\x1b[2Jevil\u202e\x07"
+    folder = tmp_path / "results/runs" / f"a{evil}"
+    folder.mkdir(parents=True)
+    labels = {"arm": evil, "group": evil, "name": evil, "spec": evil, "overrides": [evil], "seed": 0, "project": evil}
+    job = {"run_id": evil, "config": {"data": {"name": evil}, "epochs": 1}, "data_fingerprint": evil, "labels": labels}
+    (folder / "run.json").write_text(json.dumps(job))
+    result = shell(f"$ablate {words}", tmp_path)
+    said = result.stdout + result.stderr
+    assert "Traceback" not in said
+    assert not {"\x1b", "\x07", "\u202e"} & set(said), said
+    assert "evil" in said or words.startswith("cancel")

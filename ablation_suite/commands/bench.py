@@ -14,6 +14,7 @@ from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.devices import num_jobs
+from ablation_suite.output import say
 
 HEADER = "arm, jobs side by side             images/s    step    input     FLOP/s   of products    memory"
 
@@ -38,11 +39,11 @@ def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runti
     _, timings = measure([cells[0].config for cells in groups], workers, runtime)
     rows = [_row(cells[0].arm, cells[0].config, timing, workers) for cells, timing in zip(groups, timings, strict=True)]
     if as_json:
-        click.echo(json.dumps({"workers": workers, "arms": rows}, indent=1))
+        say(json.dumps({"workers": workers, "arms": rows}, indent=1))
     else:
-        click.echo(HEADER)
+        say(HEADER)
         for row in rows:
-            click.echo(
+            say(
                 f"{row['arm']:30.30s} x {workers:2d} {row['images_per_second']:9.0f}"
                 f" {1000 * row['step_seconds']:7.1f} ms"
                 f" {row['input_share']:6.0%} {row['flops_per_second'] / 1e9:8.1f} G {row['share_of_products']:12.0%}"

@@ -12,6 +12,7 @@ from ablation_suite.commands.run import only
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import slurm_queue
+from ablation_suite.output import say
 
 
 @click.command()
@@ -35,7 +36,7 @@ def cancel(
     for folder in folders:
         folder.cancel()
     ended = slurm_queue.cancel({folder.run_id for folder in folders}, Path(runtime.results))
-    click.echo(
+    say(
         f"runs cancelled: {len(folders)}; of these under way, saved and ended within seconds: {num_running}; "
         f"jobs taken out of the queue: {len(ended)}; finished runs, which stay: {len(names) - len(folders)}"
     )

@@ -11,6 +11,7 @@ import click
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Folder, cache_folder
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.output import say
 
 _data_root = click.option(
     "--data-root", metavar="DIR", help="Where folders that are not here are looked up (ABLATE_DATA)."
@@ -38,7 +39,7 @@ def check(folder: str, data_root: str | None, as_json: bool, everything: bool) -
 
     findings = check.inspect(located(folder, _root(data_root)))
     as_dict = dataclasses.asdict(findings) | {"ok": findings.ok}
-    click.echo(json.dumps(as_dict, indent=1) if as_json else check.text(findings, everything=everything))
+    say(json.dumps(as_dict, indent=1) if as_json else check.text(findings, everything=everything))
     raise SystemExit(0 if findings.ok else 1)
 
 
@@ -58,7 +59,7 @@ def build(path: str, size: int, data_root: str | None) -> None:
     entry = Folder(path=path, size=size)
     found = build(entry, data_root=_root(data_root), cache=_cache()).decoded()
     for split, every in found.items():
-        click.echo(f"{split}: {len(every.images):,} images, {len(every.unreadable):,} of them unreadable")
+        say(f"{split}: {len(every.images):,} images, {len(every.unreadable):,} of them unreadable")
 
 
 @cache.command(name="list")
@@ -67,15 +68,13 @@ def list_(as_json: bool) -> None:
     """Say what lies in the cache."""
     entries = cache_folder.entries(_cache())
     if as_json:
-        click.echo(
-            json.dumps({key: {k: v for k, v in each.items() if k != "unreadable"} for key, each in entries.items()})
-        )
+        say(json.dumps({key: {k: v for k, v in each.items() if k != "unreadable"} for key, each in entries.items()}))
         return
     for key, each in entries.items():
         number = sum(each["num_images"].values())
         room = f"{each['num_bytes'] / 1e9:8.2f} GB" if each["stored"] else " on the fly"
-        click.echo(f"{key}  {room}  {number:>9,} images  {each['created']}  {each['title']}")
-    click.echo(f"{_cache() / 'decoded'}: {cache_folder.room(_cache())[1]}")
+        say(f"{key}  {room}  {number:>9,} images  {each['created']}  {each['title']}")
+    say(f"{_cache() / 'decoded'}: {cache_folder.room(_cache())[1]}")
 
 
 @cache.command()
@@ -86,7 +85,7 @@ def remove(key: str | None, everything: bool) -> None:
     if (key is None) != everything:
         raise DataError("ablate data cache remove: name one KEY (see `ablate data cache list`), or give --all")
     for each in list(cache_folder.entries(_cache())) if key is None else [key]:
-        click.echo(f"removed {each} ({cache_folder.remove(_cache(), each) / 1e9:.2f} GB)")
+        say(f"removed {each} ({cache_folder.remove(_cache(), each) / 1e9:.2f} GB)")
 
 
 def _root(data_root: str | None) -> Path:

@@ -17,6 +17,7 @@ from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError, nearest
 from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.output import say
 from ablation_suite.reports.captions import FIGURES, SWEEP_FIGURES
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def figure(
     from ablation_suite.reports.figures import SAVED_AS, FigureError, parse_size, render
 
     if words in ((), ("list",)):
-        click.echo(_LIST)
+        say(_LIST)
         return
     name, *rest = words
     if name not in {*FIGURES, *SWEEP_FIGURES}:
@@ -75,7 +76,7 @@ def figure(
         path = typed(out) if out else Path(runtime.results) / "figures" / f"{whose}-{name}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, files[f"{name}.{kind}"])
-        click.echo(f"figure: {path}")
+        say(f"figure: {path}")
 
 
 Drawings = dict[str, Callable[[], Any]]

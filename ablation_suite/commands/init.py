@@ -11,6 +11,7 @@ import ablation_suite.core.own.starts
 from ablation_suite.commands.menu import own_entries
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.paths import typed
+from ablation_suite.output import say
 
 STARTS = Path(next(iter(ablation_suite.core.own.starts.__path__)))
 
@@ -42,5 +43,5 @@ def part(family: str, file: Path | None) -> None:
     except FileExistsError:
         raise UserError(f"{target}: is there already; name another file") from None
     made = [each.name for each in ast.parse(text).body if isinstance(each, ast.ClassDef | ast.FunctionDef)][-1]
-    click.echo(f"written: {target}; in a spec beside it, `{families[name]}: {target.name}:{made}` names it")
-    click.echo("`ablate menu own` says what is called with which shapes, and `ablate check SPEC` tries a step")
+    say(f"written: {target}; in a spec beside it, `{families[name]}: {target.name}:{made}` names it")
+    say("`ablate menu own` says what is called with which shapes, and `ablate check SPEC` tries a step")

@@ -18,12 +18,12 @@ from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.plan import Plan, changed_parts, folder, make_plan, make_plans
 from ablation_suite.ablations.resolve import describe, differences, resolve_blocks
 from ablation_suite.ablations.spec import Ablation
-from ablation_suite.core.config.errors import printable
 from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
+from ablation_suite.output import say
 
 words = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
 
@@ -59,15 +59,15 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
         except SchemaError as error:
             faults += error.faults
     if as_json:
-        click.echo(json.dumps({"good": good, "faults": [fault._asdict() for fault in faults]}, indent=1))
+        say(json.dumps({"good": good, "faults": [fault._asdict() for fault in faults]}, indent=1))
     else:
         for each in good:
             tried = f"not tried: {each['untried']}" if each["untried"] else "one step of each tried"
-            click.echo(f"{each['spec']}: reads well, {len(each['arms'])} arms; {tried}")
+            say(f"{each['spec']}: reads well, {len(each['arms'])} arms; {tried}")
             for arm, moved in each["moved"].items():
-                click.echo(f"  {arm}: moved outside its factor: {', '.join(moved)}")
+                say(f"  {arm}: moved outside its factor: {', '.join(moved)}")
         for fault in faults:
-            click.echo(str(fault), err=True)
+            say(str(fault), err=True)
     return 2 if faults else 0
 
 
@@ -88,7 +88,7 @@ def plan(words: tuple[str, ...], probe: bool, as_json: bool, tuned: bool, runtim
         forecast = make_forecast(plans, runtime)
     if as_json:
         data = [_plan_data(each, runtime.store) for each in plans]
-        click.echo(json.dumps({"plans": data, "forecast": forecast}, indent=1))
+        say(json.dumps({"plans": data, "forecast": forecast}, indent=1))
         return
     for each in plans:
         _print_plan(each, runtime.store)
@@ -96,9 +96,9 @@ def plan(words: tuple[str, ...], probe: bool, as_json: bool, tuned: bool, runtim
     num_cells = sum(len(each.cells) for each in plans)
     states = list(cells.values())
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    click.echo(f"{num_cells} cells are {len(cells)} runs: {counts}")
+    say(f"{num_cells} cells are {len(cells)} runs: {counts}")
     if forecast:
-        click.echo(forecast["text"])
+        say(forecast["text"])
 
 
 @click.command()
@@ -112,9 +112,9 @@ def diff(spec: str, arm: str, as_json: bool) -> None:
         ablation.arm(arm)
         rows = list(differences(arms[arm], arms[ablation.baseline]))
         if as_json:
-            click.echo(json.dumps([{"path": path, "baseline": old, "arm": new} for path, old, new in rows], indent=1))
+            say(json.dumps([{"path": path, "baseline": old, "arm": new} for path, old, new in rows], indent=1))
         for name, old, new in [] if as_json else rows:
-            click.echo(f"{name}: {_value(old)} -> {_value(new)}")
+            say(f"{name}: {_value(old)} -> {_value(new)}")
 
 
 @click.command()
@@ -132,9 +132,9 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
         findings = make_audit(ablation, arms, records, known[0] if known else classes)
         if as_json:
             data = {"ablation": ablation.ablation, "findings": [asdict(each) for each in findings]}
-            click.echo(json.dumps(data, indent=1))
+            say(json.dumps(data, indent=1))
         else:
-            click.echo("\n".join(as_text(ablation, findings)))
+            say("\n".join(as_text(ablation, findings)))
 
 
 @click.command()
@@ -163,7 +163,7 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, r
         watch(folders, queue, known)
         return
     rows = grid_rows(folders(), queue, known)
-    click.echo(json.dumps(rows, indent=1) if as_json else format_rows(rows))
+    say(json.dumps(rows, indent=1) if as_json else format_rows(rows))
 
 
 @click.command()
@@ -178,9 +178,9 @@ def show(run: str, as_json: bool, runtime: Runtime) -> None:
     record = found.record() if found.is_finished() else None
     data |= {**(record or {}), "failure": found.failure() if not record else None}
     if as_json:
-        click.echo(json.dumps(data, indent=1))
+        say(json.dumps(data, indent=1))
         return
-    click.echo(printable("\n".join(_as_lines(found.run_id, data))))
+    say("\n".join(_as_lines(found.run_id, data)))
 
 
 def _as_lines(run_id: str, data: dict[str, Any]) -> Iterator[str]:
@@ -214,7 +214,7 @@ def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -
         return {}
     for run in {cell.run_id: folder(cell, runtime.store) for cell in plan.cells}.values():
         if damage := run.damage():
-            click.echo(f"run {run.run_id} is left out: {damage}", err=True)
+            say(f"run {run.run_id} is left out: {damage}", err=True)
     return finished_records(plan, runtime.store)
 
 
@@ -230,20 +230,20 @@ def _plan_data(plan: Plan, store: Path) -> dict[str, Any]:
 
 def _print_plan(plan: Plan, store: Path) -> None:
     ablation, changed = plan.ablation, changed_parts(plan, store)
-    click.echo(f"{ablation.ablation}: {ablation.question}")
+    say(f"{ablation.ablation}: {ablation.question}")
     if ablation.overrides:
-        click.echo(f"  overridden: {' '.join(ablation.overrides)}")
+        say(f"  overridden: {' '.join(ablation.overrides)}")
     width = max(len(arm.name) for arm in ablation.arms)
     for arm in ablation.arms:
         marks = "compound: " if arm.compound and not ablation.grid else ""
         role = "the baseline again, on other seeds" if arm.control else "baseline" if arm == ablation.arms[0] else ""
         changes = "" if arm.control else describe(arm)
-        click.echo(f"  {arm.name:{width}}  {marks}{': '.join(filter(None, [role, changes]))}")
+        say(f"  {arm.name:{width}}  {marks}{': '.join(filter(None, [role, changes]))}")
         for line in filter(None, [arm.note, changed.get(arm.name)]):
-            click.echo(f"  {'':{width}}  {line}")
+            say(f"  {'':{width}}  {line}")
         for cell in plan.of_arm(arm.name):
-            click.echo(f"  {'':{width}}    seed {cell.seed}  {cell.run_id}  {folder(cell, store).status()}")
-    click.echo()
+            say(f"  {'':{width}}    seed {cell.seed}  {cell.run_id}  {folder(cell, store).status()}")
+    say()
 
 
 def _value(value: Any) -> str:

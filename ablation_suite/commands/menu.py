@@ -18,6 +18,7 @@ from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError, nearest
+from ablation_suite.output import say
 from ablation_suite.sweeps.spec import SweepSpec
 
 
@@ -45,19 +46,19 @@ def menu(family: str | None, as_json: bool) -> None:
         settings = [row for row in settings if row["setting"].startswith(f"{family}.")]
     if as_json:
         listed = {name: [_entry(entry) for entry in entries] for name, entries in families.items()}
-        click.echo(json.dumps({"families": listed, "settings": settings}, indent=1))
+        say(json.dumps({"families": listed, "settings": settings}, indent=1))
         return
     for name, entries in families.items():
         click.secho(name, bold=True)
         for entry in entries:
             data = _entry(entry)
             more = " (`ablate menu own`)" if issubclass(entry, Own) else ""
-            click.echo(f"  {', '.join(data['names'])}: {data['doc']}{more}")
+            say(f"  {', '.join(data['names'])}: {data['doc']}{more}")
             for row in data["settings"]:
-                click.echo(f"      {row['setting']} = {row['default']}  {row['doc']}")
-        click.echo()
+                say(f"      {row['setting']} = {row['default']}  {row['doc']}")
+        say()
     for row in settings:
-        click.echo(f"{row['setting']} = {row['default']}  {row['doc']}")
+        say(f"{row['setting']} = {row['default']}  {row['doc']}")
 
 
 def _families(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, list[type[Entry]]]]:
@@ -80,12 +81,12 @@ def _print_own(as_json: bool) -> None:
     """The page of own parts: what holds for all, then the protocol of each family."""
     protocols = {path: inspect.getdoc(entry) or "" for path, entry in own_entries().items()}
     if as_json:
-        click.echo(json.dumps({"all": inspect.getdoc(Own), "families": protocols}, indent=1))
+        say(json.dumps({"all": inspect.getdoc(Own), "families": protocols}, indent=1))
         return
-    click.echo(inspect.getdoc(Own))
+    say(inspect.getdoc(Own) or "")
     for path, text in protocols.items():
         click.secho(f"\n{path}: FILE.py:NAME or MODULE:NAME    (ablate init part {path.rpartition('.')[2]})", bold=True)
-        click.echo(textwrap.indent(text, "  "))
+        say(textwrap.indent(text, "  "))
 
 
 def _entry(entry: type[Entry]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ablation_suite.core.data.entries import EXTENSIONS, bare, below
 from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.output import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +78,7 @@ def predict(
     probabilities = classify(members, [image.path for image in images], runtime)
     table = _table(images, classes, probabilities, proba, str if exact_names else _no_formula)
     write_atomic(table_path, table.encode("utf-8", "surrogateescape"))
-    click.echo(f"{table_path}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
+    say(f"{table_path}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
 
 
 def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Member], list[str]]:

@@ -17,6 +17,7 @@ from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.core.tracking.publisher import notes
 from ablation_suite.core.tracking.wandb_artifacts import log_report
 from ablation_suite.core.tracking.wandb_report import can_save_reports
+from ablation_suite.output import say
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
@@ -67,12 +68,12 @@ def report(
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
     folder = typed(out) if out else Path(runtime.results) / "report"
     for path in write_reports(plans, runtime, folder, layouts):
-        click.echo(f"report: {path}")
+        say(f"report: {path}")
     for layout in layouts:
         over_blocks = "blocks" in layout.axes
         names = dict.fromkeys(plan.ablation.family if over_blocks else plan.ablation.ablation for plan in plans)
         for name in filter(None, names):
-            click.echo(f"table: {folder / name / 'tables' / layout.name}.md, .csv, .tex, .narrow.tex")
+            say(f"table: {folder / name / 'tables' / layout.name}.md, .csv, .tex, .narrow.tex")
     for plan in plans if publish else []:
         publish_report(plan, folder / plan.ablation.ablation, runtime)
     return 0
@@ -90,9 +91,9 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
     if split == "test":
         tell_read(runtime, "compare", "", len(found))
     if as_json:
-        click.echo(json.dumps(comparison_json(split, found), indent=1))
+        say(json.dumps(comparison_json(split, found), indent=1))
     else:
-        click.echo("\n".join(comparison_text(split, found)))
+        say("\n".join(comparison_text(split, found)))
 
 
 def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[Layout] = ()) -> list[Path]:
@@ -121,31 +122,31 @@ def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
     page, ablation = read_page(folder), plan.ablation
     urls, told = log_report(runtime, ablation.project, ablation.ablation, folder, page)
     for url in urls:
-        click.echo(f"published: {url}")
+        say(f"published: {url}")
     if told:
-        click.echo(told, err=True)
+        say(told, err=True)
     if not can_save_reports():
-        click.echo("no W&B Report was made; for one: pip install wandb-workspaces", err=True)
+        say("no W&B Report was made; for one: pip install wandb-workspaces", err=True)
     runs = [RunFolder(runtime.store / cell.run_id) for cell in plan.cells]
     num_missing = sum("where" not in notes(run).get("online", {}) for run in runs)
     if num_missing:
         sync = options.command("sync", carry=options.FOLDER_NAMES)
-        click.echo(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: {sync}", err=True)
+        say(f"{num_missing} of {len(runs)} runs are not at W&B yet; send them with: {sync}", err=True)
 
 
 def tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> None:
     """Record that test images were looked at, and say how often that has been."""
     what = ablation or "comparisons of runs"
     try:
-        click.echo(sentence(what, record_read(Path(runtime.results), command, ablation, num_runs)), err=True)
+        say(sentence(what, record_read(Path(runtime.results), command, ablation, num_runs)), err=True)
     except OSError as error:  # somebody else's results
-        click.echo(f"{what}: this reading of the test split could not be recorded ({error})", err=True)
+        say(f"{what}: this reading of the test split could not be recorded ({error})", err=True)
 
 
 def _check(folder: Path) -> int:
     faults = check_reports(folder)
     for path, found in faults.items():
-        click.echo(f"{path}: " + ("every number is what the runs say" if not found else f"{len(found)} faults"))
+        say(f"{path}: " + ("every number is what the runs say" if not found else f"{len(found)} faults"))
         for fault in found:
-            click.echo(f"  {fault}")
+            say(f"  {fault}")
     return 1 if any(faults.values()) else 0

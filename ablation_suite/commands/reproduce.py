@@ -14,6 +14,7 @@ from ablation_suite import options
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.output import say
 
 TrainFolder = Callable[[RunFolder, Runtime], int]
 """Brings a run folder to its record and gives the exit status of a worker."""
@@ -65,7 +66,7 @@ def reproduce(run: str, runtime: Runtime) -> int:
         return work(folder, runtime, Datasets())
 
     good, lines = reproduce_run(find_run(runtime.store, run), runtime, train_folder)
-    click.echo("\n".join(lines))
+    say("\n".join(lines))
     return 0 if good else 1
 
 

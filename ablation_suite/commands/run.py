@@ -23,6 +23,7 @@ from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.core.training.fit import misfits
+from ablation_suite.output import say
 
 CARRIED = (*options.FOLDER_NAMES, "tuned", "arms", "seeds")
 """Options that `ablate cancel` has as well."""
@@ -61,7 +62,7 @@ def run(
         again = options.command("run", *words)
         queued = f"what is in the queue stays there (`{options.command('cancel', *words, carry=CARRIED)}` ends it), "
         queued = queued if runtime.executor == "slurm" else ""
-        click.echo(f"\nstopped; finished runs are kept, {queued}and `{again}` goes on from here", err=True)
+        say(f"\nstopped; finished runs are kept, {queued}and `{again}` goes on from here", err=True)
         raise
     _summarise(outcome, as_json)
     trained = [RunFolder(runtime.store / name) for name in outcome.finished]
@@ -69,12 +70,12 @@ def run(
     taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
     sync = options.command("sync", carry=taken_over)
     for warning in filter(None, (unpublished(trained, sync), relabelled(dict.fromkeys(planned), sync))):
-        click.echo(warning, err=True)
+        say(warning, err=True)
     if with_report:
         from ablation_suite.commands.report import write_reports
 
         for path in write_reports(plans, runtime, Path(runtime.results) / "report"):
-            click.echo(f"report: {path}")
+            say(f"report: {path}")
     return 1 if outcome.failed else 0
 
 
@@ -112,7 +113,7 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
     for name, counts in found.items():
         if counts:
             text = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-            click.echo(f"{name}: not decided yet; seeds at the next look: {text}", err=True)
+            say(f"{name}: not decided yet; seeds at the next look: {text}", err=True)
     return {name: counts for name, counts in found.items() if counts}
 
 
@@ -151,12 +152,12 @@ def only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
 
 def _summarise(outcome: Outcome, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(outcome), indent=1))
+        say(json.dumps(asdict(outcome), indent=1))
         return
     num_runs = len(outcome.finished) + len(outcome.elsewhere) + len(outcome.failed) + outcome.reused
     text = f"{num_runs} runs: {len(outcome.finished)} trained, {outcome.reused} finished before"
     text += f", {len(outcome.elsewhere)} trained by another driver" if outcome.elsewhere else ""
-    click.echo(text + (f", {len(outcome.failed)} failed" if outcome.failed else ""))
+    say(text + (f", {len(outcome.failed)} failed" if outcome.failed else ""))
     for name, reason in outcome.failed.items():
-        click.echo(f"  failed {name}: {reason}", err=True)
+        say(f"  failed {name}: {reason}", err=True)
     sys.stdout.flush()

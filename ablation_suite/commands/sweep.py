@@ -20,6 +20,7 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.output import say
 from ablation_suite.sweeps.budget import rule_met
 from ablation_suite.sweeps.front import front, front_sentence, hypervolume, reference_point, unfounded
 from ablation_suite.sweeps.objectives import measure_text
@@ -71,7 +72,7 @@ def sweep(
             ended = run_sweep(search, runtime, progress, url=storage, source=source)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("sweep", *words, **_shown(storage))
-        click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
+        say(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
         raise
     with existing_study(search, runtime, storage) as study:
         trials = study.trials()
@@ -80,7 +81,7 @@ def sweep(
     taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
     sync = options.command("sync", carry=taken_over)
     for warning in filter(None, (unpublished(runs, sync), relabelled(runs, sync))):
-        click.echo(warning, err=True)
+        say(warning, err=True)
     if with_report:
         _report(search, runtime, storage)
     return 1 if _all_failed(trials, ended) else 0
@@ -93,7 +94,7 @@ def _look(look: str, search: Sweep, runtime: Runtime, url: str | None, as_json: 
         _report(search, runtime, url)
     elif look == "export":
         rows = [as_row(trial) for trial in trials]
-        click.echo(json.dumps(rows, indent=1) if as_json else _csv(rows), nl=as_json)
+        click.echo(json.dumps(rows, indent=1) if as_json else _csv(rows), nl=as_json)  # for programs, as it is
     elif look == "best":
         _print_best(search, trials, as_json)
     else:
@@ -105,45 +106,45 @@ def _summarise(
 ) -> None:
     if as_json:
         found = {"sweep": search.name, "outcomes": count(trials), "until": rule_met(search, trials)}
-        click.echo(json.dumps({**found, **_best_as_data(search, trials)}, indent=1))
+        say(json.dumps({**found, **_best_as_data(search, trials)}, indent=1))
         return
     counts = ", ".join(f"{number} {outcome}" for outcome, number in count(trials).items())
-    click.echo(f"{search.name}: {counts or 'no trial yet'}")
+    say(f"{search.name}: {counts or 'no trial yet'}")
     if met := rule_met(search, trials):
-        click.echo(f"no new trial begins: {met}")
+        say(f"no new trial begins: {met}")
     if _all_failed(trials, ended):
-        click.echo("every trial failed:", err=True)
+        say("every trial failed:", err=True)
     for reason, number in Counter(trial.reason for trial in ended if trial.outcome == "failed").items():
-        click.echo(f"  {number} failed: {reason}", err=True)
+        say(f"  {number} failed: {reason}", err=True)
     if any(each.score is not None for each in trials):
         _print_best(search, trials, as_json=False)
     place = shlex.quote(str(journal_path(search, runtime)) if url is None else hide_password(url))
-    click.echo(f"look at it: optuna-dashboard {place}")
+    say(f"look at it: optuna-dashboard {place}")
 
 
 def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
     if as_json:
         found = _best_as_data(search, trials)
-        click.echo(json.dumps(found if search.is_multi else found["best"], indent=1))
+        say(json.dumps(found if search.is_multi else found["best"], indent=1))
         return
     leaders = (
         front(trials, search.objectives) if search.is_multi else list(filter(None, [best(trials, search.maximize)]))
     )
     if search.is_multi and leaders:
-        click.echo(front_sentence(search, trials))
+        say(front_sentence(search, trials))
     for top in leaders:
         whose = " (imported)" if top.is_imported else ""
         told = ", ".join(f"{name} {measure_text(name, value)}" for name, value in top.objectives.items())
-        click.echo(f"{'on the front' if search.is_multi else 'best'}: trial {top.number}{whose}, {told}")
-        click.echo(f"its settings: {shlex.join(as_overrides(search.space.portable(top.values)))}")
-        click.echo(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
+        say(f"{'on the front' if search.is_multi else 'best'}: trial {top.number}{whose}, {told}")
+        say(f"its settings: {shlex.join(as_overrides(search.space.portable(top.values)))}")
+        say(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
     if not leaders:
         infeasible = sum(bool(each.violated) for each in trials)
         why = f"keeps to the constraints yet; {infeasible} do not" if infeasible else "is complete yet"
-        click.echo(f"{search.name}: no trial {why}")
+        say(f"{search.name}: no trial {why}")
     for each in unfounded(trials, leaders, search):
         told = ", ".join(f"{name} {measure_text(name, value)}" for name, value in each.objectives.items())
-        click.echo(f"imported trial {each.number} was told {told}; no run stands behind it, so that it is not the best")
+        say(f"imported trial {each.number} was told {told}; no run stands behind it, so that it is not the best")
 
 
 def _best_as_data(search: Sweep, trials: list[Trial]) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def _report(search: Sweep, runtime: Runtime, url: str | None) -> None:
     with existing_study(search, runtime, url) as study:
         folder = Path(sweep_folder(search, runtime)) / "report"
         for path in write(study, runtime, folder, options.given(options.FOLDER_NAMES)):
-            click.echo(f"report: {path}")
+            say(f"report: {path}")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

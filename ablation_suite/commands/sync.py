@@ -21,6 +21,7 @@ from ablation_suite.core.tracking.choice import EXTRAS, KeyRefused, TrackerError
 from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import publish_run
 from ablation_suite.core.tracking.wandb_artifacts import Picture, log_artifacts, log_media
+from ablation_suite.output import say
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
 PATIENCE = 2
@@ -54,8 +55,8 @@ def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, num_images: in
     runtime = runtime.model_copy(update={"tracker": tracker})
     folders, missing = find_targets(targets, runtime)
     for line in missing:
-        click.echo(line, err=True)
-    return sync_runs(folders, runtime, click.echo, artifacts=artifacts, num_images=num_images or 0)
+        say(line, err=True)
+    return sync_runs(folders, runtime, say, artifacts=artifacts, num_images=num_images or 0)
 
 
 def sync_runs(

@@ -19,6 +19,7 @@ from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.tracking.wandb import check_tracker
+from ablation_suite.output import say
 from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import Sweep, SweepSpec, Until, find_sweep, make_sweep, own_values, read_sweep_spec
@@ -50,12 +51,12 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
         except (KeyboardInterrupt, SystemExit):
             shown = {"storage": hide_password(storage)} if storage else {}
             again = options.command("tune", *words, **shown)
-            click.echo(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
+            say(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
             raise
         tuned = _harvest(ablation, arms, sweeps, runtime, storage)
         if len(tuned.arms) < len(arms):
             missing = ", ".join(arm for arm in arms if arm not in tuned.arms)
-            click.echo(f"{path}: no complete trial for {missing}; no values are written", err=True)
+            say(f"{path}: no complete trial for {missing}; no values are written", err=True)
             status = 1
             continue
         place = tuned_path(Path(runtime.results), ablation.ablation)
@@ -147,9 +148,9 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
 
 
 def _print(tuned: Tuned, path: Path) -> None:
-    click.echo(f"{tuned.ablation}: {tuned.trials} trials for each of {len(tuned.arms)} arms")
+    say(f"{tuned.ablation}: {tuned.trials} trials for each of {len(tuned.arms)} arms")
     width = max(map(len, tuned.arms))
     for name, arm in tuned.arms.items():
         words = "  ".join(as_overrides(arm.values))
-        click.echo(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
-    click.echo(f"written: {path}; taken up by --tuned, or by `tuned: PATH` in the spec")
+        say(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
+    say(f"written: {path}; taken up by --tuned, or by `tuned: PATH` in the spec")
