@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ablation_suite.reports.latex_text import as_latex, latex, one_line, unguarded, width
 from ablation_suite.reports.tables import Table
@@ -70,17 +71,17 @@ class _Column:
     most: float
     """Points up to which a number is not broken."""
 
-    @property
+    @cached_property
     def natural(self) -> float:
         """The width in which nothing is broken."""
         return _widest([self.heading, *self.texts])
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether the cells are numbers, and short as numbers are: these are never broken."""
         return self.number and _widest(self.texts) <= self.most
 
-    @property
+    @cached_property
     def narrow(self) -> float:
         """The least width."""
         titles = [*_pieces(self.group), *_pieces(self.heading)]

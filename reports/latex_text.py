@@ -119,12 +119,21 @@ _LATEX = {
 
 def width(text: str) -> float:
     r"""A width in points at \footnotesize that Computer Modern does not exceed."""
-    return sum(map(_width_of, text))
+    return sum(map(_WIDTHS.__getitem__, text))
 
 
-def _width_of(character: str) -> float:
-    if character in "MWmw%#@&+=<>−±×≈→—…ŒÆ":
-        return 8.8
-    if character.isupper():
-        return 6.7
-    return 3.4 if character in "iljtfrI.,:;'`!|()[]- " else 4.8
+class _Widths(dict[str, float]):
+    """The width of each character, found when it is first asked for."""
+
+    def __missing__(self, character: str) -> float:
+        if character in "MWmw%#@&+=<>−±×≈→—…ŒÆ":
+            found = 8.8
+        elif character.isupper():
+            found = 6.7
+        else:
+            found = 3.4 if character in "iljtfrI.,:;'`!|()[]- " else 4.8
+        self[character] = found
+        return found
+
+
+_WIDTHS = _Widths()
