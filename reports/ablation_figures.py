@@ -9,7 +9,7 @@ from functools import partial
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.axes import brief
-from ablation_suite.reports.blocks import OVER, Blocks
+from ablation_suite.reports.blocks import Blocks
 from ablation_suite.reports.drawings import apart
 from ablation_suite.reports.figures import (
     GROUND,
@@ -51,7 +51,7 @@ def forest(blocks: Blocks) -> Figure | None:
     several = len({bar.arm for bar in blocks.bars}) > 1
     axes = _rows_of(len(blocks.bars))
     for index, bar in enumerate(blocks.bars):
-        is_mean = bar.block == OVER
+        is_mean = bar.is_mean
         axes.plot([bar.low, bar.high], [index, index], color=INK, linewidth=2.2 if is_mean else 1.2)
         axes.plot([bar.difference], [index], "D" if is_mean else "o", color=INK)
         _beside(axes, index, bar.text)

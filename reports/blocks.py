@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.compared import comparisons
+from ablation_suite.reports.judged import OVER, Judged, judged
+from ablation_suite.reports.layout import layout_of
 from ablation_suite.reports.method import Text, method_over_blocks
-from ablation_suite.reports.quantities import MISSING, SPLITS
+from ablation_suite.reports.paper_table import paper_table
+from ablation_suite.reports.quantities import SPLITS
 from ablation_suite.reports.results import Results
-from ablation_suite.reports.statistics.blocks import OverBlocks, over_blocks
-from ablation_suite.reports.statistics.comparison import Comparison, holm, pair
+from ablation_suite.reports.statistics.blocks import OverBlocks
+from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.statistics.intervals import Interval
+from ablation_suite.reports.strokes import strokes
 from ablation_suite.reports.tables import ARM, Column, Row, Table, Value
+from ablation_suite.reports.wording import direction
 
-OVER = "over blocks"
+MOST_TOLD = 3
+"""Arms that have a sentence each; of more, those that are decided have one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One line of a forest plot: a difference in the unit of the metric with its interval, and the text beside it."""
+    """One line of a forest plot: a difference in the unit of the metric with its interval and seeds, and its texts."""
 
     arm: str
     block: str
@@ -30,6 +36,21 @@ class Bar:
     low: float
     high: float
     text: str
+    p: float
+    level: str = ""
+    """The arm's own mean and spread."""
+    baseline_level: str = ""
+    seeds: tuple[float, ...] = ()
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether this is the mean of the blocks above it."""
+        return self.block == OVER
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is, among all differences of the page."""
+        return self.p < 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +60,11 @@ class Blocks:
     family: str
     question: str
     baseline: str
+    claim: str
+    """The first sentence of the answer."""
     answer: str
-    unit: str
+    metric: Metric
+    facts: dict[str, str]
     tables: tuple[Table, ...]
     bars: tuple[Bar, ...]
     pages: dict[str, str]
@@ -50,165 +74,51 @@ class Blocks:
     papers: tuple[Table, ...] = ()
     """Tables for papers that were asked for."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Comparisons by block and arm, their means over blocks by arm, and Holm's p over all of these together."""
-
-    compared: dict[str, dict[str, Comparison]]
-    over: dict[str, OverBlocks]
-    adjusted: dict[tuple[str, str], float]
-    """(arm, block or OVER) -> p."""
-    places: int
-    """Decimals of the differences."""
+    @property
+    def unit(self) -> str:
+        """Of the differences."""
+        return self.metric.unit
 
 
 def over_all_blocks(family: Sequence[Results]) -> Blocks:
     """What the results of all blocks of a spec say together, the blocks in the order of the spec."""
-    first, metric = family[0].design, family[0].metric
-    arms = [arm.name for arm in first.contenders]
-    told = judged(family)
-    compared, found, adjusted, places = told.compared, told.over, told.adjusted, told.places
+    first, told = family[0].design, judged(family)
+    sentences = list(_sentences(family[0], told)) or ["No arm has two paired seeds or more in two blocks yet."]
+    table = paper_table(family, layout_of("arms=rows,blocks=columns", "mean,difference,p"))
     return Blocks(
         family=first.family,
         question=first.question.removesuffix(f" ({first.block})"),
         baseline=first.baseline,
-        answer=" ".join(_sentence(arm, family[0], found[arm], adjusted[arm, OVER], places) for arm in found)
-        or "No arm has two paired seeds or more in two blocks yet.",
-        tables=(_table(family, compared, found, adjusted, places), *_heterogeneity(metric, compared, found, places)),
-        unit=metric.unit,
-        bars=tuple(_bars(metric, arms, compared, found, places)),
-        pages={results.design.block: results.design.ablation for results in family},
-        method=method_over_blocks(family, len(adjusted)) if found else [],
-    )
-
-
-def judged(family: Sequence[Results], measure: str | None = None) -> Judged:
-    """All comparisons of a metric in the blocks of a spec, by default of the one that decides, and over them.
-
-    One block alone has the p values of its own report.
-    """
-    name = measure or family[0].design.measures[0]
-    compared = {results.design.block: comparisons(results, name) for results in family}
-    arms = [arm.name for arm in family[0].design.contenders]
-    over = {arm: found for arm in arms if (found := _over(arm, family, compared, name)) is not None}
-    if len(family) > 1:
-        adjusted = _adjusted(arms, compared, over)
-    else:
-        rows = {(arm, block): row.p_adjusted for block, rows in compared.items() for arm, row in rows.items()}
-        adjusted = {key: p for key, p in rows.items() if p is not None}
-    every = [row for rows in compared.values() for row in rows.values()]
-    places = texts.answer_places(every, family[0].measure(name).scale)
-    return Judged(compared=compared, over=over, adjusted=adjusted, places=places)
-
-
-def _over(
-    arm: str, family: Sequence[Results], compared: Mapping[str, Mapping[str, Comparison]], measure: str
-) -> OverBlocks | None:
-    """The mean over the blocks in which an arm has an interval; None where these are fewer than two."""
-    spoken = {each.design.block: each for each in family if compared[each.design.block][arm].interval is not None}
-    if len(spoken) < 2:
-        return None
-    pairs = {
-        block: pair(each.scores(arm, measure), each.scores(each.design.baseline, measure))
-        for block, each in spoken.items()
-    }
-    intervals: dict[str, Interval] = {}
-    groups: list[list[str]] = []
-    for block, results in spoken.items():
-        interval = compared[block][arm].interval
-        assert interval is not None
-        intervals[block] = interval
-        alike = [group for group in groups if _same_images(spoken[group[0]], results)]
-        if alike:
-            alike[0].append(block)
-        else:
-            groups.append([block])
-    return over_blocks(pairs, intervals, groups)
-
-
-def _same_images(one: Results, other: Results) -> bool:
-    first, second = one.reference, other.reference
-    return first is not None and second is not None and first.same_images(second)
-
-
-def _adjusted(
-    arms: Sequence[str], compared: Mapping[str, Mapping[str, Comparison]], found: Mapping[str, OverBlocks]
-) -> dict[tuple[str, str], float]:
-    """(arm, block) -> p by Holm over all differences that the table shows, the means over blocks included."""
-    raw = {
-        (arm, block): rows[arm].interval.p  # type: ignore[union-attr]
-        for arm in arms
-        for block, rows in compared.items()
-        if rows[arm].interval is not None
-    }
-    raw |= {(arm, OVER): over.interval.p for arm, over in found.items()}
-    return dict(zip(raw, holm(list(raw.values())), strict=True))
-
-
-def _table(
-    family: Sequence[Results],
-    compared: Mapping[str, Mapping[str, Comparison]],
-    found: Mapping[str, OverBlocks],
-    adjusted: Mapping[tuple[str, str], float],
-    places: int,
-) -> Table:
-    design, results, metric = family[0].design, family[0], family[0].metric
-    level_places = {
-        block: texts.accuracy_places(
-            ((row.sd, row.num_images, row.n) for row in rows.values() if row.mean is not None), metric.scale
-        )
-        for block, rows in compared.items()
-    }
-    rows = []
-    for arm in design.arms:
-        values: dict[str, Value] = {"arm": arm.name}
-        shown = {"arm": arm.name}
-        strong = set()
-        for block, of_block in compared.items():
-            row = of_block[arm.name]
-            p = adjusted.get((arm.name, block))
-            values |= {
-                f"{block}: score_{metric.word}": texts.scaled(row.mean, metric.scale),
-                f"{block}: sd_{metric.word}": texts.scaled(row.sd, metric.scale),
-                **_numbers(metric, block, row.difference, row.interval, p),
-            }
-            level = texts.accuracy(row.mean, row.sd, level_places[block], metric.scale)
-            difference = texts.difference(row.interval, places, metric.scale) if row.interval else ""
-            shown[block] = f"{level}; {difference}" if difference else level
-            if p is not None and p < 0.05:
-                strong.add(block)
-        over = found.get(arm.name)
-        p = adjusted.get((arm.name, OVER))
-        values |= _numbers(metric, OVER, over.interval.estimate if over else None, over.interval if over else None, p)
-        shown[OVER] = texts.difference(over.interval, places, metric.scale) if over else MISSING
-        if p is not None and p < 0.05:
-            strong.add(OVER)
-        rows.append(Row(values=values, texts=shown, strong=frozenset(strong)))
-    return Table(
-        name="blocks",
-        title="The arms in every block",
-        note=f"{SPLITS[results.split].capitalize()} {metric.text} in {metric.sign}, mean ± standard deviation over "
-        f"seeds; then the paired difference to the baseline of the same block in {metric.unit}, with its 95 % "
-        "interval. Bold: decided, by Holm over all differences of this table. The last column is the mean of the "
-        "blocks' differences; it speaks of these blocks, not of others.",
-        columns=(
-            ARM,
-            *(Column(key=block, heading=block, sort=f"{block}: score_{metric.word}") for block in compared),
-            Column(key=OVER, heading=f"Over blocks ({metric.unit})", sort=f"{OVER}: difference_{metric.unit}"),
+        claim=sentences[0],
+        answer=" ".join(sentences),
+        metric=family[0].metric,
+        facts=_facts(family),
+        tables=(
+            replace(table, name="blocks", title="The arms in every block"),
+            *_heterogeneity(family[0].metric, told.compared, told.over, told.places),
         ),
-        rows=tuple(rows),
+        bars=tuple(_bars(family, told)),
+        pages={results.design.block: results.design.ablation for results in family},
+        method=method_over_blocks(family, len(told.adjusted)) if told.over else [],
     )
 
 
-def _numbers(
-    metric: Metric, block: str, difference: float | None, interval: Interval | None, p: float | None
-) -> dict[str, Value]:
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    ends = {"difference": difference, "low": low, "high": high}
+def _facts(family: Sequence[Results]) -> dict[str, str]:
+    design = family[0].design
+    num_arms = len(design.contenders)
+    images = sorted({len(each.reference.labels) for each in family if each.reference})
+    seeds = sorted({len(each.of_arm(arm.name)) for each in family for arm in design.arms})
+    runs = [run for each in family for run in each.runs]
+    spans = (f"{each[0]} to {each[-1]}" if len(each) > 1 else f"{each[0]}" for each in (images or [0], seeds))
+    num_images, num_seeds = spans
     return {
-        **{f"{block}: {end}_{metric.unit}": texts.scaled(value, metric.scale) for end, value in ends.items()},
-        f"{block}: p_adjusted": texts.significant(p),
+        "Blocks": str(len(family)),
+        "Arms": f"{num_arms} and the baseline",
+        "Data": f"{num_images} {SPLITS[family[0].split]} images a block",
+        "Seeds": num_seeds,
+        "Metric": family[0].metric.text,
+        "Runs": f"{sum(run.usable for run in runs)} of {len(runs)} finished",
+        "Spec": design.spec,
     }
 
 
@@ -269,33 +179,67 @@ def _heterogeneity(
     )
 
 
-def _bars(
-    metric: Metric,
-    arms: Sequence[str],
-    compared: Mapping[str, Mapping[str, Comparison]],
-    found: Mapping[str, OverBlocks],
-    places: int,
-) -> list[Bar]:
-    bars = []
-    for arm in arms:
-        lines = [(block, rows[arm].interval) for block, rows in compared.items()]
-        lines += [(OVER, found[arm].interval)] if arm in found else []
-        for block, interval in lines:
-            if interval is not None:
-                ends = (metric.scale * each for each in (interval.estimate, interval.low, interval.high))
-                difference, low, high = ends
-                text = texts.difference(interval, places, metric.scale)
-                bars.append(Bar(arm=arm, block=block, difference=difference, low=low, high=high, text=text))
-    return bars
+def _bars(family: Sequence[Results], told: Judged) -> Iterator[Bar]:
+    """Arm by arm its blocks, and their mean below them."""
+    metric, design = family[0].metric, family[0].design
+    seeds = {each.design.block: strokes(each)[metric.name] for each in family}
+    for arm in (each.name for each in design.contenders):
+        for block, rows in told.compared.items():
+            row, places = rows[arm], _level_places(metric, rows)
+            if row.interval is None:
+                continue
+            levels = (texts.accuracy(each.mean, each.sd, places, metric.scale) for each in (row, rows[design.baseline]))
+            level, baseline_level = levels
+            yield _bar(
+                told, metric, arm, block, row.interval,
+                seeds=tuple(seeds[block].get(arm, ())), level=level, baseline_level=baseline_level,
+            )  # fmt: skip
+        if arm in told.over:
+            yield _bar(told, metric, arm, OVER, told.over[arm].interval)
+
+
+def _bar(told: Judged, metric: Metric, arm: str, block: str, interval: Interval, **others: Any) -> Bar:
+    return Bar(
+        arm=arm,
+        block=block,
+        difference=metric.scale * interval.estimate,
+        low=metric.scale * interval.low,
+        high=metric.scale * interval.high,
+        text=texts.difference(interval, told.places, metric.scale),
+        p=told.adjusted[arm, block],
+        **others,
+    )
+
+
+def _level_places(metric: Metric, rows: Mapping[str, Comparison]) -> int:
+    cells = ((row.sd, row.num_images, row.n) for row in rows.values() if row.mean is not None)
+    return texts.accuracy_places(cells, metric.scale)
+
+
+def _sentences(results: Results, told: Judged) -> Iterator[str]:
+    """The arms one by one, or where they are many those that are decided and how many are not."""
+    each = {arm: told.adjusted[arm, OVER] for arm in told.over}
+    named = list(each) if len(each) <= MOST_TOLD else [arm for arm, p in each.items() if p < 0.05][:MOST_TOLD]
+    for arm in named:
+        yield _sentence(arm, results, told.over[arm], each[arm], told.places)
+    decided = sum(p < 0.05 for p in each.values())
+    if len(each) > MOST_TOLD:
+        more = decided - len(named)
+        if more:
+            yield f"{more} more arms are decided over the blocks."
+        if decided < len(each):
+            which = f"The other {len(each) - decided}" if decided else f"None of the {len(each)}"
+            can = "cannot" if decided else "can"
+            yield f"{which} arms {can} be told apart from “{results.design.baseline}” over the blocks."
 
 
 def _sentence(arm: str, results: Results, over: OverBlocks, p: float, places: int) -> str:
-    told = f"{texts.difference(over.interval, places, results.metric.scale)} {results.metric.unit}"
-    design = results.design
-    name, baseline = f"“{arm}”", f"“{design.baseline}”"
+    metric = results.metric
+    told = f"{texts.difference(over.interval, places, metric.scale)} {metric.unit}"
+    name, baseline = f"“{arm}”", f"“{results.design.baseline}”"
     if p < 0.05:
-        direction = "higher" if over.interval.estimate > 0 else "lower"
-        answer = f"Over the {len(over.without)} blocks {name} is {direction} than {baseline}: {told}."
+        way = direction(metric, "higher" if over.interval.estimate > 0 else "lower")
+        answer = f"Over the {len(over.without)} blocks {name} is {way} than {baseline}: {told}."
     else:
         answer = f"Over the {len(over.without)} blocks {name} cannot be told apart from {baseline}: {told}."
     if over.p_of_q < 0.05:

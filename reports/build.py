@@ -99,9 +99,9 @@ def index_files(analyses: Sequence[Analysis]) -> dict[str, str]:
     }
 
 
-def blocks_files(blocks: Blocks, figures: Mapping[str, bytes]) -> dict[str, str]:
+def blocks_files(blocks: Blocks) -> dict[str, str]:
     """Path below the folder of the spec -> content, of all that is said over its blocks."""
-    files = {"blocks.html": blocks_html(blocks, figures), "blocks.md": rendered("blocks.md", blocks=blocks)}
+    files = {"blocks.html": blocks_html(blocks), "blocks.md": rendered("blocks.md", blocks=blocks)}
     for table in blocks.tables:
         files |= table_files(table)
     return files | paper_files(blocks.papers) | (method_files(blocks.method) if blocks.method else {})
@@ -150,10 +150,9 @@ def _write_blocks(blocks: Blocks, folder: Path) -> Path:
     from ablation_suite.reports.ablation_figures import forest
     from ablation_suite.reports.figures import render
 
-    figures = render({"forest": partial(forest, blocks)})
-    for name, content in figures.items():
+    for name, content in render({"forest": partial(forest, blocks)}).items():
         _write(folder / "figures" / name, content)
-    for name, text in blocks_files(blocks, figures).items():
+    for name, text in blocks_files(blocks).items():
         _write(folder / name, text)
     return folder / "blocks.html"
 

@@ -145,7 +145,7 @@ def _other_than(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
 
 
 def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -> dict[Path, list[str]]:
-    """What is wrong with an index, and with the pages over blocks, whose forest plots are taken as they lie there."""
+    """What is wrong with an index, and with the pages over blocks."""
     try:
         of_index = read_json(folder / "index.json")
         names = [str(name) for name in of_index["ablations"]]
@@ -162,9 +162,7 @@ def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -
         families.setdefault(results.design.family, []).append(results)
     for name, family in families.items():
         if name and len(family) > 1:
-            forest = folder / name / "figures" / "forest.svg"
-            figures = {"forest.svg": forest.read_bytes()} if forest.is_file() else {}
-            files = blocks_files(blocks_of(family, layouts), figures)
+            files = blocks_files(blocks_of(family, layouts))
             found[folder / name] = list(_other_than(folder / name, files))
     return found
 

@@ -6,7 +6,7 @@ import base64
 import json
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.blocks import Blocks
+from ablation_suite.reports.blocks_page import blocks_context
 from ablation_suite.reports.cost_drawing import COST_HEIGHT
 from ablation_suite.reports.glance import Glance
 from ablation_suite.reports.plots import captions
@@ -58,10 +59,9 @@ def index_markdown(analyses: Sequence[Analysis], seen: Glance) -> str:
     return rendered("index.md", analyses=analyses, glance=seen)
 
 
-def blocks_html(blocks: Blocks, figures: Mapping[str, bytes]) -> str:
+def blocks_html(blocks: Blocks) -> str:
     """The page over the blocks of one spec."""
-    forest = data_uri(figures["forest.svg"], "image/svg+xml") if "forest.svg" in figures else ""
-    return rendered("blocks.html", blocks=blocks, forest=forest)
+    return rendered("blocks.html", **blocks_context(blocks))
 
 
 def rendered(template: str, **context: Any) -> str:

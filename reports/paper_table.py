@@ -10,7 +10,7 @@ from itertools import product
 from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.blocks import OVER, Judged, judged
+from ablation_suite.reports.judged import OVER, Judged, judged
 from ablation_suite.reports.layout import CELLS, Layout, refuse_blocks
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import Results

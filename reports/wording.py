@@ -33,7 +33,7 @@ def claim(results: Results, compared: Mapping[str, Comparison]) -> str:
     baseline, parts = _quoted(design.baseline), []
     for verdict in ("higher", "lower", "equivalent"):
         found = _of_verdict(speaking, verdict)
-        what = "equivalent to" if verdict == "equivalent" else f"{_direction(results.metric, verdict)} than"
+        what = "equivalent to" if verdict == "equivalent" else f"{direction(results.metric, verdict)} than"
         if found:
             parts.append(f"{_names([arm.name for arm, _ in found])} {_is(found)} {what} {baseline}")
     undecided = len(_of_verdict(speaking, "undecided"))
@@ -107,7 +107,7 @@ def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[s
         if row.verdict in ("higher", "lower"):
             size = digits.fixed(metric.scale * abs(row.difference or 0.0), places)
             interval = _interval(row, places, metric)
-            yield f"{name} is {_direction(metric, row.verdict)} than {baseline} by {size} {metric.unit} ({interval})."
+            yield f"{name} is {direction(metric, row.verdict)} than {baseline} by {size} {metric.unit} ({interval})."
         elif row.verdict == "equivalent":
             yield (
                 f"{name} is equivalent to {baseline} within ±{design.margin:g} {metric.unit}: "
@@ -134,7 +134,7 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
             arm, row = max(found, key=lambda pair: abs(pair[1].difference or 0.0))
             most = "" if len(found) == 1 else "most of all "
             yield (
-                f"{len(found)} of {total} arms {_is(found)} {_direction(metric, verdict)} than {baseline}, "
+                f"{len(found)} of {total} arms {_is(found)} {direction(metric, verdict)} than {baseline}, "
                 f"{most}{_quoted(arm.name)}: {_told(row, places, metric)}."
             )
     equivalent = _of_verdict(rows, "equivalent")
@@ -227,7 +227,7 @@ def _confounds(audit: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return found
 
 
-def _direction(metric: Metric, verdict: str) -> str:
+def direction(metric: Metric, verdict: str) -> str:
     """More accurate; of other metrics, which way they went and whether that is good."""
     if metric.name == "accuracy":
         return "more accurate" if verdict == "higher" else "less accurate"

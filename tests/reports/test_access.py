@@ -1,4 +1,4 @@
-"""Can everybody read the three pages, and print them? Judged by axe-core and by Chromium."""
+"""Can everybody read the pages, and print them? Judged by axe-core and by Chromium."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ablation_suite.reports.page import rendered
+from ablation_suite.reports.blocks import over_all_blocks
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.page import blocks_html, rendered
+from ablation_suite.reports.results import Reader
 from ablation_suite.reports.sweep_page import sweep_context
-from tests.reports.make_runs import TRUTHS
+from tests.reports.make_runs import TRUTHS, make_store
 from tests.reports.test_page import CHROMIUM, browse, in_chromium, index_of, page_of
 from tests.sweeps.test_figures import SIX
 from tests.sweeps.test_report import make_analysis
@@ -30,15 +33,25 @@ in_axe = pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm insta
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Name -> page: an ablation of six arms, the index of it and another, a search of six settings."""
+    """Name -> page: an ablation of six arms, the index of it and another, two blocks, a search of six settings."""
     analysis, report = page_of(tmp_path_factory.mktemp("six"), margin=1.0)
     other, _ = page_of(tmp_path_factory.mktemp("three"), THREE)
     search = make_analysis(tmp_path_factory.mktemp("search"), space=SIX, trials=12)
     return {
         "report": report,
         "index": index_of([analysis, other]),
+        "blocks": blocks_html(over_all_blocks(family_of(tmp_path_factory.mktemp("blocks")))),
         "sweep": rendered("sweep.html", **sweep_context(search)),
     }
+
+
+def family_of(store):
+    """The results of two blocks."""
+    made = [
+        make_store(store, THREE, ablation=f"q-{block}", block=block, family="q", seeds=3, epochs=1, num_images=90)
+        for block in ("8 px", "16 px")
+    ]
+    return [Reader(store).results(design_of(plan)) for plan in made]
 
 
 def findings(folder, pages):
@@ -79,7 +92,7 @@ def findings(folder, pages):
 @in_axe
 @in_chromium
 @pytest.mark.slow
-def test_axe_finds_nothing_on_the_three_pages(pages, tmp_path):
+def test_axe_finds_nothing_on_the_pages(pages, tmp_path):
     """At 1300 and 400 px, light and dark; on a page with pale text and a nameless image it finds both."""
     found = findings(tmp_path, {**pages, "pale": PALE})
     pale = {name: found.pop(name) for name in list(found) if name.startswith("pale")}

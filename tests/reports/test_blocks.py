@@ -10,11 +10,13 @@ from statsmodels.stats.meta_analysis import combine_effects
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.metrics import metric_of
 from ablation_suite.reports.ablation_figures import forest
-from ablation_suite.reports.blocks import OVER, Bar, Blocks, over_all_blocks
+from ablation_suite.reports.blocks import Bar, Blocks, over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.judged import OVER
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.statistics.blocks import over_blocks
 from ablation_suite.reports.statistics.intervals import difference_interval
@@ -146,25 +148,27 @@ def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
     row = blocks.tables[0].rows[1]
     differences = [row.values[f"{block}: difference_pp"] for block in ("one", "two")]
     assert row.values[f"{OVER}: difference_pp"] == pytest.approx(np.mean(differences), rel=1e-4)
-    assert row.strong == {key for key in ("one", "two", OVER) if row.values[f"{key}: p_adjusted"] < 0.05}
-    assert OVER in row.strong
-    assert "Over the 2 blocks “better” is higher than “baseline”: +" in blocks.answer
+    decided = {key for key in ("one", "two", OVER) if row.values[f"{key}: p_adjusted"] < 0.05}
+    assert {key.partition(": ")[0] for key in row.strong} == decided
+    assert OVER in decided
+    assert "Over the 2 blocks “better” is more accurate than “baseline”: +" in blocks.answer
     pages = build_report(made, tmp_path / "runs", tmp_path / "report")
     assert [str(page.relative_to(tmp_path / "report")) for page in pages] == [
         "index.html", "q/blocks.html", "q-one/report.html", "q-two/report.html",
     ]  # fmt: skip
-    assert "<strong>" in pages[1].read_text()
+    assert pages[1].read_text().count('class="n b"') == len(decided)
     assert "\\textbf{" in (tmp_path / "report" / "q" / "tables" / "blocks.tex").read_text()
     assert "**" in (tmp_path / "report" / "q" / "blocks.md").read_text()
     assert not any(check_reports(tmp_path / "report").values())
     page = pages[1]
-    page.write_text(page.read_text().replace("is higher than", "is lower than"))
+    page.write_text(page.read_text().replace("is more accurate than", "is less accurate than"))
     assert check_reports(tmp_path / "report")[page.parent] == ["blocks.html: does not hold what the runs say"]
 
 
 def test_the_bars_of_a_forest_plot_reach_both_ways():
     """From the low end to the high end, with the difference between."""
-    bars = tuple(Bar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="") for name in ("one", OVER))
-    blocks = Blocks(family="", question="", baseline="b", answer="", unit="pp", tables=(), bars=bars, pages={})
+    bars = tuple(Bar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="", p=1.0) for name in ("one", OVER))
+    settings = {"family": "", "question": "", "claim": "", "answer": "", "facts": {}, "tables": (), "pages": {}}
+    blocks = Blocks(**settings, baseline="b", metric=metric_of("val/accuracy", ()), bars=bars)
     lines = [list(map(float, line.get_xdata())) for line in forest(blocks).axes[0].get_lines()]
     assert lines == [[0.0, 0.0], *[[-2.0, 3.5], [1.0]] * 2]

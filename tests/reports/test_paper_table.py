@@ -9,13 +9,15 @@ import re
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from statsmodels.stats.multitest import multipletests
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.reports.analysis import analyse
-from ablation_suite.reports.blocks import OVER, over_all_blocks
+from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.judged import OVER, judged
 from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, to_latex
 from ablation_suite.reports.layout import layout_of
 from ablation_suite.reports.paper_table import paper_table
@@ -71,14 +73,21 @@ def test_arms_by_metrics_say_what_the_tables_of_the_report_say(made):
 
 
 def test_arms_by_blocks_have_the_family_of_the_page_over_blocks(made):
-    """Differences, p and bold are those of its table, whose family holds the means over blocks too."""
+    """Differences and p are those of its bars, which Holm adjusts together with the means over blocks."""
     family = made[2]
     table = paper_table(family, layout_of("arms=rows,blocks=columns", "difference,p"))
-    for ours, page in zip(table.rows, over_all_blocks(family).tables[0].rows, strict=True):
+    bars = {(bar.arm, bar.block): bar for bar in over_all_blocks(family).bars}
+    told = judged(family)
+    raw = {(arm, OVER): over.interval.p for arm, over in told.over.items()}
+    raw |= {(arm, block): told.compared[block][arm].interval.p for arm, block in bars if block != OVER}
+    adjusted = dict(zip(raw, multipletests(list(raw.values()), method="holm")[1], strict=True))
+    for row in table.rows[1:]:
         for block in ("small", "large", OVER):
-            assert ours.values.get(f"{block}: p_adjusted") == page.values[f"{block}: p_adjusted"]
-            assert (f"{block}: difference" in ours.strong) == (block in page.strong)
-            assert ours.texts[f"{block}: difference"] in (page.texts[block].rpartition("; ")[2], "")
+            bar = bars[row.values["arm"], block]
+            assert bar.p == pytest.approx(adjusted[bar.arm, block])
+            assert row.values[f"{block}: p_adjusted"] == pytest.approx(bar.p, rel=1e-5)
+            assert row.texts[f"{block}: difference"] == bar.text
+            assert (f"{block}: difference" in row.strong) == (bar.p < 0.05)
     turned = paper_table(family, layout_of("blocks=rows,arms=columns", "difference,p"))
     assert [row.texts["wide: difference"] for row in turned.rows] == [
         table.rows[1].texts[f"{block}: difference"] for block in ("small", "large", OVER)
