@@ -123,7 +123,7 @@ def _volumes(analysis: SweepAnalysis) -> Plane:
         for trial in analysis.trials
     ]
     across = Axis(low=0, high=max(1, analysis.trials[-1].number), start=4, stop=98)
-    down = around([0.0, *found], start=HEIGHT - 26, stop=14)
+    down = Axis(low=0.0, high=1.06 * max(found) or 1.0, start=HEIGHT - 26, stop=14)
     points = [(across.at(trial.number), down.at(value)) for trial, value in zip(analysis.trials, found, strict=True)]
     (x, y), *others = points
     path = f"M{x:.4g} {y:.4g}" + "".join(f"H{x:.4g}V{y:.4g}" for x, y in others)

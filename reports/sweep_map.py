@@ -105,8 +105,8 @@ def _two_numeric(analysis: SweepAnalysis) -> tuple[Parameter, Parameter] | None:
 def _spot(trial: Trial, x: float, y: float, analysis: SweepAnalysis, score: Score) -> Mark:
     told = f": {score.text(trial.score)}" if trial.score is not None else ""
     says = f"trial {trial.number}, {trial.shown_as}{told}"
-    if trial is analysis.best:
-        return Mark(shape="mb", look=BEST, x=x, y=y, says=f"{says}, the best")
+    if trial is analysis.best or trial in analysis.front:
+        return Mark(shape="mb", look=BEST, x=x, y=y, says=f"{says}, {'the best' if analysis.best else 'on the front'}")
     shape, look = ("mh", "a0 s0") if is_stopped(trial) else ("m5", "a0 s1")
     return Mark(shape=shape, look=look, x=x, y=y, says=says)
 
