@@ -166,13 +166,19 @@ class WandbSink:
             return f"holds {num_epochs} epochs of {len(history)}"
         if reason := self._differs(held.config, held.history(samples=MOST_ROWS, pandas=False)):
             return f"holds another training ({reason})"
-        self._set_clock(held, sum(row.get("seconds", 0.0) for row in history))
+        self.set_clock(history, held)
         return ""
+
+    def set_clock(self, history: list[Row], held: Any = None) -> None:
+        """Make the Runtime that people see the ledger's: the client counts its own seconds, those of uploads too."""
+        held = held or self._api().run(self.run.path)
+        known, seconds = held.summary.get("_wandb"), sum(row.get("seconds", 0.0) for row in history)
+        if abs((known or {}).get("runtime", 0) - seconds) > CLOCK_SLACK * seconds:
+            held.summary.update({"_wandb": {**(known or {}), "runtime": seconds}, "_runtime": seconds})
 
     def others(self) -> list[str]:
         """Where the server shows other trainings of the same config."""
-        home = self.run.path.rpartition("/")[0]
-        runs = self._api().runs(home, filters={"config.run_id.value": self._run_id})
+        runs = self._api().runs(self.run.path.rpartition("/")[0], filters={"config.run_id.value": self._run_id})
         return [each.url for each in runs if each.id != self.name]
 
     def _find_place(self, run: Shown) -> None:
@@ -190,12 +196,6 @@ class WandbSink:
                 return
             self.told = f"{held.url} is another training of it ({reason}), so that this one is shown beside it"
         raise TrackerError(f"W&B holds other trainings as {run.run_id} and as {beside} ({reason}); delete one there")
-
-    def _set_clock(self, held: Any, seconds: float) -> None:
-        """Make the Runtime that people see the ledger's: the client counts its own seconds, in a sync next to none."""
-        known = held.summary.get("_wandb")
-        if abs((known or {}).get("runtime", 0) - seconds) > CLOCK_SLACK * seconds:
-            held.summary.update({"_wandb": {**(known or {}), "runtime": seconds}, "_runtime": seconds})
 
     def _api(self) -> Any:
         seconds = int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,13 @@ def log_report(runtime: Runtime, project_name: str, ablation: str, folder: Path,
     return urls, sink.told
 
 
-def _of_run(runtime: Runtime, folder: RunFolder) -> AbstractContextManager[WandbSink]:
-    return closing(
-        open_run_sink("online", runtime, folder, shown(folder), PATIENCE_UPLOAD), lambda: shown(folder)
-    )  # fmt: skip
+@contextmanager
+def _of_run(runtime: Runtime, folder: RunFolder) -> Iterator[WandbSink]:
+    """The run at W&B, to be given files, which took none of the time that it trained."""
+    sink = open_run_sink("online", runtime, folder, shown(folder), PATIENCE_UPLOAD)
+    with closing(sink, lambda: shown(folder)):
+        yield sink
+    sink.set_clock(folder.ledger.history())
 
 
 def _data(job: dict[str, Any], record: dict[str, Any]) -> Any:

@@ -108,6 +108,8 @@ def test_classes_confusions_and_the_worst_images_are_shown_once(
     assert row["val/worst"]["captions"] == ["c: zero (5%), taken for one (95%)"]
     (table,) = [content for name, content in server.uploads.items() if "classes" in name and name.startswith("media")]
     assert json.loads(table)["data"] == [["zero", 3, 1 / 3, 1.0, 0.5], ["one", 0, None, 0.0, 0.0]]
+    runtime_there = server.summary[folder.run_id]["_wandb"]["runtime"]
+    assert runtime_there == pytest.approx(sum(row["seconds"] for row in folder.ledger.history()), rel=0.05)
     assert sync_runs([folder], runtime, print) == 0
 
 
