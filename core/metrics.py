@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,12 +87,14 @@ def metric_of(name: str, classes: Sequence[str]) -> Metric:
         if of_class not in classes:
             raise ValueError(f"{name}: there is no class {of_class!r}{nearest(of_class, classes)}")
         at = list(classes).index(of_class)
-        return Metric(name=measure, text=f"recall of “{of_class}”", contributions=_recall_of(at), needs=at)
+        return Metric(name=measure, text=f"recall of “{of_class}”", contributions=partial(_recall, at), needs=at)
     if measure.startswith("top_"):
         count = int(measure.removeprefix("top_"))
         if count >= len(classes):
             raise ValueError(f"{name}: of {len(classes)} classes the true one is always among the first {count}")
-        return Metric(name=measure, text=f"top-{count} accuracy", contributions=_top(count), counts_images=True)
+        return Metric(
+            name=measure, text=f"top-{count} accuracy", contributions=partial(_top, count), counts_images=True
+        )
     return _PLAIN[measure]
 
 
@@ -240,23 +243,16 @@ def kappa(probabilities: Array, labels: Labels) -> Array:
     return 1 - ratio + influence
 
 
-def _recall_of(at: int) -> Callable[[Array, Labels], Array]:
-    def recall(probabilities: Array, labels: Labels) -> Array:
-        correct, of_class = accuracy(probabilities, labels), labels == at
-        share = correct[of_class].mean()
-        return share + of_class * (correct - share) * len(labels) / of_class.sum()
-
-    return recall
+def _recall(at: int, probabilities: Array, labels: Labels) -> Array:
+    correct, of_class = accuracy(probabilities, labels), labels == at
+    share = correct[of_class].mean()
+    return share + of_class * (correct - share) * len(labels) / of_class.sum()
 
 
-def _top(count: int) -> Callable[[Array, Labels], Array]:
-    def top(probabilities: Array, labels: Labels) -> Array:
-        best = np.argsort(probabilities, axis=1, kind="stable")[
-            :, -count:
-        ]  # N count; of ties the later, as scikit-learn
-        return (best == labels[:, None]).any(axis=1).astype(np.float64)
-
-    return top
+def _top(count: int, probabilities: Array, labels: Labels) -> Array:
+    # N count; of ties the later, as scikit-learn
+    best = np.argsort(probabilities, axis=1, kind="stable")[:, -count:]
+    return (best == labels[:, None]).any(axis=1).astype(np.float64)
 
 
 def _below(values: Array, of: Array) -> Array:

@@ -35,8 +35,11 @@ from ablation_suite.reports.series import Series
 _MOST_SEEDS = 40
 
 
-def drawings(analysis: Analysis) -> dict[str, partial[Figure | None]]:
-    """Name -> what draws it, of the figures of one ablation."""
+def drawings(told: Analysis | Blocks) -> dict[str, partial[Figure | None]]:
+    """Name -> what draws it, of the figures of one ablation or over the blocks of a spec."""
+    if isinstance(told, Blocks):
+        return {"forest": partial(forest, told)}
+    analysis = told
     return {
         "curves": partial(curves, analysis),
         "differences": partial(differences, analysis),

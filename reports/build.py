@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablation_suite.reports.analysis import Analysis, analyse
+from ablation_suite.reports.beside import Figures
 from ablation_suite.reports.blocks import Blocks, over_all_blocks
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
@@ -43,41 +43,48 @@ def build_report(
     audits: Mapping[str, Sequence[Any]] | None = None,
     images: Mapping[str, Images] | None = None,
     layouts: Sequence[Layout] = (),
+    reader: Reader | None = None,
 ) -> list[Path]:
     """Write the report of every plan below `out`, and an index of several; returns the pages, the index first.
 
     store: the folder of the run folders. audits: ablation -> findings with `arm`, `kind`, `text`, `severity`.
     images: ablation -> what gives the images of its data as files. layouts: of tables for papers, which are written
     beside the others; LayoutError where one has blocks on an axis and no spec has any.
-    The same inputs give the same bytes.
+    reader: one that has read of the store already. The same inputs give the same bytes.
     """
     if not any(plan.ablation.family for plan in plans):
         refuse_blocks(layouts)
-    reader = Reader(store)
+    reader = reader or Reader(store)
     analyses, pages = [], []
     families: dict[str, list[Results]] = {}
-    for plan in plans:
-        findings = (audits or {}).get(plan.ablation.ablation, ())
-        results = reader.results(design_of(plan))
-        if results.design.family:
-            families.setdefault(results.design.family, []).append(results)
-        analysis = analyse(results, [_plain(finding) for finding in findings], layouts)
-        name = plan.ablation.ablation
-        analyses.append(analysis)
-        pages.append(_write_report(analysis, store, out / name, (images or {}).get(name), has_index=len(plans) > 1))
-    over = [
-        _write_blocks(blocks_of(family, layouts), out / name) for name, family in families.items() if len(family) > 1
-    ]
-    pages[:0] = over
-    if len(analyses) > 1:
-        of_index = {
-            "ablations": [analysis.design.ablation for analysis in analyses],
-            "layouts": [layout.to_json() for layout in layouts],
-        }
-        _write(out / "index.json", json.dumps(of_index, indent=1, ensure_ascii=False) + "\n")
-        for name, text in index_files(analyses).items():
-            _write(out / name, text)
-        pages.insert(0, out / "index.html")
+    with Figures(sum(len(plan.cells) for plan in plans), len(plans)) as figures:
+        for plan in plans:
+            findings = (audits or {}).get(plan.ablation.ablation, ())
+            results = reader.results(design_of(plan))
+            if results.design.family:
+                families.setdefault(results.design.family, []).append(results)
+            analysis = analyse(results, [_plain(finding) for finding in findings], layouts)
+            name = plan.ablation.ablation
+            figures.add(out / name / "figures", analysis)
+            analyses.append(analysis)
+            shown = (images or {}).get(name)
+            pages.append(_write_report(analysis, store, out / name, shown, has_index=len(plans) > 1))
+        over = []
+        for name, family in families.items():
+            if len(family) > 1:
+                blocks = blocks_of(family, layouts)
+                figures.add(out / name / "figures", blocks)
+                _write_all(out / name, blocks_files(blocks))
+                over.append(out / name / "blocks.html")
+        pages[:0] = over
+        if len(analyses) > 1:
+            of_index = {
+                "ablations": [analysis.design.ablation for analysis in analyses],
+                "layouts": [layout.to_json() for layout in layouts],
+            }
+            _write(out / "index.json", json.dumps(of_index, indent=1, ensure_ascii=False) + "\n")
+            _write_all(out, index_files(analyses))
+            pages.insert(0, out / "index.html")
     return pages
 
 
@@ -134,34 +141,22 @@ def paper_files(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None, *, has_index: bool) -> Path:
-    from ablation_suite.reports.ablation_figures import drawings  # here: checking a report does without matplotlib
-    from ablation_suite.reports.figures import render
-
-    for name, content in render(drawings(analysis)).items():
-        _write(folder / "figures" / name, content)
-    for name, text in text_files(analysis).items():
-        _write(folder / name, text)
+    _write_all(folder, text_files(analysis))
     data = {**analysis.to_json(), "store": os.path.relpath(store, folder)}
     _write(folder / "report.json", json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return _write(folder / "report.html", report_html(analysis, images, has_index=has_index))
 
 
-def _write_blocks(blocks: Blocks, folder: Path) -> Path:
-    from ablation_suite.reports.ablation_figures import forest
-    from ablation_suite.reports.figures import render
-
-    for name, content in render({"forest": partial(forest, blocks)}).items():
-        _write(folder / "figures" / name, content)
-    for name, text in blocks_files(blocks).items():
+def _write_all(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
         _write(folder / name, text)
-    return folder / "blocks.html"
 
 
 def _plain(finding: Any) -> dict[str, str]:
     return {name: str(getattr(finding, name)) for name in ("arm", "kind", "text", "severity")}
 
 
-def _write(path: Path, content: str | bytes) -> Path:
+def _write(path: Path, content: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    path.write_bytes(content.encode())
     return path

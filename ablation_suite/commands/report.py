@@ -98,10 +98,10 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
 
 def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[Layout] = ()) -> list[Path]:
     """The pages of all plans with their audits, the index first; layouts of tables for papers beside them."""
-    audits, images, looks = {}, {}, []
+    reader, audits, images, looks = Reader(runtime.store), {}, {}, []
     for plan in plans:
         arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
-        records = Reader(runtime.store).records(design_of(plan))
+        records = reader.records(design_of(plan))
         num_classes = next((len(each["classes"]) for group in records.values() for each in group), 0)
         name = plan.ablation.ablation
         audits[name] = audit(plan.ablation, arms, records, num_classes or 100)
@@ -109,7 +109,7 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: S
         finished = [record for group in records.values() for record in group]
         if answer_split(finished, plan.ablation.metric) == "test":
             looks.append((name, len(finished)))
-    pages = build_report(plans, runtime.store, out, audits=audits, images=images, layouts=layouts)
+    pages = build_report(plans, runtime.store, out, audits=audits, images=images, layouts=layouts, reader=reader)
     for name, num_runs in looks:
         tell_read(runtime, "report", name, num_runs)
     if looks:

@@ -1,7 +1,7 @@
-"""How long does a report over 1,000 runs of 50 epochs take? `python -m tests.benchmarks.report`: 5 s at most.
+"""How long do reports over 1,000 runs of 50 epochs take? `python -m tests.benchmarks.report`: 5 s, in 5 blocks 10 s.
 
-Measured in a fresh process, so that the imports (scipy, matplotlib, jinja2) count. CPU seconds are printed beside the
-wall's, because they hold on a busy machine too.
+Measured in a fresh process, so that the imports (scipy, matplotlib, jinja2) count. CPU seconds of the pages and of the
+figures, which processes beside draw, are printed with the wall's: the larger holds on a busy machine too.
 """
 
 from __future__ import annotations
@@ -12,37 +12,64 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ablation_suite.ablations.plan import Plan
 from tests.reports.make_runs import Truth, make_store
 
-BAR_SECONDS = 5.0
-NUM_ARMS, NUM_SEEDS, NUM_EPOCHS, NUM_IMAGES = 50, 20, 50, 1000
+BAR_SECONDS, BAR_SECONDS_BLOCKS = 5.0, 10.0
+NUM_ARMS, NUM_SEEDS, NUM_EPOCHS, NUM_IMAGES, NUM_BLOCKS = 50, 20, 50, 1000, 5
 
 _TIMED = """
-import pickle, sys, time
-wall, cpu = time.perf_counter(), time.process_time()
+import pickle, resource, sys, time
 from pathlib import Path
-plan = pickle.loads(Path(sys.argv[1]).read_bytes())
+plans = pickle.loads(Path(sys.argv[1]).read_bytes())
 planned, planned_cpu = time.perf_counter(), time.process_time()
 from ablation_suite.reports.build import build_report
-build_report([plan], Path(sys.argv[2]), Path(sys.argv[3]))
-print(time.perf_counter() - planned, time.process_time() - planned_cpu)
+build_report(plans, Path(sys.argv[2]), Path(sys.argv[3]))
+beside = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - planned, time.process_time() - planned_cpu, beside.ru_utime + beside.ru_stime)
 """
 
 
 def main() -> None:
-    """Make the runs, write their report, and say whether the bar is met; exit status 1 where it is not."""
+    """Make the runs, write their reports, and say whether the bars are met; exit status 1 where one is not."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        truths = {f"arm-{index:02d}": Truth(delta={"level": index}, effect=0.001 * index) for index in range(NUM_ARMS)}
-        plan = make_store(root / "runs", truths, seeds=NUM_SEEDS, epochs=NUM_EPOCHS, num_images=NUM_IMAGES)
-        (root / "plan.pickle").write_bytes(pickle.dumps(plan))
-        words = [sys.executable, "-c", _TIMED, root / "plan.pickle", root / "runs", root / "report"]
-        output = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout
-        wall, cpu = map(float, output.split())
+        settings = {"seeds": NUM_SEEDS, "epochs": NUM_EPOCHS, "num_images": NUM_IMAGES}
+        alone = [make_store(root / "runs", _truths(NUM_ARMS), **settings)]
+        blocks = [
+            make_store(
+                root / "runs",
+                _truths(NUM_ARMS // NUM_BLOCKS),
+                ablation=f"q-{each}",
+                block=str(each),
+                family="q",
+                **settings,
+            )
+            for each in range(NUM_BLOCKS)
+        ]
+        is_slow = _measure(root, alone, BAR_SECONDS)
         size = (root / "report/contrastive/report.html").stat().st_size
-    print(f"{NUM_ARMS * NUM_SEEDS} runs of {NUM_EPOCHS} epochs, {NUM_IMAGES} images: {wall:.1f} s, {cpu:.1f} s of CPU")
-    print(f"report.html: {size / 1e6:.2f} MB")
-    sys.exit(cpu > BAR_SECONDS)
+        print(f"report.html: {size / 1e6:.2f} MB")
+        is_slow |= _measure(root, blocks, BAR_SECONDS_BLOCKS)
+    sys.exit(is_slow)
+
+
+def _truths(num_arms: int) -> dict[str, Truth]:
+    return {f"arm-{index:02d}": Truth(delta={"level": index}, effect=0.001 * index) for index in range(num_arms)}
+
+
+def _measure(root: Path, plans: list[Plan], bar: float) -> bool:
+    """Print how long a report takes; returns whether that is beyond the bar."""
+    (root / "plans.pickle").write_bytes(pickle.dumps(plans))
+    words = [sys.executable, "-c", _TIMED, root / "plans.pickle", root / "runs", root / "report"]
+    output = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout
+    wall, pages, figures = map(float, output.split())
+    num_runs = sum(len(plan.cells) for plan in plans)
+    print(
+        f"{num_runs} runs of {NUM_EPOCHS} epochs, {NUM_IMAGES} images, {len(plans)} blocks: {wall:.1f} s, "
+        f"{pages:.1f} s of CPU for the pages, {figures:.1f} s for the figures beside"
+    )
+    return max(pages, figures) > bar
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.reports import beside
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import ReportError, check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
@@ -315,3 +316,28 @@ def test_an_unfinished_run_cannot_be_compared(written):
     (root / "runs" / plan.cells[0].run_id / "record.json").unlink()
     with pytest.raises(ReportError, match="only finished runs can be compared"):
         compare_runs(folders_of(plan, root, 0, 2))
+
+
+def test_figures_that_are_drawn_beside_are_those_that_are_drawn_here(tmp_path, monkeypatch):
+    """Byte by byte, over blocks too; the pages do not wait for them."""
+    truths = {name: TRUTHS[name] for name in ("baseline", "wide")}
+    made = [
+        make_store(tmp_path / "runs", truths, ablation=f"q-{b}", block=b, family="q", seeds=2, epochs=2, num_images=40)
+        for b in ("one", "two")
+    ]
+    build_report(made, tmp_path / "runs", tmp_path / "here")
+    monkeypatch.setattr(beside, "_WORTH_IT", 1)
+    monkeypatch.setattr(beside.os, "sched_getaffinity", lambda _: range(3))
+    build_report(made, tmp_path / "runs", tmp_path / "beside")
+    here, there = (sorted(folder.rglob("figures/*.*")) for folder in (tmp_path / "here", tmp_path / "beside"))
+    assert [path.name for path in here] == [path.name for path in there]
+    assert len(here) > 12
+    assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
+
+
+def test_figures_that_fail_beside_are_no_report_without_figures(tmp_path, monkeypatch):
+    """The reason is told."""
+    monkeypatch.setattr(beside, "_WORTH_IT", 1)
+    monkeypatch.setattr(beside.os, "sched_getaffinity", lambda _: range(3))
+    with pytest.raises(RuntimeError, match="the figures were not drawn"), beside.Figures(5, 2) as figures:
+        figures.add(tmp_path, "no analysis")
