@@ -97,7 +97,11 @@ def _read(folders: list[RunFolder]) -> Iterable[tuple[Stamp | None, Row]]:
     if len(folders) >= _LONG_LOOK:
         print(f"reading {len(folders):,} runs for the first time", file=sys.stderr)
     pieces = [[str(each.path) for each in folders[k : k + _PIECE]] for k in range(0, len(folders), _PIECE)]
-    with multiprocessing.get_context("fork").Pool(cores, _end_with_the_parent) as pool:
+    try:
+        pool = multiprocessing.get_context("fork").Pool(cores, _end_with_the_parent)
+    except (OSError, ImportError):  # its locks lie in /dev/shm, which may be full or not there
+        return map(_row, folders)
+    with pool:
         return chain.from_iterable(pool.map(_read_piece, pieces, chunksize=1))
 
 

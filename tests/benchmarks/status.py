@@ -1,8 +1,9 @@
 """How long does `ablate status` take over 100,000 run folders? `python -m tests.benchmarks.status [runs]`: 5 s at most.
 
 The first look reads and verifies every record; that of later ones is what the bar is for. Each look is a process of its
-own. 95 of 100 runs are finished, with 50 epochs each, four were never begun and one was interrupted. It takes about
-5 GB below the folder of temporary files.
+own; its CPU seconds are printed beside the wall's, and judged, because they hold on a busy machine too. 95 of 100 runs
+are finished, with 50 epochs each, four were never begun and one was interrupted. It takes about 5 GB below the folder
+of temporary files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.runs.files import json_bytes
@@ -35,10 +37,19 @@ def main() -> None:
         make_runs(results / "runs", num_runs)
         time.sleep(RACY_NS / 1e9)
         looks = [_look(results, cache) for _ in range(3)]
-    seconds, (answer, *others) = [each for each, _ in looks], [text for _, text in looks]
-    assert others == [answer, answer]
-    print(f"status of {answer}: {seconds[0]:.1f} s at first, then {seconds[1]:.1f} and {seconds[2]:.1f} s")
-    sys.exit(min(seconds[1:]) > BAR_SECONDS)
+    print(f"status of {looks[0].answer}")
+    for name, look in zip(("first", "second", "third"), looks, strict=True):
+        assert look.answer == looks[0].answer
+        print(f"{name} look: {look.wall:.1f} s, {look.cpu:.1f} s of CPU")
+    sys.exit(min(look.cpu for look in looks[1:]) > BAR_SECONDS)
+
+
+class Look(NamedTuple):
+    """What `status` said at its end, and its seconds."""
+
+    answer: str
+    wall: float
+    cpu: float
 
 
 def make_runs(store: Path, num_runs: int) -> None:
@@ -74,12 +85,14 @@ def make_runs(store: Path, num_runs: int) -> None:
             (folder / "record.json").write_bytes(json_bytes({**record, DIGEST: digest(record, 64)}))
 
 
-def _look(results: Path, cache: Path) -> tuple[float, str]:
+def _look(results: Path, cache: Path) -> Look:
     words = ["ablate", "status", "--results", str(results)]
     environment = {**os.environ, "ABLATE_CACHE": str(cache)}
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), os.times()
     output = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
-    return time.perf_counter() - begun, output.splitlines()[-1]
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Look(output.splitlines()[-1], time.perf_counter() - begun, cpu)
 
 
 if __name__ == "__main__":

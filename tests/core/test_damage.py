@@ -374,6 +374,62 @@ def test_results_that_may_only_be_read_are_looked_at_and_refused_for_training(sm
 
 
 @pytest.mark.fault(
+    "results that become read-only in mid-run",
+    injected="a read-only mount over the results after 20 steps",
+    promised="one line that names the file; once they can be written again the run ends to the same numbers",
+)
+def test_results_that_become_read_only_in_mid_run_are_one_line(small_disk, digits, make_config, runtime, make_folder):
+    """As when a disk has an error and the kernel stops writing to it: what is open stays so, nothing new is taken."""
+    disk = small_disk("size=9m")
+    config = make_config(epochs=3)
+    folder = RunFolder(disk / "runs" / "a")
+    job = {"run_id": "a", "recipe": RECIPE, "labels": {}, "data_fingerprint": digits.fingerprint}
+    folder.create({**job, "config": config.model_dump(mode="json")})
+    steps, heard = iter(range(1, 10**9)), []
+
+    def stop_writing(step):
+        if next(steps) == 20:
+            subprocess.run(["mount", "--bind", disk, disk], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
+
+    try:
+        assert work(folder, runtime, Datasets(), on_step=stop_writing, on_failure=heard.append) == FAILED
+        assert folder.status() in ("interrupted", "failed")
+        assert work(folder, runtime, Datasets(), on_failure=heard.append) == FAILED
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert len(heard) == 2
+    assert all(re.fullmatch(rf"{folder.path}/\S+: Read-only file system", line) for line in heard), heard
+    assert work(folder, runtime, Datasets()) == DONE
+    undisturbed = make_folder(config)
+    assert work(undisturbed, runtime, Datasets()) == DONE
+    assert folder.record()["metrics"] == undisturbed.record()["metrics"]
+
+
+@pytest.mark.fault(
+    "/dev/shm full, or without room for one more file",
+    injected="a tmpfs of one page over it, filled, in a mount namespace",
+    promised="a grid trains, and a look at many runs is only slower",
+)
+def test_a_full_dev_shm_stops_nothing(tmp_path):
+    """Shared memory of containers is small: 64 MB by default."""
+    full = "mount -t tmpfs -o size=4k,nr_inodes=2 none /dev/shm && head -c 9k /dev/zero 2>/dev/null >/dev/shm/fill; "
+    prefix = ["unshare", "-m", "sh", "-c", full + 'exec "$@"', "sh"]
+    if subprocess.run([*prefix[:4], "mount -t tmpfs none /dev/shm"], capture_output=True).returncode:
+        pytest.skip("file systems may not be mounted here")
+    done = ask("run", "tiny.yaml", "--tracker", "off", "--jobs", "2", folder=tmp_path, prefix=prefix)
+    assert done.returncode == 0, done.stderr
+    code = (
+        "from pathlib import Path; from ablation_suite.core.runs.store import run_folders;"
+        "from ablation_suite.core.scheduling import watch; watch._PIECE = 1;"
+        "print([row['state'] for row in watch.grid_rows(run_folders(Path('results/runs')))])"
+    )
+    command = [*prefix, sys.executable, "-c", code]
+    looked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert looked.stdout == "['finished', 'finished']\n", looked.stderr
+
+
+@pytest.mark.fault(
     "flock not supported",
     injected="strace: EOPNOTSUPP for each flock",
     promised="one line before training; `status` still looks",

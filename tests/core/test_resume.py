@@ -323,6 +323,27 @@ def test_the_checkpoint_before_finds_the_best_weights_that_it_relies_on(
 
 
 @pytest.mark.fault(
+    "a flipped byte in the ledger of an unfinished run",
+    injected="one bit in the first, a middle and the last row, between two attempts",
+    promised="no row behind it is believed; the run begins anew or goes on where the ledger is whole, to the same bits",
+)
+@pytest.mark.parametrize("place", [0.02, 0.5, 0.97])
+def test_a_flipped_byte_in_an_unfinished_ledger_costs_time_alone(place, make_config, make_folder, runtime, whole, same):
+    """The history has every epoch once, and the damage is told in the ledger."""
+    config = make_config(epochs=3)
+    folder = make_folder(config)
+    preempted(folder, runtime, 40)
+    data = bytearray(folder.ledger.path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    folder.ledger.path.write_bytes(data)
+    assert grid_rows([folder])[0]["state"] == "interrupted"
+    assert work(folder, runtime, Datasets()) == DONE
+    assert "torn_tail_closed" in events(folder)
+    assert [row["epoch"] for row in folder.record()["history"]] == [1, 2, 3]
+    same(folder, whole(config))
+
+
+@pytest.mark.fault(
     "all checkpoints, the best weights or the ledger lost",
     injected="flipped bytes, a ledger cut to its first row",
     promised="the run begins anew, says so, and comes to the same bits",

@@ -215,6 +215,36 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(
 
 
 @pytest.mark.fault(
+    "kills during `sync`",
+    injected="SIGKILL when the server has heard of the first run, holds rows of it, and hears of the second",
+    promised="the next `sync` completes what is there: each run once, each epoch once",
+)
+@pytest.mark.slow
+def test_a_sync_that_is_killed_is_completed_by_the_next(server: WandbServer, runtime: Runtime, tmp_path: Path) -> None:
+    """Three kills at growing distances, then a sync that is left alone."""
+    folders = [make_folder(tmp_path, f"{number:012d}") for number in range(3)]
+    for folder in folders:
+        for epoch in ALL:
+            append_epoch(folder, epoch)
+        append_end(folder)
+    command = [sys.executable, "-m", "ablation_suite.cli", "sync", "--results", str(tmp_path)]
+    env = {**os.environ, **server.environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
+    num_killed = 0
+    for is_there in (lambda: server.runs, lambda: server.history, lambda: len(server.runs) > 1):
+        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not is_there() and process.poll() is None:
+                time.sleep(0.001)
+            process.kill()
+        num_killed += process.returncode == -9
+    assert num_killed == 3
+    assert subprocess.run(command, env=env, stdout=subprocess.DEVNULL, timeout=120).returncode == 0
+    assert set(server.runs) == {folder.run_id for folder in folders}
+    for folder in folders:
+        assert server.epochs(folder.run_id) == ALL
+        assert server.summary[folder.run_id]["test/accuracy"] == 0.85
+
+
+@pytest.mark.fault(
     "a W&B server that fails during `sync`",
     injected="500 for each request",
     promised="after two failures in a row the rest is left for later, exit status 1",

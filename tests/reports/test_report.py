@@ -234,6 +234,19 @@ def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
         compare_runs(folders_of(plan, root, 1, 0))
 
 
+def test_arms_that_are_alike_to_the_bit_have_a_report(written):
+    """A difference of nothing at all is drawn and told as any other."""
+    plan, root = written
+    first = {cell.seed: cell for cell in plan.cells if cell.arm == plan.ablation.baseline}
+    for cell in plan.cells:
+        other = root / "runs" / first[cell.seed].run_id
+        shutil.copy(other / "outputs.npz", root / "runs" / cell.run_id / "outputs.npz")
+        same = {key: json.loads((other / "record.json").read_text())[key] for key in ("metrics", "history")}
+        change_record(root, cell.run_id, lambda record, same=same: record.update(same))
+    build_report([plan], root / "runs", root / "report")
+    assert faults(root) == []
+
+
 @pytest.mark.fault(
     "a loss that is infinite or no number",
     injected="inf and NaN among the metrics and the epochs of a run",
