@@ -29,12 +29,17 @@ def front(trials: Iterable[Trial], objectives: Sequence[str]) -> list[Trial]:
 
 
 def reference_point(sweep: Sweep, trials: Iterable[Trial]) -> dict[str, float]:
-    """Where the hypervolume is measured from: what the sweep says, or the worst seen of each objective, if any."""
+    """Where the hypervolume is measured from: what the sweep says, or a tenth beyond the worst seen of each objective.
+
+    At the worst itself the ends of the front would add nothing, and where all trials cost the same no trial would.
+    """
     if sweep.spec.reference:
         return {name: sweep.spec.reference[name] for name in sweep.objectives}
     found = [each.objectives for each in trials if each.may_be_best]
     return {
-        name: (min if is_maximised(name) else max)(each[name] for each in found) for name in sweep.objectives if found
+        name: 0.9 * min(each[name] for each in found) if is_maximised(name) else 1.1 * max(each[name] for each in found)
+        for name in sweep.objectives
+        if found
     }
 
 
@@ -67,7 +72,7 @@ def front_sentence(sweep: Sweep, trials: Sequence[Trial]) -> str:
     point = reference_point(sweep, trials)
     among = sum(each.may_be_best for each in trials)
     told = " and ".join(f"{name} {measure_text(name, value)}" for name, value in point.items())
-    whose = "" if sweep.spec.reference else ", the worst seen"
+    whose = "" if sweep.spec.reference else ", a tenth beyond the worst seen"
     return (
         f"front: {len(found)} of {among} complete trials, "
         f"hypervolume {hypervolume(found, point):.4g} against {told}{whose}"

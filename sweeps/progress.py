@@ -47,7 +47,7 @@ class Progress(Display):
             self.best = best([each for each in (self.best, trial) if each], self.sweep.maximize)
         values = "  ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in trial.values.items())
         told = "  ".join(measure_text(*each) for each in trial.objectives.items()) or self._why(trial)
-        told += f"  not {' and '.join(trial.violated)}" if trial.violated else ""
+        told += f"  (not {' and '.join(trial.violated)})" if trial.violated else ""
         self.line(f"trial {trial.number:3d}  {told:24.80s} {values}  [{self._counts()}]  {self._time_left()}")
         self._draw()
 

@@ -68,7 +68,7 @@ class SweepSpec(Frozen):
     metrics: tuple[Objective, ...] = ()
     """Several that are improved at once, instead of `metric`: val/accuracy, val/loss, parameters, flops, seconds."""
     reference: References = Field(default_factory=dict)
-    """Of `metrics`: the point that the hypervolume is measured from; without it, the worst of the complete trials."""
+    """Of `metrics`: the point that the hypervolume is measured from; without it, a tenth beyond the worst trials."""
     constraints: Limits = Field(default_factory=dict)
     """Measure -> {at_most: ..} or {at_least: ..}; a trial that does not keep to it is never the best."""
     sampler: Sampler = TPE()  # type: ignore[valid-type]

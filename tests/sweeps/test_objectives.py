@@ -56,7 +56,7 @@ def test_the_front_and_its_hypervolume_are_optunas(tmp_path: Path, metrics: list
     losses = np.array([each.values for each in study.trials]) * signs
     point = reference_point(sweep, trials)
     worst = np.array([point[name] for name in sweep.objectives]) * signs
-    assert (worst == losses.max(axis=0)).all()
+    assert worst == pytest.approx(losses.max(axis=0) * np.where(signs < 0, 0.9, 1.1))
     assert hypervolume(trials, point) == pytest.approx(compute_hypervolume(losses, worst), rel=1e-9)
 
 
@@ -153,7 +153,7 @@ def test_a_trial_beyond_a_limit_is_told_and_never_the_best(tmp_path: Path, ablat
     assert found.number == plain.best_trial.number
     assert max(plain.trials, key=lambda each: each.value or 0.0).number in beyond
     assert f"{len(beyond)} infeasible" in out
-    assert "not parameters at_most 6000" in err
+    assert "(not parameters at_most 6000)" in err
 
 
 def test_a_limit_moves_the_sampler_as_it_moves_optunas(tmp_path: Path) -> None:
