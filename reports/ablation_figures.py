@@ -73,7 +73,8 @@ def differences(analysis: Analysis) -> Figure | None:
         for edge in (-analysis.design.margin, analysis.design.margin):
             axes.axvline(edge, color=RULE, linewidth=0.8, linestyle=(0, (1, 2)))
     texts = {str(row.values["arm"]): row.texts["difference"] for row in analysis.tables["answer"].rows}
-    reach = max(abs(each) for bar in bars.values() for each in (bar.estimate, bar.low, bar.high, *bar.seeds) if each is not None)
+    places = [each for bar in bars.values() for each in (bar.estimate, bar.low, bar.high, *bar.seeds)]
+    reach = max(abs(each) for each in places if each is not None)
     for index, (arm, bar) in enumerate(bars.items()):
         ink = colours.get(arm)
         colour = ink.light if ink else SOFT

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class KnownRows:
         stamp, row = self.rows.get(folder.run_id, (None, None))
         return row if row is not None and stamp == stamp_of(folder) else None
 
-    def keep(self, found: dict[str, tuple[Stamp, Row]], present: set[str]) -> None:
+    def keep(self, found: dict[str, tuple[Stamp, Row]], present: Set[str]) -> None:
         """Take in what was read now, forget the runs that are gone, and write it down where that is possible."""
         gone = self.rows.keys() - present
         settled = time.time_ns() - RACY_NS

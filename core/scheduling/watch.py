@@ -42,15 +42,15 @@ def grid_rows(folders: list[RunFolder], queue: Queue | None = None, known: Known
     `best` is the best validation accuracy in [0, 1]; `queue` says why and until when a queued run waits; what is not
     known yet is None. Of runs that have a row in `known` nothing is read but the stamps of their files.
     """
-    rows = {folder.run_id: row for folder in folders if known is not None and (row := known.get(folder))}
-    unread = [folder for folder in folders if folder.run_id not in rows]
-    found = dict(zip((folder.run_id for folder in unread), _read(unread), strict=True))
+    by_name = {folder.run_id: folder for folder in folders}
+    rows = {name: known.get(folder) if known is not None else None for name, folder in by_name.items()}
+    unread = [name for name, row in rows.items() if row is None]
+    found = dict(zip(unread, _read([by_name[name] for name in unread]), strict=True))
     if known is not None:
         lasting = {name: (stamp, row) for name, (stamp, row) in found.items() if stamp is not None}
-        known.keep(lasting, {folder.run_id for folder in folders})
-    rows |= {name: row for name, (_, row) in found.items()}
+        known.keep(lasting, by_name.keys())
     tasks = queue.states() if queue is not None else {}
-    return [_queued(rows[folder.run_id], tasks.get(folder.run_id)) for folder in folders]
+    return [_queued(row or found[name][1], tasks.get(name)) for name, row in rows.items()]
 
 
 def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:

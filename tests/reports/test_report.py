@@ -234,17 +234,17 @@ def test_a_damaged_record_costs_its_run_and_is_told(written, damage):
         compare_runs(folders_of(plan, root, 1, 0))
 
 
-def test_arms_that_are_alike_to_the_bit_have_a_report(written):
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_arms_that_are_alike_to_the_bit_have_a_report(tmp_path, seeds):
     """A difference of nothing at all is drawn and told as any other."""
-    plan, root = written
-    first = {cell.seed: cell for cell in plan.cells if cell.arm == plan.ablation.baseline}
-    for cell in plan.cells:
-        other = root / "runs" / first[cell.seed].run_id
-        shutil.copy(other / "outputs.npz", root / "runs" / cell.run_id / "outputs.npz")
-        same = {key: json.loads((other / "record.json").read_text())[key] for key in ("metrics", "history")}
-        change_record(root, cell.run_id, lambda record, same=same: record.update(same))
-    build_report([plan], root / "runs", root / "report")
-    assert faults(root) == []
+    plan = make_store(tmp_path / "runs", TWO_ARMS, **{**SMALL, "seeds": seeds})
+    for one, other in zip(plan.of_arm("baseline"), plan.of_arm("wide"), strict=True):
+        source = tmp_path / "runs" / one.run_id
+        shutil.copy(source / "outputs.npz", tmp_path / "runs" / other.run_id)
+        same = {key: json.loads((source / "record.json").read_text())[key] for key in ("metrics", "history")}
+        change_record(tmp_path, other.run_id, lambda record, same=same: record.update(same))
+    build_report([plan], tmp_path / "runs", tmp_path / "report")
+    assert faults(tmp_path) == []
 
 
 @pytest.mark.fault(
