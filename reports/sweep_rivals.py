@@ -31,6 +31,7 @@ class Rivals:
     def sentence(self) -> str:
         """The finding for readers, with what follows from it."""
         images = f"The {self.num_images} validation images"
+        others = "the other complete trial" if self.num_others == 1 else f"the {self.num_others} other complete trials"
         lucky = "as the best of many it is a lucky one, so expect less of it on fresh seeds"
         if self.num_seeds == 1:
             bound = (
@@ -38,12 +39,12 @@ class Rivals:
             )
             return (
                 "One seed a trial says nothing about the training noise, so that nothing tells it apart from the "
-                f"{self.num_others} other complete trials{bound}; {lucky}."
+                f"{others.removeprefix('the ')}{bound}; {lucky}."
             )
         if not self.num_rivals:
-            return f"{images} tell it apart from each of the {self.num_others} other complete trials."
-        which = "any" if self.num_rivals == self.num_others else self.num_rivals
-        return f"{images} cannot tell it apart from {which} of the {self.num_others} other complete trials; {lucky}."
+            return f"{images} tell it apart from {'each of ' * (self.num_others > 1)}{others}."
+        which = "any of " if self.num_rivals == self.num_others else f"{self.num_rivals} of "
+        return f"{images} cannot tell it apart from {which * (self.num_others > 1)}{others}; {lucky}."
 
 
 def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Rivals | None:

@@ -141,6 +141,11 @@ def find_sweep(name: str) -> Path:
     raise SchemaError([Fault(name, "", message)])
 
 
+def _name(path: Path) -> str:
+    """A shipped sweep goes by its short name, which is the same on every machine."""
+    return path.stem if path.parent == SHIPPED else str(path)
+
+
 def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """The sweep of a file; SchemaError lists the faults of its keys, of its space, or of the RunConfigs it makes."""
     spec, document, settings = read_sweep_spec(path, overrides)
@@ -150,7 +155,7 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     if "seed" in base.data:
         raise SchemaError([Fault(base.where(("seed",)), "seed", "a base has no seed; seeds are set by `seeds:`")])
     return make_sweep(
-        spec, base, document.part(("space",)), name=spec.sweep, source=str(path), overrides=tuple(overrides)
+        spec, base, document.part(("space",)), name=spec.sweep, source=_name(path), overrides=tuple(overrides)
     )
 
 

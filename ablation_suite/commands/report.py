@@ -57,7 +57,8 @@ def report(
     """Write tables, curves and pages from finished runs; nothing is trained.
 
     Tables that --table lays out are written as Markdown, CSV and LaTeX, of one column of text and of two. With --check:
-    exit status 1 where a report has drifted from its runs, or where these are not alike.
+    exit status 1 where a report has drifted from its runs, or where these are not alike; without it 1 where no run is
+    finished yet.
     """
     if checked:
         return _check(typed(checked))
@@ -74,9 +75,13 @@ def report(
         names = dict.fromkeys(plan.ablation.family if over_blocks else plan.ablation.ablation for plan in plans)
         for name in filter(None, names):
             say(f"table: {folder / name / 'tables' / layout.name}.md, .csv, .tex, .narrow.tex")
+    empty = [plan for plan in plans if not _has_record(plan, runtime)]
+    for plan in empty:
+        again = options.command("run", plan.ablation.source, *plan.ablation.overrides, carry=options.FOLDER_NAMES)
+        say(f"{plan.ablation.ablation}: none of its {len(plan.cells)} runs is finished; train them: {again}", err=True)
     for plan in plans if publish else []:
         publish_report(plan, folder / plan.ablation.ablation, runtime)
-    return 0
+    return 1 if len(empty) == len(plans) else 0
 
 
 @click.command()
@@ -115,6 +120,10 @@ def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: S
     if looks:
         write_summary(Path(runtime.results), out)
     return pages
+
+
+def _has_record(plan: Plan, runtime: Runtime) -> bool:
+    return any(RunFolder(runtime.store / cell.run_id).record_path.exists() for cell in plan.cells)
 
 
 def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:

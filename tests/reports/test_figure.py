@@ -120,3 +120,15 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, words, told):
     assert isinstance(done.exception, UserError)
     assert told in str(done.exception)
     assert not list(tmp_path.rglob("*.pdf"))
+
+
+def test_a_report_of_nothing_says_so(tmp_path):
+    """One line with the command that trains the runs, and exit status 1; the page is there to look at."""
+    done = CliRunner().invoke(
+        ablate, ["report", "quickstart/4-encoding", "--results", str(tmp_path)], standalone_mode=False
+    )
+    assert done.return_value == 1
+    line = next(line for line in done.output.splitlines() if "is finished" in line)
+    assert line.startswith("quickstart-encoding: none of its ")
+    assert f"ablate run quickstart/4-encoding --results {tmp_path}" in line
+    assert (tmp_path / "report/quickstart-encoding/report.html").is_file()
