@@ -36,7 +36,7 @@ def measure(tracker: str, results: Path) -> list[dict[str, float]]:
 
     measured = []
     for number in range(RUNS):
-        folder = make_folder(results, f"{tracker}-{os.getpid()}-{number}", EPOCHS)  # a new run for the server of all rounds
+        folder = make_folder(results, f"{tracker}-{os.getpid()}-{number}", EPOCHS)  # new at each round
         publishing = 0.0
         begin, cpu = time.perf_counter(), _cpu_seconds()
         with open_tracker(Runtime(tracker=tracker, results=str(results)), folder) as shown:
