@@ -170,19 +170,39 @@ def test_one_search_serves_another_with_more_objectives_and_limits(tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize("sampler", [{"name": "nsga2", "population": 6}, {"name": "cmaes", "population": 6}])
-def test_a_genetic_algorithm_and_cmaes_begin_with_them(tmp_path: Path, sampler: Any) -> None:
-    """The first proposals are nearer to the optimum than those of the same search without them."""
-    if sampler["name"] == "cmaes":
-        pytest.importorskip("cmaes")
-    earlier(tmp_path, trials=30)
-    means = []
-    for source in ("old", None):
-        runtime = make_runtime(tmp_path / "results")
-        sweep = make_fake_sweep(tmp_path, sweep=f"new-{source}", sampler=sampler, trials=7, pruner="none")
-        found = run_sweep(sweep, runtime, Silent(), executor=Fake(runtime.store), source=source)
-        means.append(sum(each.score or 0.0 for each in found[1:]) / 6)
-    assert means[0] > means[1]
+def first_of_ours(folder: Path, sampler: Any) -> tuple[optuna.trial.FrozenTrial, list[optuna.trial.FrozenTrial], int]:
+    """The first trial that a search begun with 30 others proposes, those before it, and the key of its generator."""
+    earlier(folder, trials=30)
+    runtime = make_runtime(folder / "results")
+    sweep = make_fake_sweep(folder, sweep="new", sampler=sampler, trials=1, pruner="none")
+    (ours,) = run_sweep(sweep, runtime, Silent(), executor=Fake(runtime.store), source="old")
+    with existing_study(sweep, runtime) as study:
+        trials = study.study.trials
+        return trials[ours.number], trials[: ours.number], study.key(0, ours.number)
+
+
+def test_cmaes_begins_as_optunas_does_with_source_trials(tmp_path: Path) -> None:
+    """Its first distribution is that of WS-CMA-ES (Nomura et al. 2021) around the best of the others."""
+    pytest.importorskip("cmaes")
+    ours, before, key = first_of_ours(tmp_path, {"name": "cmaes", "population": 6})
+    ranges: dict[str, Any] = {LR: FloatDistribution(1e-5, 1e-1, log=True), DROPOUT: FloatDistribution(0.0, 0.9)}
+    found = []
+    for source in (before, None):
+        sampler = optuna.samplers.CmaEsSampler(seed=key, popsize=6, source_trials=source)
+        reference = optuna.create_study(direction="maximize", sampler=sampler)
+        reference.add_trials(before)
+        found.append(reference.ask(ranges).params)
+    assert found[0] == pytest.approx(ours.params)
+    assert found[1] != pytest.approx(ours.params)
+
+
+def test_the_others_are_the_first_generation_of_a_genetic_algorithm(tmp_path: Path) -> None:
+    """The first trial of ours is of the second generation, whose parents are the best of them."""
+    ours, before, _ = first_of_ours(tmp_path, {"name": "nsga2", "population": 6})
+    assert ours.system_attrs["NSGAIISampler:generation"] == 1
+    good = sorted((each.value for each in before if each.value is not None), reverse=True)[:6]
+    near = [each for each in before if each.value in good]
+    assert min(each.params[LR] for each in near) <= ours.params[LR] <= max(each.params[LR] for each in near)
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
