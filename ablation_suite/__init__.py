@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Answer", "Run", "Store", "compare", "open", "plan", "report", "run"]
+__all__ = ["Answer", "BlocksAnswer", "Run", "Store", "compare", "open", "plan", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:

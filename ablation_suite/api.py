@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     import pandas
 
     from ablation_suite.reports.analysis import Analysis
+    from ablation_suite.reports.blocks import Blocks
     from ablation_suite.reports.compare import RunComparison
+    from ablation_suite.reports.tables import Table
 
+SPLITS = ("val", "test")
 Spec = str | Path | Mapping[str, Any]
 """A spec as the verbs take it (a file, a folder, a shipped name), or the dictionary that a YAML would hold."""
 
@@ -104,7 +107,12 @@ class Store:
         return _frame(rows, "run_id", "epoch")
 
     def images(self, split: str = "val") -> pandas.DataFrame:
-        """One row per finished run and image: its name, label, prediction and whether that is right."""
+        """One row per finished run and image: its name, label, prediction and whether that is right.
+
+        split: val or test; UserError for another one.
+        """
+        if split not in SPLITS:
+            raise UserError(f"no split {split!r}{schema.nearest(split, SPLITS)}; there are {', '.join(SPLITS)}")
         rows: list[dict[str, Any]] = []
         for run in self:
             record = run.record if run.status == "finished" else None
@@ -129,53 +137,100 @@ class Answer:
     def __str__(self) -> str:
         return self.analysis.answer
 
+    def __repr__(self) -> str:
+        return f"Answer({self.analysis.design.ablation!r}: {self.analysis.answer})"
+
     def table(self, name: str = "answer") -> pandas.DataFrame:
         """A table of the report by its name, with the values under names that say their unit."""
-        tables = self.analysis.tables
-        if name not in tables:
-            raise UserError(f"no table {name!r}{schema.nearest(name, tables)}; there are {', '.join(tables)}")
-        return _frame([row.values for row in tables[name].rows])
+        return _table(self.analysis.tables, name)
 
     def _repr_html_(self) -> str:
-        from ablation_suite.reports.page import rendered
+        return _shown(self.analysis.design.question, self.analysis.answer, self.analysis.tables["answer"])
 
-        return rendered("notebook.html", analysis=self.analysis, table=self.analysis.tables["answer"])
+
+@dataclass(frozen=True)
+class BlocksAnswer(Mapping[str, Answer]):
+    """What finished runs say to a question that was repeated in blocks: block -> its answer, and the one over all."""
+
+    over: Blocks
+    answers: Mapping[str, Answer]
+    path: Path | None = None
+    """The page over the blocks, where one was written."""
+
+    def __getitem__(self, block: str) -> Answer:
+        if block not in self.answers:
+            raise UserError(f"no block {block!r}{schema.nearest(block, self.answers)}; there are {', '.join(self)}")
+        return self.answers[block]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.answers)
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def __str__(self) -> str:
+        return self.over.answer
+
+    def __repr__(self) -> str:
+        return f"BlocksAnswer({self.over.family!r}: {self.over.answer})"
+
+    def table(self, name: str = "blocks") -> pandas.DataFrame:
+        """A table of the page over the blocks by its name: `blocks`, or `heterogeneity`."""
+        return _table({table.name: table for table in self.over.tables}, name)
+
+    def _repr_html_(self) -> str:
+        return _shown(self.over.question, self.over.answer, self.over.tables[0])
 
 
 def open(results: str | Path | None = None, **settings: Any) -> Store:
-    """The runs of a results folder (by default the one that the verbs take); `settings` are those of Runtime."""
-    return Store(_runtime(results, settings))
+    """The runs of a results folder (by default the one that the verbs take); `settings` are those of Runtime.
+
+    UserError where there is no such folder.
+    """
+    runtime = _runtime(results, settings)
+    if not Path(runtime.results).is_dir():
+        raise UserError(f"{runtime.results}: no such results folder; it is made by the first run")
+    return Store(runtime)
 
 
 def plan(spec: Spec, *overrides: str, results: str | Path | None = None, **settings: Any) -> Plan:
-    """Every cell of one ablation, without training; SchemaError lists what is wrong with the spec."""
-    return _plan(spec, overrides, _runtime(results, settings))
+    """Every cell of one ablation, or of one block of it (`block=NAME`), without training.
+
+    SchemaError lists what is wrong with the spec.
+    """
+    plans = _plans(spec, overrides, _runtime(results, settings))
+    if len(plans) > 1:
+        blocks = ", ".join(f"block={each.ablation.block}" for each in plans)
+        raise UserError(f"{plans[0].ablation.family}: is repeated in blocks; plan one of them with {blocks}")
+    return plans[0]
 
 
-def run(spec: Spec, *overrides: str, results: str | Path | None = None, **settings: Any) -> Answer:
-    """Train what is missing of one ablation and give its answer; UserError names the runs that failed."""
+def run(spec: Spec, *overrides: str, results: str | Path | None = None, **settings: Any) -> Answer | BlocksAnswer:
+    """Train what is missing of one ablation, in all of its blocks, and give its answer.
+
+    UserError names the runs that failed.
+    """
     from ablation_suite.commands.run import train
     from ablation_suite.core.scheduling.executors import open_executor
 
     runtime = _runtime(results, settings)
     with open_executor(runtime) as executor:
-        outcome, (grown,) = train([_plan(spec, overrides, runtime)], runtime, executor)
+        outcome, grown = train(_plans(spec, overrides, runtime), runtime, executor)
     if outcome.failed:
         raise UserError("\n".join(f"run {name} failed: {why}" for name, why in outcome.failed.items()))
-    return Answer(_analysis(grown, runtime))
+    return _answer(grown, runtime)
 
 
 def report(
     spec: Spec, *overrides: str, out: str | Path | None = None, results: str | Path | None = None, **settings: Any
-) -> Answer:
+) -> Answer | BlocksAnswer:
     """Write the report of one ablation from its finished runs, by default into RESULTS/report; nothing is trained."""
     from ablation_suite.commands.report import write_reports
 
     runtime = _runtime(results, settings)
-    planned = _plan(spec, overrides, runtime)
+    planned = _plans(spec, overrides, runtime)
     folder = typed(out) if out is not None else Path(runtime.results) / "report"
-    (path,) = write_reports([planned], runtime, folder)
-    return Answer(_analysis(planned, runtime), path)
+    return _answer(planned, runtime, write_reports(planned, runtime, folder))
 
 
 def compare(*runs: str, results: str | Path | None = None, **settings: Any) -> Sequence[RunComparison]:
@@ -193,12 +248,13 @@ def _runtime(results: str | Path | None, settings: Mapping[str, Any]) -> Runtime
     return schema.validate(Runtime, Document(data=given, source="arguments"))
 
 
-def _plan(spec: Spec, overrides: Sequence[str], runtime: Runtime) -> Plan:
+def _plans(spec: Spec, overrides: Sequence[str], runtime: Runtime) -> list[Plan]:
+    """The plan of one ablation, or those of all blocks of it."""
     name = str(_as_file(spec, Path(runtime.results)) if isinstance(spec, Mapping) else spec)
     plans = make_plans([name], runtime, tuple(overrides))
-    if len(plans) > 1:
+    if len(plans) > 1 and len({plan.ablation.family or plan.ablation.ablation for plan in plans}) > 1:
         raise UserError(f"{name}: holds {len(plans)} ablations, and one is asked for at a time")
-    return plans[0]
+    return plans
 
 
 def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
@@ -223,12 +279,33 @@ def _written(path: Path, data: Mapping[str, Any]) -> Path:
     return path
 
 
-def _analysis(planned: Plan, runtime: Runtime) -> Analysis:
+def _answer(plans: Sequence[Plan], runtime: Runtime, pages: Sequence[Path] = ()) -> Answer | BlocksAnswer:
+    """What the finished runs of these plans say; pages: where it was written, the page over blocks second."""
     from ablation_suite.reports.analysis import analyse
+    from ablation_suite.reports.blocks import over_all_blocks
     from ablation_suite.reports.design import design_of
     from ablation_suite.reports.results import Reader
 
-    return analyse(Reader(runtime.store).results(design_of(planned)))
+    reader = Reader(runtime.store)
+    results = [reader.results(design_of(plan)) for plan in plans]
+    own: Sequence[Path | None] = pages[-len(plans) :] or [None] * len(plans)
+    answers = [Answer(analyse(each), path) for each, path in zip(results, own, strict=True)]
+    if len(answers) == 1:
+        return answers[0]
+    by_block = {each.design.block: answer for each, answer in zip(results, answers, strict=True)}
+    return BlocksAnswer(over_all_blocks(results), by_block, pages[1] if pages else None)
+
+
+def _table(tables: Mapping[str, Table], name: str) -> pandas.DataFrame:
+    if name not in tables:
+        raise UserError(f"no table {name!r}{schema.nearest(name, tables)}; there are {', '.join(tables)}")
+    return _frame([row.values for row in tables[name].rows])
+
+
+def _shown(question: str, answer: str, table: Table) -> str:
+    from ablation_suite.reports.page import rendered
+
+    return rendered("notebook.html", question=question, answer=answer, table=table)
 
 
 def _run_row(run: Run) -> dict[str, Any]:

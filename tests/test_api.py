@@ -77,6 +77,32 @@ def test_the_store_gives_runs_epochs_and_images(trained):
         one.outcomes("tset")
 
 
+def test_a_question_in_blocks_has_an_answer_over_them_and_one_in_each(tmp_path):
+    """As mapping, sentence, frame and notebook; a plan is asked for one block at a time."""
+    spec = {**SPEC, "blocks": {"one": {"data.size": 8}, "two": {"data.size": 9}}, "metrics": ["test/macro_f1"]}
+    settings = {"results": tmp_path, "tracker": "off", "executor": "inline"}
+    answer = abl.run(spec, **settings)
+    assert list(answer) == ["one", "two"]
+    assert str(answer).startswith("Over the 2 blocks “more”")
+    assert list(answer.table()["arm"]) == ["baseline", "more"]
+    assert "“more”" in str(answer["two"])
+    assert "<th>one: Macro F1 %</th>" in answer._repr_html_()
+    assert abl.report(spec, results=tmp_path).path == tmp_path / "report/drop/blocks.html"
+    assert len(abl.plan(spec, "block=two", results=tmp_path).cells) == 4
+    with pytest.raises(UserError, match="plan one of them with block=one, block=two"):
+        abl.plan(spec, results=tmp_path)
+    with pytest.raises(UserError, match=r"no block 'twoo' .did you mean 'two'"):
+        answer["twoo"]
+
+
+def test_what_is_not_there_is_said(trained, tmp_path):
+    """A results folder or a split that does not exist is no empty frame."""
+    with pytest.raises(UserError, match="no such results folder"):
+        abl.open(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no split 'tset' .did you mean 'test'"):
+        abl.open(trained[1]).images("tset")
+
+
 def test_runs_are_compared_with_the_first(trained):
     """The difference is that of the two records."""
     _, results = trained
