@@ -205,16 +205,19 @@ class _Trials:
     ) -> None:
         self.study.tell(active.trial.number, outcome, measured=found, reason=reason)
         trial = self.study.trial(active.trial.number)
-        self._label(active, trial.shown_as, trial.score)
+        self._label(active, trial)
         self.active.remove(active)
         self.ended.append(trial)
         self.reporter.ended(trial)
 
-    def _label(self, active: _Active, outcome: str, score: float | None) -> None:
+    def _label(self, active: _Active, trial: Trial) -> None:
         """Let the runs of a trial say how it ended: before a pruned one is stopped, which is then no failure."""
+        ended: dict[str, Any] = {"outcome": trial.shown_as, "score": trial.score}
+        if self.sweep.is_multi:
+            ended["objectives"] = dict(trial.objectives)
         for job in active.jobs:
             folder = RunFolder(self.runtime.store / job["run_id"])
-            study = {**job["labels"]["studies"][self.sweep.name], "outcome": outcome, "score": score}
+            study = {**job["labels"]["studies"][self.sweep.name], **ended}
             if folder.has_job():
                 with suppress(OSError):  # somebody else's results
                     folder.create({**job, "labels": {**job["labels"], "studies": {self.sweep.name: study}}})

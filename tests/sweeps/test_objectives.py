@@ -13,7 +13,9 @@ from optuna._hypervolume import compute_hypervolume
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling.attempt import DIVERGED
+from ablation_suite.core.tracking.projection import shown
 from ablation_suite.reports.sweep_analysis import analyse
 from ablation_suite.reports.sweep_report import write_sweep_report
 from ablation_suite.sweeps.front import front, hypervolume, reference_point
@@ -118,6 +120,8 @@ def test_the_page_and_the_words_tell_the_front(tmp_path: Path, ablate: Ablate) -
     status, out, err = ablate(spec)
     assert status == 0
     assert "no trial is stopped early" in err
+    told = [shown(folder).config["studies"]["fake"] for folder in run_folders(tmp_path / "results" / "runs")]
+    assert all(each["objectives"]["val/accuracy"] == each["score"] for each in told)
     found = front(trials_of(tmp_path, **keys), ("val/accuracy", "parameters"))
     assert f"front: {len(found)} of 12 complete trials, hypervolume " in out
     assert "against val/accuracy 0.2000 and parameters 10,000" in out
