@@ -13,8 +13,9 @@ from ablation_suite.reports.design import Design
 from ablation_suite.reports.doubts import Doubt, doubts
 from ablation_suite.reports.layout import Layout
 from ablation_suite.reports.method import Text, method
+from ablation_suite.reports.outputs import Split
 from ablation_suite.reports.paper_table import paper_table
-from ablation_suite.reports.results import Results, Split
+from ablation_suite.reports.results import Results
 from ablation_suite.reports.series import Series, left_out, paired_series, training_series
 from ablation_suite.reports.statistics.contributions import contributions_table
 from ablation_suite.reports.statistics.pairing import pairing_table

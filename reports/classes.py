@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.outputs import Outputs
 from ablation_suite.reports.quantities import accuracy_places, difference, difference_places, one_pair
-from ablation_suite.reports.results import Outputs, Results
+from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Interval, difference_interval, pair
 from ablation_suite.reports.tables import Column, Row, Table, Value
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablation_suite.core.config.errors import printable
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.check import ReportError
-from ablation_suite.reports.results import OUTPUT_ERRORS, Outputs, Split, answer_split, read_outputs, read_record
+from ablation_suite.reports.outputs import Epoch, Outputs, Split, read_outputs
+from ablation_suite.reports.results import answer_epoch, answer_split, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class RunComparison:
     difference: float | None
     num_images: int
     refusal: str
+    epoch: Epoch
+    """Which epoch of the runs was compared; on validation images the kept one was chosen on them."""
 
 
 def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]]:
@@ -40,12 +43,14 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
         if status not in ("finished", "damaged"):
             raise ReportError(f"run {folder.run_id}: is {status}, and only finished runs can be compared")
     split = answer_split(record for _, _, record in read if record)
-    (first, problem), settings = _outputs(folders[0], split, *read[0][1:]), _settings(read[0][2])
+    known = ((folder.path / "outputs.npz", each[2]) for folder, each in zip(folders, read, strict=True) if each[2])
+    epoch = answer_epoch(split, known)
+    (first, problem), settings = _outputs(folders[0], split, epoch, *read[0][1:]), _settings(read[0][2])
     if first is None:
         raise ReportError(f"run {folders[0].run_id}: {problem}; put another run first")
     found = []
     for index, (folder, (_, problem, record)) in enumerate(zip(folders, read, strict=True)):
-        output, refusal = _outputs(folder, split, problem, record) if index else (first, "")
+        output, refusal = _outputs(folder, split, epoch, problem, record) if index else (first, "")
         if output is not None:
             refusal = _refusal(output, first)
         ours = _settings(record)
@@ -60,6 +65,7 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
                 else None,
                 num_images=len(first.correct),
                 refusal=refusal,
+                epoch=epoch,
             )
         )
     return split, found
@@ -72,10 +78,9 @@ def comparison_text(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
 
 def _lines(split: str, runs: Sequence[RunComparison]) -> Iterator[str]:
     first = runs[0]
+    what = f"{texts.SPLITS[split]} accuracy{_OF_EPOCH[first.epoch] if split == 'val' else ''}"
     for run in runs:
-        accuracy = (
-            "" if run.accuracy is None else f": {texts.SPLITS[split]} accuracy {digits.fixed(100 * run.accuracy, 2)} %"
-        )
+        accuracy = "" if run.accuracy is None else f": {what} {digits.fixed(100 * run.accuracy, 2)} %"
         yield f"{run.run_id}{accuracy}"
         for path, (old, new) in run.settings.items():
             yield f"  {path}: {old} -> {new}"
@@ -99,17 +104,20 @@ def comparison_json(split: str, runs: Sequence[RunComparison]) -> dict[str, Any]
                 "refusal": run.refusal,
             }
         )
-    return {"split": split, "runs": rows}
+    return {"split": split, "epoch": runs[0].epoch, "runs": rows}
+
+
+_OF_EPOCH = {"last": " of the last epoch", "kept": " of the kept epoch, which was chosen on these images,"}
 
 
 def _outputs(
-    folder: RunFolder, split: Split, problem: str, record: dict[str, Any] | None
+    folder: RunFolder, split: Split, epoch: Epoch, problem: str, record: dict[str, Any] | None
 ) -> tuple[Outputs | None, str]:
     """What a run said about the images, or what is damaged."""
     if record is None:
         return None, f"damaged, {problem}"
     try:
-        return read_outputs(folder.path / "outputs.npz", split), ""
+        return read_outputs(folder.path / "outputs.npz", split, epoch=epoch), ""
     except OUTPUT_ERRORS as error:
         return None, f"damaged, outputs.npz: {error}"
 

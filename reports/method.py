@@ -222,8 +222,10 @@ def _selection(results: Results) -> Iterator[Text]:
     num += f" (data set {_quoted(str(data))})" if data else ""
     if results.split == "test":
         yield [f"All results are those of {num}, which had no part in training or selection."]
-    elif selection == "best":
+    elif results.selected:
         yield [f"All results are those of {num}, the same on which the epoch was chosen, so that they are optimistic."]
+    elif results.of_kept:
+        yield [f"All results are those of the last epoch on {num}, because the kept epoch was chosen on these."]
     else:
         yield [f"All results are those of {num}."]
 

@@ -49,6 +49,13 @@ def difference(interval: Interval | None, places: int, scale: float = SHARE) -> 
     return digits.with_interval(scale * interval.estimate, scale * interval.low, scale * interval.high, places)
 
 
+def row_difference(row: Comparison, places: int, scale: float = SHARE) -> str:
+    """The difference of an arm with its interval, or without one where there is one pair of runs."""
+    if row.difference is not None and row.interval is None:
+        return one_pair(row.difference, places, scale)
+    return difference(row.interval, places, scale)
+
+
 def difference_places(differences: Iterable[tuple[Interval | None, int, int]], scale: float = SHARE) -> int:
     """Decimals of a column of differences, from the interval, the images and the pairs of runs of each."""
     found = list(differences)

@@ -3,53 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablation_suite.core.metrics import (
-    Metric,
-    accuracy,
-    calibration_error,
-    calibration_error_by_chance,
-    checked,
-    data_fault,
-    macro_f1,
-    metric_of,
-)
-from ablation_suite.core.runs.files import open_regular
+from ablation_suite.core.metrics import Metric, accuracy, metric_of
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
-
-Split = Literal["val", "test"]
-
-
-class NoMetric(Exception):
-    """The images of a split do not have a metric that was asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What one run said about the images of one split, and the metrics that need its probabilities."""
-
-    names: tuple[str, ...]  # N
-    labels: NDArray[np.int64]  # N
-    predicted: NDArray[np.int64]  # N
-    correct: NDArray[np.bool_]  # N
-    contributions: dict[str, NDArray[np.float64]]
-    """Metric, without its split -> what each image (N,) contributes to it."""
-    num_classes: int
-    top_5: float
-    macro_f1: float
-    calibration_error: float
-    calibration_error_by_chance: float
-
-    def same_images(self, other: Outputs) -> bool:
-        """Whether both speak of the same images in the same order, with the same labels."""
-        return self.names == other.names and np.array_equal(self.labels, other.labels)
+from ablation_suite.reports.outputs import (
+    Epoch,
+    NoMetric,
+    Outputs,
+    Split,
+    is_last,
+    last_epoch_speaks,
+    read_outputs,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +35,8 @@ class Run:
     problem: str
     record: dict[str, Any] | None = None
     outputs: Outputs | None = None
+    kept: Outputs | None = None
+    """What the kept epoch said, where the last one answers and is another."""
 
     @property
     def usable(self) -> bool:
@@ -75,11 +49,39 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """All cells of a design with what was found for each; `split` is the one that gives the answer."""
+    """All cells of a design with what was found for each; `split` is the one that gives the answer.
+
+    `epoch` gives it: on test images the kept one, on validation images the last one. These have chosen the kept one,
+    which so does too well on them, and the better, the more restless its curve; it answers only where a run has nothing
+    else, as older ones do.
+    """
 
     design: Design
     split: Split
+    epoch: Epoch
     runs: tuple[Run, ...]
+
+    @property
+    def prefix(self) -> str:
+        """How a record names the metrics of the epoch that answers: test, val or last/val."""
+        return "last/val" if self.epoch == "last" else self.split
+
+    @property
+    def selected(self) -> bool:
+        """Whether the images that answer have chosen the epoch of a run."""
+        chosen = self.epoch == "kept" and self.split == "val"
+        return chosen and any(run.record and not is_last(run.record) for run in self.runs)
+
+    @property
+    def of_kept(self) -> Results | None:
+        """The results with the kept epoch in the place of the last; None where none is another, or test answers."""
+        if not any(run.kept for run in self.runs):
+            return None
+        return replace(
+            self,
+            epoch="kept",
+            runs=tuple(replace(run, outputs=run.kept or run.outputs, kept=None) for run in self.runs),
+        )
 
     def of_arm(self, arm: str) -> list[Run]:
         """The usable runs of an arm, in the order of the plan."""
@@ -133,7 +135,7 @@ class Reader:
     def __init__(self, store: Path):
         self.store = store
         self._records: dict[str, tuple[str, str, dict[str, Any] | None]] = {}
-        self._outputs: dict[tuple[str, Split, tuple[str, ...]], Outputs] = {}
+        self._outputs: dict[tuple[str, Split, tuple[str, ...], Epoch], Outputs] = {}
 
     def results(self, design: Design, split: Split | None = None) -> Results:
         """What the store holds for a design on a split, by default the one that answers.
@@ -141,9 +143,11 @@ class Reader:
         Nothing is raised for runs that are missing, failed or damaged.
         """
         found = {run_id: self._record(run_id) for _, _, run_id in design.cells}
-        split = split or answer_split((record for _, _, record in found.values() if record), design.metric)
-        runs = (self._run(design, arm, seed, run_id, split) for arm, seed, run_id in design.cells)
-        return Results(design=design, split=split, runs=tuple(runs))
+        records = {run_id: record for run_id, (_, _, record) in found.items() if record}
+        split = split or answer_split(records.values(), design.metric)
+        epoch = answer_epoch(split, ((self.store / run_id / "outputs.npz", each) for run_id, each in records.items()))
+        runs = (self._run(design, arm, seed, run_id, split, epoch) for arm, seed, run_id in design.cells)
+        return Results(design=design, split=split, epoch=epoch, runs=tuple(runs))
 
     def records(self, design: Design) -> dict[str, list[dict[str, Any]]]:
         """Arm -> the records of its runs that can be read."""
@@ -154,9 +158,9 @@ class Reader:
                 found[arm].append(record)
         return found
 
-    def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split) -> Run:
+    def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split, epoch: Epoch) -> Run:
         status, problem, record = self._record(run_id)
-        outputs = None
+        outputs = kept = None
         if record is not None and design.factors and not design.arm(arm).has_levels(record["config"]):
             status, problem, record = "damaged", "record.json: its config has other levels than its cell", None
         if record is not None and f"{split}/accuracy" not in record["metrics"]:
@@ -164,12 +168,23 @@ class Reader:
             problem, record = f"it has no labelled {split} images, and {asked} was asked for", None
         if record is not None:
             try:
-                outputs = self._read_outputs(run_id, split, design.measures, record["classes"])
+                outputs = self._read_outputs(run_id, split, design.measures, record["classes"], epoch)
+                if epoch == "last" and not is_last(record):
+                    kept = self._read_outputs(run_id, split, design.measures, record["classes"], "kept")
             except NoMetric as error:
-                problem, record = str(error), None
+                problem, record, outputs = str(error), None, None
             except OUTPUT_ERRORS as error:
-                status, problem, record = "damaged", f"outputs.npz: {_one_line(error)}", None
-        return Run(arm=arm, seed=seed, run_id=run_id, status=status, problem=problem, record=record, outputs=outputs)
+                status, problem, record, outputs = "damaged", f"outputs.npz: {_one_line(error)}", None, None
+        return Run(
+            arm=arm,
+            seed=seed,
+            run_id=run_id,
+            status=status,
+            problem=problem,
+            record=record,
+            outputs=outputs,
+            kept=kept,
+        )
 
     def _record(self, run_id: str) -> tuple[str, str, dict[str, Any] | None]:
         """Status, problem and record of a run."""
@@ -177,19 +192,19 @@ class Reader:
             self._records[run_id] = read_record(RunFolder(self.store / run_id))
         return self._records[run_id]
 
-    def _read_outputs(self, run_id: str, split: Split, measures: tuple[str, ...], classes: Sequence[str]) -> Outputs:
-        key = (run_id, split, measures)
+    def _read_outputs(
+        self, run_id: str, split: Split, measures: tuple[str, ...], classes: Sequence[str], epoch: Epoch
+    ) -> Outputs:
+        key = (run_id, split, measures, epoch)
         if key not in self._outputs:
             path = self.store / run_id / "outputs.npz"
-            self._outputs[key] = read_outputs(path, split, measures, tuple(map(str, classes)))
+            self._outputs[key] = read_outputs(path, split, measures, tuple(map(str, classes)), epoch=epoch)
         return self._outputs[key]
 
 
 def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -> Split:
     """The split that answers: that of the metric that was asked for; without one, test where every finished run has a
     labelled one, else validation.
-
-    The kept epoch was chosen on the validation images, so that their accuracy is optimistic.
     """
     if metric is not None:
         return "test" if metric.startswith("test/") else "val"
@@ -197,55 +212,20 @@ def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -
     return "test" if has_test and all(has_test) else "val"
 
 
-def read_outputs(
-    path: Path, split: Split, measures: Sequence[str] = ("accuracy",), classes: Sequence[str] = ()
-) -> Outputs:
-    """The outputs of one run on one split, with what its images contribute to metrics (named without their split).
+def answer_epoch(split: Split, runs: Iterable[tuple[Path, dict[str, Any]]]) -> Epoch:
+    """The epoch that answers on a split, given the outputs and records of the runs: one rule for all of them.
 
-    Raises OUTPUT_ERRORS where they cannot be read, NoMetric where these images do not have a metric.
+    Runs whose outputs cannot be read have no say.
     """
-    with open_regular(path) as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
-        probabilities = arrays[f"{split}_probabilities"]  # N K
-        labels = arrays[f"{split}_labels"].astype(np.int64)  # N
-        names = tuple(map(str, arrays[f"{split}_names"]))
-    if len(names) != len(labels):
-        raise ValueError(f"{len(names)} names for {len(labels)} labels")
-    probabilities, labels = checked(probabilities, labels)
-    predicted = probabilities.argmax(axis=1)  # N
-    return Outputs(
-        contributions={name: _contributions(f"{split}/{name}", classes, probabilities, labels) for name in measures},
-        names=names,
-        labels=labels,
-        predicted=predicted,
-        correct=predicted == labels,
-        num_classes=probabilities.shape[1],
-        top_5=_top_5(probabilities, labels),
-        macro_f1=float(macro_f1(probabilities, labels).mean()),
-        calibration_error=float(calibration_error(probabilities, labels).mean()),
-        calibration_error_by_chance=calibration_error_by_chance(probabilities, np.random.default_rng(0)),
-    )
-
-
-def _top_5(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """1 where there are no more than five classes."""
-    classes = [str(each) for each in range(probabilities.shape[1])]
-    return (
-        1.0
-        if len(classes) <= 5
-        else float(metric_of("test/top_5", classes).contributions(probabilities, labels).mean())
-    )
-
-
-def _contributions(
-    name: str, classes: Sequence[str], probabilities: NDArray[Any], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    known = classes or [str(each) for each in range(probabilities.shape[1])]
-    if fault := data_fault(name, known, labels):
-        raise NoMetric(fault)
-    found = metric_of(name, known).contributions(probabilities, labels)
-    if not np.isfinite(found).all():
-        raise NoMetric(f"{name}: is no number on these images")
-    return found
+    if split == "test":
+        return "kept"
+    for path, record in runs:
+        try:
+            if not last_epoch_speaks(path, record):
+                return "kept"
+        except OUTPUT_ERRORS:
+            continue
+    return "last"
 
 
 def read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:

@@ -61,21 +61,24 @@ def further_table(results: Results) -> Table | None:
 
 def metrics_table(results: Results) -> Table:
     """Secondary metrics of the answering split, and which epochs were kept."""
-    loss = f"{results.split}_loss"
+    loss, of_kept = f"{results.split}_loss", results.of_kept
+    beside = (
+        f" Kept epoch: the one that was chosen on these images; its differences in {results.metric.text}, as if it had "
+        "not been, count for nothing."
+        if of_kept
+        else " Validation and last epoch are accuracies."
+        if results.split == "test"
+        else " Last epoch is an accuracy."
+    )
     return Table(
         name="metrics",
         title="Other metrics",
         note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds; "
-        "percent but for loss and epoch. Validation and last epoch are accuracies. By chance: the calibration error of "
-        "a predictor whose confidences are true, on as many images.",
+        f"percent but for loss and epoch.{beside} By chance: the calibration error of a predictor whose confidences "
+        "are true, on as many images.",
         columns=(
             ARM,
-            *(
-                [Column(key="val", heading="Validation", sort="val_accuracy_percent")]
-                if results.split == "test"
-                else []
-            ),
-            Column(key="last", heading="Last epoch", sort="last_accuracy_percent"),
+            *_epoch_columns(results),
             Column(key="top_5", heading="Top-5", sort="top_5_percent"),
             Column(key="macro_f1", heading="Macro F1", sort="macro_f1_percent"),
             Column(key="calibration_error", heading="Calibration error", sort="calibration_error_percent"),
@@ -85,6 +88,20 @@ def metrics_table(results: Results) -> Table:
         ),
         rows=_metrics_rows(results),
     )
+
+
+def _epoch_columns(results: Results) -> list[Column]:
+    """The accuracies of the epochs and splits that do not answer."""
+    last = Column(key="last", heading="Last epoch", sort="last_accuracy_percent")
+    if results.of_kept:
+        unit = results.metric.unit
+        return [
+            Column(key="val", heading="Accuracy of the kept epoch", sort="val_accuracy_percent"),
+            Column(key="kept_difference", heading=f"Its difference ({unit})", sort=f"kept_difference_{unit}"),
+        ]
+    if results.split == "test":
+        return [Column(key="val", heading="Validation", sort="val_accuracy_percent"), last]
+    return [last] if results.epoch == "kept" else []
 
 
 def _metrics_rows(results: Results) -> tuple[Row, ...]:
@@ -107,8 +124,17 @@ def _metrics_rows(results: Results) -> tuple[Row, ...]:
         for arm, (mean, sd) in found.items():
             values[arm] |= {f"{key}_percent": texts.percent(mean), f"{key}_sd_percent": texts.percent(sd)}
             shown[arm][key] = texts.accuracy(mean, sd, places)
-    for key, step in ((f"{results.split}/loss", 0.001), ("best_epoch", 1.0)):
-        name = key.replace("/", "_")
+    if results.of_kept:
+        compared = comparisons(results.of_kept)
+        unit, scale = results.metric.unit, results.metric.scale
+        places = texts.answer_places(compared.values(), scale)
+        for arm, row in compared.items():
+            low, high = (row.interval.low, row.interval.high) if row.interval else (None, None)
+            ends = {"difference": row.difference, "low": low, "high": high}
+            values[arm] |= {f"kept_{name}_{unit}": texts.scaled(end, scale) for name, end in ends.items()}
+            shown[arm]["kept_difference"] = texts.row_difference(row, places, scale)
+    for key, step in ((f"{results.prefix}/loss", 0.001), ("best_epoch", 1.0)):
+        name = key.removeprefix("last/").replace("/", "_")
         found = {arm: texts.mean_and_sd(texts.metric(results.of_arm(arm), key)) for arm in arms}
         places = digits.column(((sd, step / 10 if sd else step) for _, sd in found.values()), most=3)
         for arm, (mean, sd) in found.items():

@@ -13,7 +13,7 @@ from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import Results, Run
 from ablation_suite.reports.statistics.comparison import Comparison
-from ablation_suite.reports.wording import seeds_added
+from ablation_suite.reports.wording import epoch_told, seeds_added
 
 Value = str | float | int | bool | None
 
@@ -62,6 +62,9 @@ class Table:
     num_heads: int = 1
     """So many columns say what a row is; where a table is set in parts, each part has them."""
 
+
+KEPT = {"test": "Validation %", "last/val": "Kept epoch %", "val": ""}
+"""What the validation accuracy of the kept epoch is called beside the answer, by the prefix of the answer."""
 
 ARM = Column(key="arm", heading="Arm", sort="arm", number=False)
 
@@ -137,7 +140,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         "arm": name,
         "changes": ("compound: " if arm.compound else "") + (arm.changes or MISSING),
         "accuracy": texts.accuracy(row.mean, row.sd, places["accuracy"], scale),
-        "difference": _difference(row, places["difference"], scale),
+        "difference": texts.row_difference(row, places["difference"], scale),
         "p": digits.p_value(row.p_adjusted) if row.p_adjusted is not None else MISSING,
         "verdict": verdict,
         "n": f"{row.n}" if row.n == planned else f"{row.n} of {planned}",
@@ -169,14 +172,14 @@ def runs_table(results: Results) -> Table:
     return Table(
         name="runs",
         title="The runs",
-        columns=tuple(column for column in columns if results.split == "test" or column.key != "val"),
+        columns=tuple(column for column in columns if results.prefix != "val" or column.key != "val"),
         rows=tuple(_run_row(results, run) for run in results.runs),
     )
 
 
 def _run_row(results: Results, run: Run) -> Row:
     metrics = run.record["metrics"] if run.record else {}
-    accuracy, val = metrics.get(f"{results.split}/accuracy"), metrics.get("val/accuracy")
+    accuracy, val = metrics.get(f"{results.prefix}/accuracy"), metrics.get("val/accuracy")
     seconds = run.record["cost"].get("seconds") if run.record else None
     places = digits.column([(None, texts.step(len(run.outputs.labels)))]) if run.outputs else 0
     command = results.design.command(run.arm, run.seed)
@@ -215,8 +218,7 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     ]
     if not results.metric.higher_is_better:
         parts.append(f"A lower {results.metric.text} is better.")
-    if results.split == "val":
-        parts.append("The kept epoch was chosen on these same images, so the accuracies are optimistic.")
+    parts += epoch_told(results)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
     if results.design.margin is not None:
         parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
@@ -244,12 +246,6 @@ def heading_of(results: Results) -> str:
     """Test %, where the answer is an accuracy; else the metric with its split."""
     split, metric = SPLITS[results.split].capitalize(), results.metric
     return f"{split} %" if metric.name == "accuracy" else f"{split} {metric.text} {metric.sign}"
-
-
-def _difference(row: Comparison, places: int, scale: float) -> str:
-    if row.difference is not None and row.interval is None:
-        return texts.one_pair(row.difference, places, scale)
-    return texts.difference(row.interval, places, scale)
 
 
 def _detectable_range(row: Comparison, metric: Metric) -> dict[str, Value]:

@@ -58,7 +58,8 @@ def _sentences(results: Results, compared: Mapping[str, Comparison], audit: Sequ
     tell = _each if len(speaking) <= MOST_TOLD_ONE_BY_ONE else _summary
     told = [*tell(speaking, design, results.metric, places), *_single(single, design, results.metric, places)]
     control = _control(compared[design.control], results.metric, places) if design.control else ()
-    return [*told, _basis(results, speaking or single), *control, *_caveats(results, rows, audit)]
+    basis = [_basis(results, speaking or single), *epoch_told(results)]
+    return [*told, *basis, *control, *_caveats(results, rows, audit)]
 
 
 def families(num_comparisons: Sequence[int]) -> str:
@@ -98,6 +99,20 @@ def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
     if any(row.verdict in ("higher", "lower") and rule["min"] <= row.num_pairs < rule["max"] for row in rows):
         told += " A difference that ended its own search is too large on average; its interval allows for it."
     return f"{told} {allowed}"
+
+
+def epoch_told(results: Results) -> Iterator[str]:
+    """Which epoch answers on validation images, and whether these chose it."""
+    if results.selected:
+        yield (
+            "The kept epoch answers, because not all runs have outputs of their last one; it was chosen on these same "
+            "images, so that accuracies are optimistic, and a difference is biased where arms' curves move unlike."
+        )
+    elif results.of_kept:
+        yield (
+            "The last epoch of each run answers, which nobody chose; the kept one was chosen on these same images, and "
+            "stands under “Other metrics”."
+        )
 
 
 def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:

@@ -24,7 +24,8 @@ from ablation_suite.core.training.session import Session
 def finish(folder: RunFolder, session: Session, position: Position, provenance: dict[str, Any]) -> dict[str, Any]:
     """Evaluate the kept weights, write `outputs.npz`, and return the record, not yet committed.
 
-    `last/*` metrics belong to the weights of the last epoch, all others to the kept ones.
+    `last/*` metrics belong to the weights of the last epoch, all others to the kept ones. Where these are others, what
+    the last epoch says about the validation images is kept too: the images did not select it, and may judge it.
     """
     config, parts, dataset = session.config, session.parts, session.dataset
     history = folder.ledger.history()
@@ -33,6 +34,8 @@ def finish(folder: RunFolder, session: Session, position: Position, provenance: 
     test = dataset.splits.get("test")
     if test is not None and test.labels is not None:
         results |= _named("last/test", session.predict("test"), test)
+    if position.best_epoch != history[-1]["epoch"]:
+        outputs["last_val_probabilities"] = session.predict("val").softmax(1).cpu().numpy()
     kept = best_path(folder, position.best_epoch)
     parts.evaluated.load_state_dict(checkpoint.read_verified(kept, session.device))
     for name in ("val", "test"):

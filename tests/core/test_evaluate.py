@@ -100,9 +100,13 @@ def test_the_kept_weights_give_the_kept_outputs(finished, digits):
 
 
 def test_only_an_epoch_that_is_better_replaces_the_best(make_config, make_folder, runtime, digits, monkeypatch):
-    """Accuracies of 0.5, 0.7, 0.7, 0.6 keep epoch 2, and `selection: last` keeps epoch 4."""
+    """Accuracies of 0.5, 0.7, 0.7, 0.6 keep epoch 2, and `selection: last` keeps epoch 4.
+
+    What the first run's last epoch said is kept beside it: it is what the second run's kept epoch says.
+    """
     from ablation_suite.core.training import loop
 
+    outputs = {}
     for selection, kept in (("best", 2), ("last", 4)):
         accuracies = iter([0.5, 0.7, 0.7, 0.6])
         with monkeypatch.context() as patch:
@@ -113,6 +117,10 @@ def test_only_an_epoch_that_is_better_replaces_the_best(make_config, make_folder
         assert record["metrics"]["best_epoch"] == kept
         assert record["weights"] == f"best-{kept:04d}.pt"
         assert (folder.path / record["weights"]).exists()
+        outputs[selection] = folder.outputs()
+    assert "last_val_probabilities" not in outputs["last"]
+    np.testing.assert_array_equal(outputs["best"]["last_val_probabilities"], outputs["last"]["val_probabilities"])
+    assert not np.array_equal(outputs["best"]["val_probabilities"], outputs["last"]["val_probabilities"])
 
 
 def test_a_moving_average_is_what_is_evaluated_and_kept(make_config, make_folder, runtime, digits):

@@ -53,12 +53,13 @@ def make_store(
     num_images: int = 360,
     classes: tuple[str, ...] = CLASSES,
     with_test: bool = True,
+    with_last: bool = False,
     seed_noise: float = 0.006,
     **fields: Any,
 ) -> Plan:
     """Write a finished run folder per arm and seed and return the plan that they belong to.
 
-    The first arm is the baseline; `fields` go to the Ablation.
+    The first arm is the baseline; `fields` go to the Ablation. with_last: outputs hold what the last epoch said, too.
     """
     config = RunConfig()
     cells = []
@@ -69,7 +70,7 @@ def make_store(
             rng = np.random.default_rng([index, seed])
             own_seed = seed + CONTROL_SEED_OFFSET if truth.control else seed
             write_run(store / run_id, truth, images, own_seed, rng, epochs=epochs, classes=classes, with_test=with_test,
-                      seed_noise=seed_noise, arm=arm)  # fmt: skip
+                      with_last=with_last, seed_noise=seed_noise, arm=arm)  # fmt: skip
             cells.append(Cell(arm=arm, seed=seed, run_id=run_id, config=config, data_fingerprint="d1"))
     return Plan(ablation=make_ablation(truths, ablation, question, seeds, **fields), cells=tuple(cells))
 
@@ -119,6 +120,7 @@ def write_run(
     epochs: int,
     classes: tuple[str, ...],
     with_test: bool,
+    with_last: bool,
     seed_noise: float,
 ) -> None:
     """Write `run.json`, `outputs.npz` and `record.json` of one finished run."""
@@ -135,6 +137,10 @@ def write_run(
         metrics[f"{split}/loss"] = float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
         metrics[f"last/{split}/accuracy"] = metrics[f"{split}/accuracy"] - 0.004 * rng.random()
         metrics[f"last/{split}/loss"] = metrics[f"{split}/loss"] * 1.03
+    if with_last:
+        last = _probabilities(images, "val", quality - 0.01, seed, np.random.default_rng([seed, epochs]))
+        outputs["last_val_probabilities"] = last
+        metrics["last/val/accuracy"] = float((last.argmax(axis=1) == images.labels["val"]).mean())
     history = _history(metrics["val/accuracy"], metrics["val/loss"], epochs, rng)
     metrics["best_epoch"] = 1 + int(np.argmax([row["val/accuracy"] for row in history]))
     seconds = 60 * truth.size * (1 + 0.05 * rng.random())

@@ -95,7 +95,12 @@ def test_last_year_s_records_without_settings_claim_none(tmp_path):
     [
         ({"truths": TWO}, ["There is one comparison"], ["Holm", "holm1979"]),
         ({"seeds": 1}, ["1 seed.", "differences have no interval"], ["Satterthwaite", "Holm", "0.8"]),
-        ({"with_test": False}, ["80 validation images", "so that they are optimistic"], ["no part in training"]),
+        (
+            {"with_test": False, "epochs": 10},
+            ["80 validation images", "so that they are optimistic"],
+            ["no part in training", "of the last epoch"],
+        ),
+        ({"with_test": False, "epochs": 10, "with_last": True}, ["of the last epoch on 80 val"], ["optimistic"]),
         ({"margin": 2.0}, ["within ±2 pp", "schuirmann1987"], []),
         ({}, [], ["equivalent", "schuirmann1987", "jennison1989", "hampel1974", "control"]),
         ({"rule": Seeds(min=2, max=9, until="decided")}, ["from 2 to at most 9", "jennison1989"], []),

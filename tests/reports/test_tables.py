@@ -39,6 +39,9 @@ FOREIGN = (
 )  # fmt: skip
 
 
+TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}
+
+
 def analysis_of(store, truths=TRUTHS, **settings):
     plan = make_store(store, truths, **{"seeds": 3, "epochs": 3, "num_images": 120, **settings})
     return plan, analyse(Reader(store).results(design_of(plan)))
@@ -104,9 +107,60 @@ def test_the_last_epoch_and_validation_stand_beside_the_answer(tmp_path):
 
 def test_without_a_test_split_the_optimism_is_told(tmp_path):
     """The accuracy of images that the epoch was chosen on is called optimistic."""
-    _, analysis = analysis_of(tmp_path, with_test=False)
+    _, analysis = analysis_of(tmp_path, with_test=False, epochs=10)
     assert "optimistic" in analysis.tables["answer"].note
     assert "validation images" in analysis.answer
+
+
+def test_on_validation_images_the_last_epoch_answers_and_the_kept_one_stands_beside_it(tmp_path):
+    """Means and differences are those of the last epoch's probabilities; those of the kept one are told apart."""
+    plan, analysis = analysis_of(tmp_path, with_test=False, with_last=True, epochs=10)
+    means = {}
+    for arm in ("wide", "baseline"):
+        files = [np.load(tmp_path / cell.run_id / "outputs.npz") for cell in plan.of_arm(arm)]
+        for key in ("last_val_probabilities", "val_probabilities"):
+            correct = [each[key].argmax(axis=1) == each["val_labels"] for each in files]
+            means[arm, key] = 100 * np.mean(correct)
+    last, kept = (
+        means["wide", key] - means["baseline", key] for key in ("last_val_probabilities", "val_probabilities")
+    )
+    assert abs(last - kept) > 0.1
+    answer = row(analysis.tables["answer"], "wide").values
+    assert answer["score_percent"] == pytest.approx(means["wide", "last_val_probabilities"], rel=1e-5)
+    assert answer["difference_pp"] == pytest.approx(last, rel=1e-4)
+    beside = row(analysis.tables["metrics"], "wide").values
+    assert beside["kept_difference_pp"] == pytest.approx(kept, rel=1e-4)
+    assert beside["kept_low_pp"] < kept < beside["kept_high_pp"]
+    assert beside["val_accuracy_percent"] == pytest.approx(means["wide", "val_probabilities"], rel=1e-5)
+    for text in (analysis.answer, analysis.tables["answer"].note):
+        assert "The last epoch of each run answers" in text
+        assert "optimistic" not in text
+
+
+def test_one_run_without_its_last_epoch_makes_the_kept_epoch_answer_for_all(tmp_path):
+    """One rule for all runs: an arm judged by its best epoch against one judged by its last would win by that."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=2, epochs=10, with_test=False, with_last=True)
+    path = tmp_path / plan.cells[0].run_id / "outputs.npz"
+    with np.load(path) as arrays:
+        rest = {name: arrays[name] for name in arrays.files if name != "last_val_probabilities"}
+    np.savez(path, **rest)
+    results = Reader(tmp_path).results(design_of(plan))
+    assert (results.epoch, results.selected, results.of_kept) == ("kept", True, None)
+    assert all(np.array_equal(run.outputs.predicted, outputs_of(tmp_path, run)) for run in results.runs)
+    assert "optimistic" in analyse(results).answer
+
+
+def outputs_of(store, run):
+    """The classes that the kept epoch of a run gave the validation images."""
+    with np.load(store / run.run_id / "outputs.npz") as arrays:
+        return arrays["val_probabilities"].argmax(axis=1)
+
+
+def test_test_images_are_answered_by_the_kept_epoch(tmp_path):
+    """They have chosen nothing, and no sentence about the epoch stands there."""
+    results = Reader(tmp_path).results(design_of(make_store(tmp_path, TWO_ARMS, seeds=2, epochs=10, with_last=True)))
+    assert (results.split, results.epoch, results.selected, results.of_kept) == ("test", "kept", False, None)
+    assert "epoch" not in analyse(results).answer
 
 
 @pytest.mark.parametrize(("shift", "word"), [(0.09, "Validation lies 9.0 pp above"), (-0.2, "below test"), (0.01, "")])

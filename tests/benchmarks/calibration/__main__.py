@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from tests.benchmarks.calibration import coverage, families, measures, pairs, sharing, stopping
+from tests.benchmarks.calibration import coverage, families, measures, pairs, selection, sharing, stopping
 
 SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "intervals": ("Seeds, images, noise", coverage.intervals),
@@ -22,6 +22,7 @@ SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "sharing": ("Arms that share the spread of their seeds", sharing.sharing),
     "measures": ("Other metrics", measures.measures),
     "pairs": ("What pairing is worth", pairs.pairs),
+    "selection": ("Choosing the epoch", selection.selection),
     "families": ("Families of arms", families.families),
     "stopping": ("Seeds as needed", stopping.stopping),
 }
