@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.multitest import multipletests
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.metrics import _PLAIN
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.build import build_report
@@ -19,7 +21,7 @@ from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.judged import OVER, judged
 from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, to_latex
-from ablation_suite.reports.layout import layout_of
+from ablation_suite.reports.layout import AXES, CELLS, layout_of
 from ablation_suite.reports.paper_table import paper_table
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.writers import to_csv
@@ -193,3 +195,16 @@ def test_a_table_for_a_paper_compiles_in_one_column_and_in_two(made, tmp_path, l
         assert not re.search(r"Overfull \\hbox|Missing character", compiled(tmp_path, text, options))
         parts = text.split(r"\begin{tabular}")[1:]
         assert ["Seed" in part for part in parts] == ["seeds" in layout for _ in parts]
+
+
+def test_the_guide_names_every_metric_axis_and_cell_there_is():
+    """REPORTS.md lists what `--columns`, `--table` and `metrics:` take, no word more or less."""
+    text = " ".join((Path(__file__).parents[2] / "REPORTS.md").read_text().split())
+
+    def words(before, after):
+        return re.findall(r"[\w/]+", text.split(before)[1].split(after)[0].replace(" and ", " "))
+
+    assert words("what the cells hold: ", ". Bold") == list(CELLS)
+    assert words("The axes are ", ", each in rows") == list(AXES)
+    named = words("Metrics are ", ", each of `val`")
+    assert set(named) == {*_PLAIN, "top_K", "recall/CLASS"}
