@@ -118,7 +118,7 @@ def _facts(family: Sequence[Results]) -> dict[str, str]:
         "Seeds": num_seeds,
         "Metric": family[0].metric.text,
         "Runs": f"{sum(run.usable for run in runs)} of {len(runs)} finished",
-        "Spec": design.spec,
+        "Spec": " ".join([design.spec, *(each for each in design.overrides if not each.startswith("block="))]),
     }
 
 
