@@ -140,15 +140,17 @@ class RunFolder:
         """Whether there is a record that reads and verifies; one that has not changed is not verified again."""
         try:
             stat = self.record_path.stat()
-        except FileNotFoundError:
+        except PermissionError:
+            raise
+        except OSError:  # none, or a link that leads nowhere
             return False
-        return _verifies(self, stat.st_mtime_ns, stat.st_size)
+        return _verifies(self, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
 
     def status(self) -> Status:
         """Finished, running (its lock is held), failed, interrupted, damaged, or missing (never begun)."""
-        if (self.path / "run.json").exists() and not self.has_job():
+        if os.path.lexists(self.path / "run.json") and not self.has_job():
             return "damaged"
-        if self.record_path.exists():
+        if os.path.lexists(self.record_path):
             return "finished" if self.is_finished() else "damaged"
         return self.status_unfinished()
 
@@ -288,7 +290,7 @@ class RunFolder:
 
     def _set_aside_damage(self) -> None:
         """Rename a record that does not verify, so that the run can be trained again and nothing is lost."""
-        if not self.record_path.exists() or self.is_finished():
+        if not os.path.lexists(self.record_path) or self.is_finished():
             return
         number = 1
         while (aside := self.path / f"record.damaged-{number}.json").exists():
@@ -329,7 +331,11 @@ def _at_once(path: str, flags: int) -> int:
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = read_json(path)
-    except (FileNotFoundError, PermissionError):
+    except PermissionError:
+        raise
+    except FileNotFoundError as error:
+        if os.path.lexists(path):
+            raise Damaged(f"{path}: is damaged (a link to a file that is not there)") from error
         raise
     except (OSError, ValueError) as error:
         raise Damaged(f"{path}: is damaged ({error})") from error
@@ -339,7 +345,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def _verifies(folder: RunFolder, mtime_ns: int, size: int) -> bool:
+def _verifies(folder: RunFolder, mtime_ns: int, ctime_ns: int, size: int) -> bool:
     try:
         return folder.record() is not None
     except Damaged:
@@ -347,12 +353,12 @@ def _verifies(folder: RunFolder, mtime_ns: int, size: int) -> bool:
 
 
 def run_folders(store: Path) -> list[RunFolder]:
-    """Every run folder of a store, in the order of their ids."""
+    """Every run folder of a store, in the order of their ids; OSError where the store is no folder or is not ours."""
     try:
         names = sorted(entry.name for entry in os.scandir(store))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
-    return [RunFolder(store / name) for name in names if os.path.exists(f"{store}/{name}/run.json")]
+    return [RunFolder(store / name) for name in names if os.path.lexists(f"{store}/{name}/run.json")]
 
 
 def find_run(store: Path, prefix: str) -> RunFolder:

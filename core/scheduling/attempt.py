@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ablation_suite.core.config.errors import OwnPartError, os_error_line
 from ablation_suite.core.config.menu import build
@@ -20,7 +20,7 @@ from ablation_suite.core.own.loading import told
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
-from ablation_suite.core.runs.store import Busy, RunFolder
+from ablation_suite.core.runs.store import Busy, Damaged, RunFolder
 from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 
@@ -134,6 +134,8 @@ def _train(
         folder.clean()
         return
     job = folder.job()
+    if missing := [key for key in ("config", "data_fingerprint") if key not in job]:
+        raise Damaged(f"{folder.path / 'run.json'}: is damaged (it has no {', '.join(missing)})")
     admit(folder.path, job["config"])
     config = validate(RunConfig, Document(data=job["config"], source=str(folder.path / "run.json")))
     with stopping_when(stop):
@@ -177,21 +179,24 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
     if isinstance(error, OSError) and own is None:
         return FAILED, type(error).__name__, os_error_line(error)
     if _is_out_of_memory(error):
-        return BAD_CONFIG, "out of memory", _out_of_memory(error, folder.job()["config"], runtime)
+        return BAD_CONFIG, "out of memory", _out_of_memory(error, folder, runtime)
     if own is not None:
         return BAD_CONFIG, "own part failed", str(own)
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 
-def _out_of_memory(error: Exception, config: dict[str, Any], runtime: Runtime) -> str:
+def _out_of_memory(error: Exception, folder: RunFolder, runtime: Runtime) -> str:
     """How much there was, what asked for more, and the two settings that need less."""
     from ablation_suite.core.training.device import pick_device, total_memory_bytes
 
     device = pick_device(runtime)
+    room = f"on {device} with {total_memory_bytes(device) / 2**30:.1f} GiB ({_line(error)})"
+    config = folder.job().get("config") if folder.has_job() else None  # which may have been damaged since
+    if not config:
+        return f"out of memory {room}; set a smaller batch_size, or more accumulate"
     size, pieces = config["batch_size"], config["accumulate"]
     return (
-        f"out of memory at batch_size {size}, accumulate {pieces}, on {device} with "
-        f"{total_memory_bytes(device) / 2**30:.1f} GiB ({_line(error)}); "
+        f"out of memory at batch_size {size}, accumulate {pieces}, {room}; "
         f"set accumulate={2 * pieces}, or batch_size={max(1, size // 2)}"
     )
 

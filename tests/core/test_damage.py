@@ -342,6 +342,79 @@ def test_a_failure_that_finds_no_room_is_told_all_the_same(kind, small_disk, mak
 
 
 @pytest.mark.fault(
+    "a run.json without what is to be trained",
+    injected="an object without config, or without the data's fingerprint",
+    promised="the worker names the file and what it lacks",
+)
+@pytest.mark.parametrize("lacks", ["config", "data_fingerprint"])
+def test_a_job_that_lacks_what_is_to_be_trained_is_told(lacks, damaged, runtime):
+    """It reads, and says nothing that can be trained."""
+    job = damaged[0].job()
+    del job[lacks]
+    (damaged[0].path / "run.json").write_text(json.dumps(job))
+    damaged[0].record_path.unlink()
+    heard = []
+    assert work(damaged[0], runtime, Datasets(), on_failure=heard.append) == FAILED
+    assert heard == [f"{damaged[0].path / 'run.json'}: is damaged (it has no {lacks})"]
+
+
+@pytest.mark.fault(
+    "memory that runs out beside a torn run.json",
+    injected="the file cut to nothing while a step asks for too much",
+    promised="the one line of memory, without the settings that are lost",
+)
+def test_memory_that_runs_out_beside_a_torn_job_is_told(make_config, make_folder, runtime):
+    """What explains the failure reads the file again."""
+    folder, heard = make_folder(make_config()), []
+
+    def ask_for_too_much(step):
+        os.truncate(folder.path / "run.json", 0)
+        raise MemoryError("too much")
+
+    work(folder, runtime, Datasets(), on_step=ask_for_too_much, on_failure=heard.append)
+    assert len(heard) == 1
+    assert re.fullmatch(r"out of memory on cpu with \d+\.\d GiB \(too much\); set a smaller batch_size.*", heard[0])
+
+
+@pytest.mark.fault(
+    "links that lead nowhere in a run folder",
+    injected="run.json and record.json as a link to itself and to a file that is not there",
+    promised="damage of that run, told; a driver sets the record aside, writes the job again and trains",
+)
+@pytest.mark.parametrize("target", ["itself", "nothing"])
+@pytest.mark.parametrize("name", ["run.json", "record.json"])
+def test_a_link_that_leads_nowhere_is_damage(name, target, damaged, runtime):
+    """The run is neither left out of the view nor taken for one that has no such file."""
+    jobs = {folder.run_id: folder.job() for folder in damaged}
+    path = damaged[0].path / name
+    path.unlink()
+    path.symlink_to(name if target == "itself" else "gone")
+    assert [folder.status() for folder in damaged] == ["damaged", "finished"]
+    for words in ([status], [show, damaged[0].run_id]):
+        result = CliRunner().invoke(words[0], [*words[1:], "--results", runtime.results], catch_exceptions=False)
+        assert result.exit_code == 0
+        assert "damaged" in result.output
+    outcome = drive(jobs, runtime, Inline(runtime), Progress())
+    assert (len(outcome.finished), outcome.reused, outcome.failed) == (
+        name == "record.json",
+        2 - len(outcome.finished),
+        {},
+    )
+    assert [folder.status() for folder in damaged] == ["finished", "finished"]
+
+
+@pytest.mark.fault(
+    "a file in the place of the results folder",
+    injected="--results of a file",
+    promised="one line; it is never taken for a store without runs",
+)
+def test_results_that_are_no_folder_are_one_line(tmp_path):
+    """Nor for an empty one."""
+    (tmp_path / "file").touch()
+    is_one_line(ask("status", "--results", "file", folder=tmp_path), "file/runs", "Not a directory")
+
+
+@pytest.mark.fault(
     "inodes used up", injected="tmpfs with four inodes", promised="one line before training that says so"
 )
 def test_a_disk_without_room_for_one_more_file_is_told_as_that(small_disk, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import unicodedata
@@ -17,7 +16,7 @@ from PIL import Image
 from ablation_suite.commands.data import data
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.data import Folder, check, near
-from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief
 
 
 def paint(path: Path, number: int, width: int = 6, height: int = 4) -> None:
@@ -214,70 +213,11 @@ def test_pictures_are_compared_in_blocks_as_all_at_once(monkeypatch: pytest.Monk
     assert sorted(map(len, groups)) == [2, 2, 2, 3, 3, 3, 3, 3, 3]
 
 
-def test_many_findings_of_a_kind_are_one_line_unless_all_are_asked_for(root: Path) -> None:
-    """Fifty strays and fifty broken files are a line each with three examples; a run that refuses them is as short."""
-    for number in range(50):
-        paint(root / "train" / f"stray{number:02d}.png", 100 + number)
-        (root / "train" / "a" / f"broken{number:02d}.png").write_bytes(b"x")
-    text = check.text(check.inspect(root)).splitlines()
-    (strays,) = [line for line in text if "outside the class folders" in line]
-    assert "stray00.png" in strays
-    assert "and 47 more" in strays
-    assert "stray03.png" not in strays
-    assert len([line for line in text if "unreadable" in line]) == 1
-    everything = run("check", "data", "--all").output.splitlines()
-    assert len([line for line in everything if "outside the class folders" in line]) == 50
-    assert len([line for line in everything if "unreadable: " in line]) == 50
-    with pytest.raises(DataError, match=r"and 47 more.*ablate data check \S+ --all") as caught:
-        load(root)
-    assert len(caught.value.faults) == 1
-
-
-def test_check_exits_0_for_sound_and_1_for_findings(root: Path) -> None:
-    """The folder may be given below the data root."""
-    assert run("check", "data").exit_code == 0
-    assert "nothing is wrong" in run("check", "data").output
-    damage(root)
-    assert run("check", str(root)).exit_code == 1
-
-
-def test_check_raises_for_what_is_no_folder_of_images(root: Path) -> None:
-    """DataError, which the front door turns into exit status 2."""
-    for place in ("absent", "data/train"):
-        assert isinstance(run("check", place).exception, DataError)
-
-
-def test_check_prints_json(root: Path) -> None:
-    """The same findings, for scripts."""
-    damage(root)
-    found = json.loads(run("check", "data", "--json").output)
-    assert found["ok"] is False
-    assert found["counts"]["train"] == {"a": 4, "b": 3}
-    assert found["leaked"] == [["train/a/0.png", "test/copy.png"]]
-
-
-def test_a_missing_validation_folder_is_a_hint_and_no_finding(root: Path) -> None:
-    """A spec can hold out a share of train."""
-    shutil.rmtree(root / "val")
-    result = run("check", "data")
-    assert result.exit_code == 0
-    assert "`split: 0.1`" in result.output
-
-
-def test_the_cache_is_built_listed_and_removed(root: Path) -> None:
-    """build decodes, list names key, bytes and folder, remove takes a key or --all."""
-    assert "train: 6 images, 0 of them unreadable" in run("cache", "build", "data", "--size", "8").output
-    run("cache", "build", "data", "--size", "9")
-    found = json.loads(run("cache", "list", "--json").output)
-    assert sorted(each["size"] for each in found.values()) == [8, 9]
-    assert {each["title"] for each in found.values()} == {str(root)}
-    first, second = found
-    listed = run("cache", "list").output
-    assert first in listed
-    assert second in listed
-    assert f"removed {first}" in run("cache", "remove", first).output
-    assert list(json.loads(run("cache", "list", "--json").output)) == [second]
-    assert isinstance(run("cache", "remove").exception, DataError)
-    assert isinstance(run("cache", "remove", first).exception, DataError)
-    assert run("cache", "remove", "--all").exit_code == 0
-    assert json.loads(run("cache", "list", "--json").output) == {}
+def test_many_findings_of_a_kind_are_one_line_with_examples():
+    """By hand: ten stand as they are; eleven become one line with three examples, the number of the rest and a hint."""
+    few = [Finding(f"a{number}", "too small") for number in range(10)]
+    assert in_brief(few, "hint") == [f"a{number}: too small" for number in range(10)]
+    assert in_brief([*few, Finding("c", "odd"), Finding("b", "too small")], "hint") == [
+        "a0; a1; a2; and 8 more: too small (hint)",
+        "c: odd",
+    ]
