@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.results import Results
-from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval
+from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval, pair
+from ablation_suite.reports.statistics.curse import without_the_curse
 from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
 
 
@@ -16,6 +18,9 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
     Where seeds were added until there was an answer, the intervals allow for having looked that often. Arms whose runs
     saw other images than the baseline are compared with nothing; their mean and spread stand. A control is no member of
     the family that p values are adjusted for, and no margin makes it equivalent: it raises an alarm or it does not.
+
+    A difference at which a rule stopped is told without the winner's curse beside it, where the images that answer are
+    those that stopped it.
 
     One pair of runs has a difference and nothing else: how far two trainings of one arm lie apart is unknown, and the
     images alone would call every third pair of identical arms different at 1,000 images.
@@ -27,10 +32,16 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
     family = {arm: rows for arm, rows in together.items() if arm != design.control}
     found = {row.arm: row for row in compare(family, design.baseline, margin=margin, interval=_interval(results))}
     for arm in together.keys() - family.keys():
-        pair = {name: scores[name] for name in (design.baseline, arm)}
-        found[arm] = compare(pair, design.baseline, interval=_interval(results))[1]
+        both = {name: scores[name] for name in (design.baseline, arm)}
+        found[arm] = compare(both, design.baseline, interval=_interval(results))[1]
     for arm in scores.keys() - together.keys():
         found[arm] = compare({arm: scores[arm]}, arm)[0]
+    rule = stopping_rule(design, results.metric.scale)
+    if rule is not None and rule.until == "decided" and results.split == "val" and measure is None:
+        for arm, row in found.items():
+            if row.verdict in ("higher", "lower") and arm != design.control and row.num_pairs <= rule.max:
+                freed = without_the_curse(*pair(scores[arm], scores[design.baseline]), rule)
+                found[arm] = replace(row, freed=freed)
     return {arm.name: found[arm.name] for arm in design.arms}
 
 

@@ -121,6 +121,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
         f"difference_{unit}": texts.scaled(row.difference, scale),
         f"low_{unit}": texts.scaled(interval.low if interval else None, scale),
         f"high_{unit}": texts.scaled(interval.high if interval else None, scale),
+        f"freed_difference_{unit}": texts.scaled(row.freed, scale),
         "p": texts.significant(row.p),
         "p_adjusted": texts.significant(row.p_adjusted),
         "verdict": verdict,

@@ -96,8 +96,17 @@ def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
             f"Seeds were added until there was an answer, or {rule['max']} would hardly have brought one: "
             f"{_listed(without)} stayed without."
         )
-    if any(row.verdict in ("higher", "lower") and rule["min"] <= row.num_pairs < rule["max"] for row in rows):
-        told += " A difference that ended its own search is too large on average; its interval allows for it."
+    scale = results.metric.scale
+    freed = [
+        f"{_quoted(row.arm)} {digits.signed(scale * row.freed, texts.answer_places(rows, scale))}"
+        for row in rows
+        if row.freed is not None
+    ]
+    if freed:
+        told += (
+            " A difference that ended its own search is too large on average; freed from that, the estimates are "
+            f"{_listed(freed)} {results.metric.unit}."
+        )
     return f"{told} {allowed}"
 
 
@@ -122,7 +131,8 @@ def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[s
         if row.verdict in ("higher", "lower"):
             size = digits.fixed(metric.scale * abs(row.difference or 0.0), places)
             interval = _interval(row, places, metric)
-            yield f"{name} is {direction(metric, row.verdict)} than {baseline} by {size} {metric.unit} ({interval})."
+            told = f"{size} {metric.unit} ({interval}){_freed(row, places, metric)}"
+            yield f"{name} is {direction(metric, row.verdict)} than {baseline} by {told}."
         elif row.verdict == "equivalent":
             yield (
                 f"{name} is equivalent to {baseline} within ±{design.margin:g} {metric.unit}: "
@@ -150,7 +160,7 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
             most = "" if len(found) == 1 else "most of all "
             yield (
                 f"{len(found)} of {total} arms {_is(found)} {direction(metric, verdict)} than {baseline}, "
-                f"{most}{_quoted(arm.name)}: {_told(row, places, metric)}."
+                f"{most}{_quoted(arm.name)}: {_told(row, places, metric)}{_freed(row, places, metric)}."
             )
     equivalent = _of_verdict(rows, "equivalent")
     if equivalent:
@@ -280,6 +290,14 @@ def _signed(row: Comparison, places: int, metric: Metric) -> str:
 
 def _told(row: Comparison, places: int, metric: Metric) -> str:
     return f"{_signed(row, places, metric)} {metric.unit} ({_interval(row, places, metric)})"
+
+
+def _freed(row: Comparison, places: int, metric: Metric) -> str:
+    """What is left of a difference that ended its own search, which is too large on average."""
+    if row.freed is None:
+        return ""
+    size = f"{digits.fixed(metric.scale * abs(row.freed), places)} {metric.unit}"
+    return f"; a rule that stops at a difference finds it too large on average: freed from that, {size}"
 
 
 def _p(row: Comparison) -> str:

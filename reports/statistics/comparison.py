@@ -48,6 +48,7 @@ class Comparison:
     The baseline's row has no difference; an arm that shares no seed with the baseline has none either and stays
     undecided. An arm that shares one seed has a difference and nothing else: how much another seed would change it is
     unknown, so that it has no interval, no p and the verdict "one seed", and is no member of the family.
+    `freed` is the difference without the winner's curse, where a rule stopped at it (`curse.without_the_curse`).
     `smallest_detectable` would have been found four times in five among this family, if the standard error is right;
     `detectable_range` says how well it is known.
     """
@@ -66,6 +67,7 @@ class Comparison:
     verdict: Verdict | None
     p_margin_adjusted: float | None = None
     detectable_range: tuple[float, float] | None = None
+    freed: float | None = None
 
 
 def compare(

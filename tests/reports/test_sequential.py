@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from ablation_suite.reports.statistics.comparison import difference_interval, holm
+from ablation_suite.reports.statistics.curse import adjusted, without_the_curse
 from ablation_suite.reports.statistics.sequential import (
     SeedRule,
     chance_to_decide,
@@ -222,3 +223,37 @@ def test_an_arm_that_the_most_seeds_would_hardly_decide_gets_no_more():
 def test_impossible_rules_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SeedRule(**options)
+
+
+@pytest.mark.parametrize(("effect", "curse"), [(0.4, 0.3), (0.8, 0.15), (1.5, 0.05)])
+def test_the_freed_estimate_is_the_truth_whose_winners_have_the_mean_that_was_seen(effect, curse):
+    """20,000 paths of scipy's t test from another stream, seeds alone vary: their mean at "higher" gives it back."""
+    looks = range(RULE.min, RULE.max + 1)
+    differences = np.random.default_rng(9).normal(effect, size=(20_000, RULE.max))
+    ended = np.full(len(differences), np.nan)
+    going = np.ones(len(differences), dtype=bool)
+    for look in looks:
+        found = scipy.stats.ttest_1samp(differences[:, :look], 0, axis=1)
+        called = going & (found.pvalue < 1 - look_level(look, RULE))
+        higher = called & (found.statistic > 0)
+        ended[higher] = differences[higher, :look].mean(axis=1)
+        going &= ~called
+    seen = float(np.nanmean(ended))
+    assert seen > effect + curse
+    assert adjusted(seen, 1.0, 0.0, 0.0, 1000, RULE) == pytest.approx(effect, abs=0.06)
+    assert adjusted(-seen, 1.0, 0.0, 0.0, 1000, RULE) == -adjusted(seen, 1.0, 0.0, 0.0, 1000, RULE)
+
+
+def test_a_freed_estimate_lies_between_zero_and_what_was_seen():
+    """A difference far beyond its spread keeps its size, one at the edge of its interval loses much of it."""
+    rng = np.random.default_rng(1)
+    baseline = (rng.random((4, 400)) < 0.8).astype(float)
+    far = np.where(rng.random((4, 400)) < 0.9, 1.0, baseline)
+    near = np.where(rng.random((4, 400)) < 0.25, 1.0, baseline)
+    shares = []
+    for treated in (far, near):
+        seen = (treated - baseline).mean()
+        shares.append(without_the_curse(treated, baseline, RULE) / seen)
+        assert without_the_curse(baseline, treated, RULE) == pytest.approx(-shares[-1] * seen)
+    assert 0.98 < shares[0] <= 1
+    assert 0 <= shares[1] <= 1

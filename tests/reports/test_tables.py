@@ -338,11 +338,20 @@ def test_seeds_are_said_to_have_brought_an_answer_only_where_they_did(tmp_path, 
 
 
 def test_the_winners_curse_is_said_of_an_arm_that_ended_its_own_search(tmp_path):
+    """With the estimate that is free of it in sentence, note and file; a fixed design says nothing of it."""
     truths = {"baseline": TRUTHS["baseline"], "wide": Truth(delta=TRUTHS["wide"].delta, effect=0.4)}
     rule = Seeds(min=3, max=10, until="decided")
     _, found = analysis_of(tmp_path, truths, seeds=6, num_images=400, rule=rule, metric="val/accuracy")
     note = found.tables["answer"].note
     assert "Seeds were added until there was an answer. A difference that ended its own search is too large" in note
+    values = row(found.tables["answer"], "wide").values
+    assert 0 < values["freed_difference_pp"] <= values["difference_pp"]
+    assert "freed from that, the estimates are “wide” +" in note
+    assert "finds it too large on average: freed from that, " in found.answer
+    for settings in ({}, {"rule": rule, "metric": "test/accuracy"}):
+        _, other = analysis_of(tmp_path / str(len(settings)), truths, seeds=6, num_images=400, **settings)
+        assert row(other.tables["answer"], "wide").values["freed_difference_pp"] is None
+        assert "too large on average" not in other.answer + other.tables["answer"].note
 
 
 def test_the_images_of_most_disagreement_are_those_with_the_widest_gap(tmp_path):

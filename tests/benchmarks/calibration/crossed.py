@@ -23,6 +23,8 @@ class Found:
     centre: Array
     errors: Array  # 3 R K
     degrees: Array  # 3 R K
+    images: Array  # R K, variance of the mean by the images that were drawn
+    rest: Array  # R K, by what is neither the seeds' nor the images'
 
     def half(self, level: float = 0.95) -> Array:
         """Half of the interval's width at a level."""
@@ -73,6 +75,8 @@ def crossed(correct: Correct, *, added: bool = True) -> Found:
         centre=of_images.mean(axis=2),
         errors=np.sqrt(np.maximum([both, by_seeds, by_images], NONE**2)),
         degrees=np.stack([np.maximum(df_both, np.minimum(df_seeds, df_images)), df_seeds, df_images]),
+        images=ss_images / (images - 1) / (seeds * images),
+        rest=rest,
     )
 
 
@@ -84,6 +88,8 @@ def all_found(draw: Draw, repetitions: int, size: int, rng: np.random.Generator,
         centre=np.concatenate([each.centre for each in found]),
         errors=np.concatenate([each.errors for each in found], axis=1),
         degrees=np.concatenate([each.degrees for each in found], axis=1),
+        images=np.concatenate([each.images for each in found]),
+        rest=np.concatenate([each.rest for each in found]),
     )
 
 
