@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.levels import level_names
@@ -17,6 +17,7 @@ from ablation_suite.core.config.names import fitted, name_fault, project_fault
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.data import groups
 
 SHIPPED = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
@@ -65,12 +66,21 @@ class Spec(Frozen):
     """Factor -> levels: a full factorial, whose first levels are the baseline."""
     margin: float | None = Field(None, gt=0.0)
     """Differences smaller than this, in percentage points (NLL: nats), count as equivalent."""
+    groups: str | None = None
+    """Which images belong together, by their file names, as `{plant}_*.jpg`: they are judged as one. No run changes."""
     control: bool = False
     """Whether the baseline is also compared with itself on other seeds, which should find no difference."""
     project: str = "ablation-suite"
     """W&B project."""
     tuned: str | None = None
     """File of the values that `ablate tune` found, relative to the spec; every arm is then compared under them."""
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_are_told_apart(cls, rule: str | None) -> str | None:
+        if rule is not None and not groups.NAME.search(rule):
+            raise ValueError("needs a part in braces that tells the groups apart, as {plant}_*.jpg")
+        return rule
 
 
 class Arm(Frozen):
@@ -100,6 +110,8 @@ class Ablation(Frozen):
     arms: tuple[Arm, ...]
     grid: dict[str, tuple[Any, ...]]
     margin: float | None
+    groups: str | None = None
+    """The rule on file names by which images belong together."""
     project: str
     tuned: str | None = None
     """The file of found values that the arms take."""
@@ -184,7 +196,7 @@ def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:
 
 
 def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...]) -> Ablation:
-    kept = ("ablation", "question", "baseline", "grid", "margin", "project")
+    kept = ("ablation", "question", "baseline", "grid", "margin", "groups", "project")
     metrics = spec.metrics or ((spec.metric,) if spec.metric else ())
     named = {name: getattr(spec, name) for name in kept}
     if spec.block is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ablation_suite.core.data.groups import summed
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.outputs import Outputs
 from ablation_suite.reports.quantities import accuracy_places, difference, difference_places, one_pair
@@ -26,7 +27,7 @@ def classes_table(results: Results) -> Table | None:
     arms = _compared_arms(results)
     of_classes = [reference.labels == index for index in range(reference.num_classes)]  # K of N
     found = {
-        (arm, index): _difference(outputs, baseline, of_class)
+        (arm, index): _difference(outputs, baseline, of_class, results.groups)
         for arm, outputs in arms.items()
         for index, of_class in enumerate(of_classes)
         if of_class.any()
@@ -177,13 +178,18 @@ class _ClassDifference:
         return difference(self.interval, places) if self.interval else one_pair(self.estimate, places)
 
 
-def _difference(outputs: dict[int, Outputs], baseline: dict[int, Outputs], of_class: np.ndarray) -> _ClassDifference:
+def _difference(
+    outputs: dict[int, Outputs], baseline: dict[int, Outputs], of_class: np.ndarray, groups: np.ndarray | None
+) -> _ClassDifference:
     scores = ({seed: each.correct[of_class] for seed, each in side.items()} for side in (outputs, baseline))
     treated, control = pair(*scores)  # S N
+    if groups is not None:
+        of_group = np.unique(groups[of_class], return_inverse=True)[1]
+        treated, control = (np.stack([summed(row, of_group) for row in side]) for side in (treated, control))
     return _ClassDifference(
         estimate=float(treated.mean() - control.mean()),
         interval=difference_interval(treated, control) if len(treated) > 1 else None,
-        num_images=treated.shape[1],
+        num_images=int(of_class.sum()),
         num_pairs=len(treated),
     )
 

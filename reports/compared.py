@@ -42,7 +42,8 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
             if row.verdict in ("higher", "lower") and arm != design.control and row.num_pairs <= rule.max:
                 freed = without_the_curse(*pair(scores[arm], scores[design.baseline]), rule)
                 found[arm] = replace(row, freed=freed)
-    return {arm.name: found[arm.name] for arm in design.arms}
+    num_images = len(results.reference.labels) if results.reference else 0  # of which a group has several
+    return {arm.name: replace(found[arm.name], num_images=num_images) for arm in design.arms}
 
 
 def stopping_rule(design: Design, scale: float) -> SeedRule | None:

@@ -64,6 +64,8 @@ class Design:
     """Which one."""
     tuned: bool = False
     """Whether every arm has the values that a search of its own found."""
+    groups: str | None = None
+    """The rule on file names by which images belong together; null counts each image alone."""
     metrics: tuple[str, ...] = ()
     """All metrics that were asked for by name, the deciding one first."""
 
@@ -124,6 +126,7 @@ def design_of(plan: Plan) -> Design:
         block=ablation.block or "",
         baseline=ablation.baseline,
         margin=ablation.margin,
+        groups=ablation.groups,
         rule=ablation.rule.model_dump() if ablation.rule else None,
         factors=factors,
         arms=tuple(_design_arm(arm, ablation, factors) for arm in ablation.arms),

@@ -220,6 +220,8 @@ def _selection(results: Results) -> Iterator[Text]:
     num = f"{len(results.reference.labels)} {SPLITS[results.split]} images of {results.reference.num_classes} classes"
     data = (_shared(configs, "data.path") or _shared(configs, "data.name")) if configs else None
     num += f" (data set {_quoted(str(data))})" if data else ""
+    if results.groups is not None:
+        yield [f"Images of one group, {len(set(results.groups.tolist()))} by their file names, count as one sample."]
     if results.split == "test":
         yield [f"All results are those of {num}, which had no part in training or selection."]
     elif results.selected:

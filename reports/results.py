@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablation_suite.core.data import groups as grouping
 from ablation_suite.core.metrics import Metric, accuracy, metric_of
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
@@ -113,9 +114,21 @@ class Results:
             return Metric(name=name, text=name, contributions=accuracy)
 
     def scores(self, arm: str, measure: str | None = None) -> dict[int, NDArray[np.float64]]:
-        """Seed -> what each image (N,) contributes to a metric, by default the one that decides."""
+        """Seed -> what each image (N,) contributes to a metric, by default the one that decides; each group of images
+        where the design has them.
+        """
         name = measure or self.design.measures[0]
-        return {seed: outputs.contributions[name] for seed, outputs in self.outputs(arm).items()}
+        found = {seed: outputs.contributions[name] for seed, outputs in self.outputs(arm).items()}
+        if self.groups is None or not self.comparable(arm):
+            return found
+        return {seed: grouping.summed(row, self.groups) for seed, row in found.items()}
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """The group of each of the reference's images (N,); None where each counts alone."""
+        if self.design.groups is None or self.reference is None:
+            return None
+        return grouping.groups_of(self.reference.names, self.design.groups)
 
     @property
     def reference(self) -> Outputs | None:

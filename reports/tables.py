@@ -221,6 +221,7 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
         parts.append(f"A lower {results.metric.text} is better.")
     parts += epoch_told(results)
     parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
+    parts.append(_independence(results))
     if results.design.margin is not None:
         parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
     if any(row.difference is not None and row.interval is None for row in rows):
@@ -241,6 +242,16 @@ def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     if apart:
         parts.append(f"Not compared, because their images or labels are not the baseline's: {', '.join(apart)}.")
     return " ".join(parts)
+
+
+def _independence(results: Results) -> str:
+    """What counts as one sample of images."""
+    if results.groups is None:
+        return "Each image counts as a sample of its own; where several show one thing, `groups` in the spec says so."
+    return (
+        f"Images that agree in what {results.design.groups} has in braces are one sample: "
+        f"{len(set(results.groups.tolist()))} groups."
+    )
 
 
 def heading_of(results: Results) -> str:

@@ -204,6 +204,8 @@ def _single(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator
 def _basis(results: Results, rows: Rows) -> str:
     pairs = sorted({row.num_pairs for _, row in rows})
     images = f"{rows[0][1].num_images} {SPLITS[results.split]} images"
+    if results.groups is not None:
+        images += f", which count as {len(set(results.groups.tolist()))} groups"
     if pairs == [1]:
         return f"This rests on 1 seed and {images}: the training noise is unknown."
     seeds = f"{pairs[0]} seeds" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]} seeds"

@@ -25,6 +25,7 @@ from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.quantities import accuracy, accuracy_places, detectable, detectable_images
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.statistics.comparison import Comparison, Interval
+from ablation_suite.reports.statistics.intervals import difference_interval
 from ablation_suite.reports.tables import Column, Row, Table
 from ablation_suite.reports.wording import _each, _summary
 from ablation_suite.reports.writers import markdown, to_csv, to_markdown
@@ -616,3 +617,25 @@ def test_a_metric_that_finished_runs_cannot_give_is_told_of_each(tmp_path):
     (run,) = Reader(tmp_path).results(design_of(plan)).runs
     assert "there is no class 'newt'" in run.problem
     assert run.status == "finished"
+
+
+def test_images_that_belong_together_are_judged_as_one(tmp_path):
+    """The interval is that of the groups' sums, by hand: tens of the first hundred, the others alone."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=4, epochs=3, num_images=120, groups="000{ten}*.png")
+    groups = np.array([index // 10 if index < 100 else index - 90 for index in range(120)])  # N
+    sides = [outputs(tmp_path, plan, arm) for arm in ("wide", "baseline")]
+    sums = [np.stack([side[:, groups == group].sum(axis=1) / 4 for group in range(30)], axis=1) for side in sides]
+    by_hand = difference_interval(*sums)
+    analysis = analyse(Reader(tmp_path).results(design_of(plan)))
+    values = row(analysis.tables["answer"], "wide").values
+    assert (values["low_pp"], values["high_pp"]) == pytest.approx((100 * by_hand.low, 100 * by_hand.high), rel=1e-4)
+    assert values["difference_pp"] == pytest.approx(100 * (sides[0].mean() - sides[1].mean()), rel=1e-4)
+    assert values["images"] == 120
+    assert "120 test images, which count as 30 groups" in analysis.answer
+    assert "30 groups" in analysis.tables["answer"].note
+
+
+def test_without_groups_the_report_says_that_each_image_counts_alone(tmp_path):
+    """The assumption that near-duplicates break is told where it is made, and only there."""
+    told = [analysis_of(tmp_path / str(rule), groups=rule)[1].tables["answer"].note for rule in (None, "{x}.png")]
+    assert ["a sample of its own" in each for each in told] == [True, False]

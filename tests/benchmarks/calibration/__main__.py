@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from tests.benchmarks.calibration import coverage, families, measures, pairs, selection, sharing, stopping
+from tests.benchmarks.calibration import coverage, families, groups, measures, pairs, selection, sharing, stopping
 
 SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "intervals": ("Seeds, images, noise", coverage.intervals),
     "accuracies": ("Other accuracies", coverage.accuracies),
     "few": ("Few differing images", coverage.few_images),
+    "groups": ("Groups of images", groups.groups),
     "sharing": ("Arms that share the spread of their seeds", sharing.sharing),
     "measures": ("Other metrics", measures.measures),
     "pairs": ("What pairing is worth", pairs.pairs),

@@ -28,9 +28,9 @@ def stopping(repetitions: int) -> Iterator[str]:
         "0.99 where the rule's power is above that. Saved counts seeds of one arm; with the baseline's, twice as many "
         "runs. Too large: the mean error of the estimates that ended with “higher”, the winner's curse. Freed: that of "
         f"the estimates that a report tells beside them, and the root mean squared errors of both, of {FREED} such "
-        "ends at most. Freeing helps where the rule seldom decides, which is where the curse is; where it nearly always "
-        "does, it takes too much off those that lie at the edge, so that both are told. Covered: the true difference "
-        "lies in the interval at which the rule stopped."
+        "ends at most. Freeing helps where the rule seldom decides, which is where the curse is; where it nearly "
+        "always does, it takes too much off those that lie at the edge, so that both are told. Covered: the true "
+        "difference lies in the interval at which the rule stopped."
     )
     yield ""
     yield (
