@@ -13,7 +13,17 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from tests.benchmarks.calibration import coverage, families, groups, measures, pairs, selection, sharing, stopping
+from tests.benchmarks.calibration import (
+    coverage,
+    families,
+    groups,
+    measures,
+    pairs,
+    rivals,
+    selection,
+    sharing,
+    stopping,
+)
 
 SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "intervals": ("Seeds, images, noise", coverage.intervals),
@@ -25,6 +35,7 @@ SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "pairs": ("What pairing is worth", pairs.pairs),
     "selection": ("Choosing the epoch", selection.selection),
     "families": ("Families of arms", families.families),
+    "rivals": ("What other tools say", rivals.rivals),
     "stopping": ("Seeds as needed", stopping.stopping),
 }
 
