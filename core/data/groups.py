@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 NAME = re.compile(r"\{(\w+)\}")
 
 
-def groups_of(names: Sequence[str], rule: str) -> NDArray[np.int64]:
+@lru_cache(maxsize=8)  # a report asks for those of each arm and metric
+def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
     """The group of each image (N,), numbered as they appear; an image that does not fit the rule is one alone.
 
     rule: `{plant}_*.jpg`. What stands in braces tells the groups apart, a star is any text, and a slash makes it a rule

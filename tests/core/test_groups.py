@@ -18,7 +18,7 @@ from ablation_suite.core.data.groups import groups_of, summed
 )
 def test_the_rule_reads_the_name_of_the_file_or_the_whole_path(rule, names, expected):
     """What stands in braces tells groups apart; names that do not fit are groups of one; signs of patterns are text."""
-    assert groups_of(names, rule).tolist() == expected
+    assert groups_of(tuple(names), rule).tolist() == expected
 
 
 def test_the_sums_of_groups_have_the_mean_of_the_images():

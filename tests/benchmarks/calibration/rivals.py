@@ -30,8 +30,9 @@ def rivals(repetitions: int) -> Iterator[str]:
         "t test, the middle 95 % of its posterior; rliable's stratified bootstrap, paired by seed; a mixed model of "
         "statsmodels with a random intercept of the seed, Wald interval; autorank's choice of a test, its p below "
         "0.05. Deep-significance is not among them: it orders distributions and has no interval of a difference. All "
-        f"of them are given accuracies, as their guides do, and no images. {repetitions} repetitions, a standard error of 0.015 at "
-        f"0.95; wanted are coverage of 0.95 and alarms of 0.05; the half-width is the median.{absent}"
+        f"of them are given accuracies, as their guides do, and no images. {repetitions} repetitions, "
+        f"a standard error of 0.015 at 0.95; wanted are coverage of 0.95 and alarms of 0.05; the half-width is the "
+        f"median.{absent}"
     )
     yield ""
     yield "| seeds | images | seed noise | tool | coverage | half-width (pp) | false alarms |"
