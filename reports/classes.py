@@ -188,7 +188,7 @@ def _difference(
         treated, control = (np.stack([summed(row, of_group) for row in side]) for side in (treated, control))
     return _ClassDifference(
         estimate=float(treated.mean() - control.mean()),
-        interval=difference_interval(treated, control) if len(treated) > 1 else None,
+        interval=difference_interval(treated, control).within(1.0) if len(treated) > 1 else None,
         num_images=int(of_class.sum()),
         num_pairs=len(treated),
     )

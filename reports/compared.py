@@ -9,6 +9,7 @@ from ablation_suite.reports.design import Design
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval, pair
 from ablation_suite.reports.statistics.curse import without_the_curse
+from ablation_suite.reports.statistics.intervals import Interval
 from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
 
 
@@ -43,7 +44,11 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
                 freed = without_the_curse(*pair(scores[arm], scores[design.baseline]), rule)
                 found[arm] = replace(row, freed=freed)
     num_images = len(results.reference.labels) if results.reference else 0  # of which a group has several
-    return {arm.name: replace(found[arm.name], num_images=num_images) for arm in design.arms}
+    widest = results.measure(measure or design.measures[0]).widest
+    return {
+        arm.name: replace(found[arm.name], num_images=num_images, interval=_possible(found[arm.name].interval, widest))
+        for arm in design.arms
+    }
 
 
 def stopping_rule(design: Design, scale: float) -> SeedRule | None:
@@ -61,6 +66,10 @@ def stopping_rule(design: Design, scale: float) -> SeedRule | None:
         precision=rule["precision"] / scale if rule["precision"] is not None else None,
         margin=design.margin / scale if design.margin is not None else None,
     )
+
+
+def _possible(interval: Interval | None, widest: float) -> Interval | None:
+    return interval.within(widest) if interval is not None else None
 
 
 def _interval(results: Results) -> IntervalOf:

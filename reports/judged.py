@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports.compared import comparisons
@@ -68,7 +68,8 @@ def _over(
             alike[0].append(block)
         else:
             groups.append([block])
-    return over_blocks(pairs, intervals, groups)
+    found = over_blocks(pairs, intervals, groups)
+    return replace(found, interval=found.interval.within(family[0].measure(measure).widest))
 
 
 def _same_images(one: Results, other: Results) -> bool:

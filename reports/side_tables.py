@@ -208,7 +208,8 @@ def effects_table(results: Results) -> Table | None:
 def _effect_row(effect: Effect, places: int, metric: Metric) -> Row:
     parts = zip(effect.factors, effect.levels, effect.references, strict=True)
     name = " × ".join(f"{factor} {reference} → {level}" for factor, level, reference in parts)
-    interval = effect.interval if effect.num_pairs > 1 else None
+    widest = len(effect.factors) * metric.widest  # an interaction is a difference of differences
+    interval = effect.interval.within(widest) if effect.num_pairs > 1 else None
     values: dict[str, Value] = {
         "effect": name,
         "interaction": len(effect.factors) > 1,

@@ -7,7 +7,7 @@ crossed interval counts both; with one seed only the images can speak, and the i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,15 @@ class Interval:
     @property
     def standard_error(self) -> float:
         return self.half_width / self.critical
+
+    def within(self, widest: float) -> Interval:
+        """The part of it that is possible where no two arms lie further apart than so much; the rest holds no truth.
+
+        Its standard error stays what it is.
+        """
+        low, high = max(self.low, -widest), min(self.high, widest)
+        share = (high - low) / (self.high - self.low) if self.high > self.low else 1.0
+        return replace(self, low=low, high=high, critical=share * self.critical)
 
 
 def difference_interval(

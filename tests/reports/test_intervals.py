@@ -291,3 +291,15 @@ def test_five_equal_seed_differences_without_spread_get_the_sign_flip_p():
 def test_impossible_requests_are_refused_with_the_reason(treated, baseline, options, message):
     with pytest.raises(ValueError, match=message):
         difference_interval(treated, baseline, **options)
+
+
+def test_an_interval_holds_nothing_that_is_impossible():
+    """Two accuracies lie 100 pp apart at most; what is cut off took no part in the standard error."""
+    first, second = np.array([[1, 1, 0, 1], [0, 1, 1, 0]]), np.array([[0, 1, 0, 0], [1, 0, 0, 0]])
+    wide = difference_interval(first, second)
+    assert wide.high > 1
+    possible = wide.within(1.0)
+    assert (possible.low, possible.high) == (max(wide.low, -1.0), 1.0)
+    assert possible.standard_error == pytest.approx(wide.standard_error)
+    assert (possible.estimate, possible.p) == (wide.estimate, wide.p)
+    assert wide.within(math.inf) == wide

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -639,3 +640,24 @@ def test_without_groups_the_report_says_that_each_image_counts_alone(tmp_path):
     """The assumption that near-duplicates break is told where it is made, and only there."""
     told = [analysis_of(tmp_path / str(rule), groups=rule)[1].tables["answer"].note for rule in (None, "{x}.png")]
     assert ["a sample of its own" in each for each in told] == [True, False]
+
+
+@pytest.mark.parametrize("metric", ["test/accuracy", "test/brier", "test/nll"])
+def test_no_table_of_a_tiny_comparison_shows_the_impossible(tmp_path, metric):
+    """Six images and two seeds know next to nothing, and no accuracies lie more than 100 pp apart; Brier scores 2."""
+    levels = {"model.backbone": ("narrow", "wide"), "loss": ("plain", "contrastive")}
+    truths = {"baseline": Truth(delta={"model.backbone": "narrow", "loss": "plain"})}
+    for backbone, loss in (("narrow", "contrastive"), ("wide", "plain"), ("wide", "contrastive")):
+        delta = {"model.backbone": backbone, "loss": loss}
+        truths[f"{backbone},{loss}"] = Truth(delta=delta, compound=True, effect=-0.1)
+    _, analysis = analysis_of(tmp_path, truths, grid=levels, seeds=2, num_images=6, seed_noise=0.3, metric=metric)
+    most = {"test/accuracy": 100.0, "test/brier": 200.0, "test/nll": math.inf}[metric]
+    seen = 0
+    for name, table in analysis.tables.items():
+        for each in table.rows:
+            widest = (2 if each.values.get("interaction") else 1) * (most if name in ("answer", "effects") else 100.0)
+            for key, value in each.values.items():
+                if ("low" in key or "high" in key) and value is not None:
+                    seen += 1
+                    assert abs(float(value)) <= widest, (name, key, value)
+    assert seen > 10
