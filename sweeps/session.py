@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import database_lock
-from ablation_suite.sweeps.opening import open_storage
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.storage_errors import plain_errors
 from ablation_suite.sweeps.strategy import Reporter, data_fingerprint, drive
-from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import Trial
-from ablation_suite.sweeps.warm_start import begin_with
+
+if TYPE_CHECKING:  # Optuna is loaded when a study is opened
+    from ablation_suite.sweeps.study import Study
 
 
 def sweep_folder(sweep: Sweep, runtime: Runtime) -> Path:
@@ -44,6 +45,10 @@ def run_sweep(
     source: an earlier study, or "runs" of the store, that it begins with where they fit.
     An executor that is given is left open. Raises StorageError, StudyMismatch and SweepBusy.
     """
+    from ablation_suite.sweeps.opening import open_storage
+    from ablation_suite.sweeps.study import Study
+    from ablation_suite.sweeps.warm_start import begin_with
+
     if runtime.executor == "slurm" and runtime.jobs == "auto":
         raise UserError("a sweep on slurm needs --jobs N, trials at a time: each learns from those before it")
     journal = journal_path(sweep, runtime)
@@ -65,6 +70,9 @@ def run_sweep(
 @contextmanager
 def existing_study(sweep: Sweep, runtime: Runtime, url: str | None = None) -> Iterator[Study]:
     """The study of a sweep, to look at; StorageError where there is none yet."""
+    from ablation_suite.sweeps.opening import open_storage
+    from ablation_suite.sweeps.study import Study
+
     journal = journal_path(sweep, runtime)
     with plain_errors(url, journal), open_storage(url, journal, to_write=False) as storage:
         yield Study(sweep, storage, None, data_fingerprint(sweep.config, runtime, {}))

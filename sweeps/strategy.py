@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
@@ -22,8 +22,10 @@ from ablation_suite.core.scheduling.scheduler import Job, Scheduler
 from ablation_suite.sweeps.objectives import mean, measured
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import TrialLost
-from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import Outcome, Trial
+
+if TYPE_CHECKING:  # which loads Optuna
+    from ablation_suite.sweeps.study import Study
 
 
 class Reporter(Protocol):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ablation_suite.cli import VERBS
+
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("core", "sweeps", "ablations", "reports")
 _OPTUNA = ("importances", "pruners", "samplers", "opening", "earlier", "warm_start", "storage_errors", "study")
@@ -96,7 +98,13 @@ def test_menus_import_no_torch():
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["plan", "quickstart"], ["check", "quickstart", "--quick"], ["menu"], ["run", "--help"]],
+    [
+        ["--help"],
+        ["plan", "quickstart"],
+        ["check", "quickstart", "--quick"],
+        ["menu"],
+        *([verb, "--help"] for verb in VERBS),
+    ],
     ids=" ".join,
 )
 def test_looking_verbs_load_no_heavy_package(words, tmp_path):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a spec is read, and its rule judged, without NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 NAME = re.compile(r"\{(\w+)\}")
 
@@ -19,6 +20,8 @@ def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
     rule: `{plant}_*.jpg`. What stands in braces tells the groups apart, a star is any text, and a slash makes it a rule
     on the whole path instead of the file's name. Images of one group in several folders are one group by file name.
     """
+    import numpy as np
+
     pattern = _compiled(rule)
     keys = []
     for index, name in enumerate(names):
@@ -30,6 +33,8 @@ def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
 
 def summed(contributions: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.float64]:
     """What each group contributes (G,), from what its images (N,) do: the mean over groups is that over images."""
+    import numpy as np
+
     num_groups = int(groups.max()) + 1
     sums = np.bincount(groups, weights=contributions, minlength=num_groups)
     return np.asarray(sums * (num_groups / len(groups)), dtype=np.float64)
