@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from queue import Queue
 from threading import Thread
 from types import TracebackType
 
+from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.scheduling.isolation import command, environment
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.blocks import Blocks
@@ -30,7 +30,7 @@ class Figures:
     """
 
     def __init__(self, num_runs: int, num_reports: int):
-        spare = len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
+        spare = cores() - 1
         wanted = min(spare, num_reports, _MOST) if num_runs >= _WORTH_IT else 0
         self._helpers = [_start() for _ in range(wanted)]
         self._num_added = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.memory import available_bytes
 
 BYTES_PER_WORKER = 2 * 1024**3
@@ -68,7 +69,7 @@ def num_jobs(runtime: Runtime, runs_per_device: int = 1) -> int:
     """Runs side by side: as asked for, else some on each CUDA device, else as many as cores and memory allow."""
     if runtime.jobs != "auto":
         return runtime.jobs
-    num_cores = len(os.sched_getaffinity(0)) // runtime.threads
+    num_cores = cores() // runtime.threads
     if devices := cuda_devices(runtime):
         # Each worker launches kernels from a core of its own.
         return max(len(devices), min(num_cores, len(devices) * runs_per_device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import os
 import shutil
 import signal
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.errors import printable
+from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.console import Display
 from ablation_suite.core.scheduling.known_rows import KnownRows, Row, Stamp, stamp_of
@@ -91,14 +91,13 @@ def watch(
 
 def _read(folders: list[RunFolder]) -> Iterable[tuple[Stamp | None, Row]]:
     """A row of each, and its stamp where it holds until the files change; on all cores where there are many."""
-    cores = len(os.sched_getaffinity(0))
-    if len(folders) <= _PIECE or cores == 1:
+    if len(folders) <= _PIECE or cores() == 1:
         return map(_row, folders)
     if len(folders) >= _LONG_LOOK:
         print(f"reading {len(folders):,} runs for the first time", file=sys.stderr)
     pieces = [[str(each.path) for each in folders[k : k + _PIECE]] for k in range(0, len(folders), _PIECE)]
     try:
-        pool = multiprocessing.get_context("fork").Pool(cores, _end_with_the_parent)
+        pool = multiprocessing.get_context("fork").Pool(cores(), _end_with_the_parent)
     except (OSError, ImportError):  # its locks lie in /dev/shm, which may be full or not there
         return map(_row, folders)
     with pool:

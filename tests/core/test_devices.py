@@ -19,7 +19,7 @@ def machine(monkeypatch):
     def make(num_devices: int, mps: bool = False):
         monkeypatch.setattr(devices, "cuda_memory", lambda: [80 * GIB] * num_devices)
         monkeypatch.setattr(devices, "has_mps", lambda: mps)
-        monkeypatch.setattr(devices.os, "sched_getaffinity", lambda process: set(range(8)))
+        monkeypatch.setattr(devices, "cores", lambda: 8)
 
     return make
 

@@ -340,7 +340,7 @@ def test_figures_that_are_drawn_beside_are_those_that_are_drawn_here(tmp_path, m
     ]
     build_report(made, tmp_path / "runs", tmp_path / "here")
     monkeypatch.setattr(beside, "_WORTH_IT", 1)
-    monkeypatch.setattr(beside.os, "sched_getaffinity", lambda _: range(3))
+    monkeypatch.setattr(beside, "cores", lambda: 3)
     build_report(made, tmp_path / "runs", tmp_path / "beside")
     here, there = (sorted(folder.rglob("figures/*.*")) for folder in (tmp_path / "here", tmp_path / "beside"))
     assert [path.name for path in here] == [path.name for path in there]
@@ -351,6 +351,6 @@ def test_figures_that_are_drawn_beside_are_those_that_are_drawn_here(tmp_path, m
 def test_figures_that_fail_beside_are_no_report_without_figures(tmp_path, monkeypatch):
     """The reason is told."""
     monkeypatch.setattr(beside, "_WORTH_IT", 1)
-    monkeypatch.setattr(beside.os, "sched_getaffinity", lambda _: range(3))
+    monkeypatch.setattr(beside, "cores", lambda: 3)
     with pytest.raises(RuntimeError, match="the figures were not drawn"), beside.Figures(5, 2) as figures:
         figures.add(tmp_path, "no analysis")
