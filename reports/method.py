@@ -74,7 +74,7 @@ def method_over_blocks(family: Sequence[Results], num_differences: int) -> Text:
                 ", and blocks on the same images were averaged image by image and seed by seed before.",
             ],
             [
-                f"All {num_differences} p values, of the blocks and of their means, were adjusted together by Holm's "
+                f"All {num_differences} p values, of the blocks and of their means, were adjusted together by Holm’s "
                 "method",
                 Cite("holm1979"),
                 ".",
@@ -336,7 +336,3 @@ def _listed(words: Sequence[str]) -> str:
 
 def _quoted(name: str) -> str:
     return f"“{name}”"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -63,9 +63,6 @@ class Table:
     """So many columns say what a row is; where a table is set in parts, each part has them."""
 
 
-KEPT = {"test": "Validation %", "last/val": "Kept epoch %", "val": ""}
-"""What the validation accuracy of the kept epoch is called beside the answer, by the prefix of the answer."""
-
 ARM = Column(key="arm", heading="Arm", sort="arm", number=False)
 
 
