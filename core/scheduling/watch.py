@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -97,11 +98,11 @@ def _read(folders: list[RunFolder]) -> Iterable[tuple[Stamp | None, Row]]:
         print(f"reading {len(folders):,} runs for the first time", file=sys.stderr)
     pieces = [[str(each.path) for each in folders[k : k + _PIECE]] for k in range(0, len(folders), _PIECE)]
     try:
-        pool = multiprocessing.get_context("fork").Pool(cores(), _end_with_the_parent)
+        pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("fork"), _end_with_the_parent)
     except (OSError, ImportError):  # its locks lie in /dev/shm, which may be full or not there
         return map(_row, folders)
-    with pool:
-        return chain.from_iterable(pool.map(_read_piece, pieces, chunksize=1))
+    with pool:  # whose processes are told to end, not killed: a signal may have a handler that they inherited
+        return list(chain.from_iterable(pool.map(_read_piece, pieces)))
 
 
 def _end_with_the_parent() -> None:

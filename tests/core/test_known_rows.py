@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,21 @@ def test_few_runs_leave_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
     look(store)
     assert not (store.parent / "cache").exists()
+
+
+MANY = """
+import signal, sys
+from pathlib import Path
+from ablation_suite.core.runs.store import run_folders
+from ablation_suite.core.scheduling import watch
+signal.signal(signal.SIGTERM, lambda *_: None)
+watch._PIECE, watch.cores = 1, lambda: 4
+for _ in range(40):
+    print(len(watch.grid_rows(run_folders(Path(sys.argv[1])))))
+"""
+
+
+def test_processes_that_read_runs_end_whatever_handlers_they_inherit(store: Path) -> None:
+    """A notebook may have a handler for SIGTERM that only sets a flag; nobody waits for a process that heard it."""
+    found = subprocess.run([sys.executable, "-c", MANY, str(store)], capture_output=True, text=True, timeout=60)
+    assert found.stdout.split() == 40 * ["6"], found.stderr
