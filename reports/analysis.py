@@ -8,7 +8,7 @@ from typing import Any
 
 from ablation_suite.reports import classes, side_tables, tables
 from ablation_suite.reports.compared import comparisons
-from ablation_suite.reports.consistency import making, unlike
+from ablation_suite.reports.consistency import provenance, unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.doubts import Doubt, doubts
 from ablation_suite.reports.layout import Layout
@@ -23,7 +23,7 @@ from ablation_suite.reports.strokes import Strokes, strokes
 from ablation_suite.reports.tables import Table
 from ablation_suite.reports.wording import answer, claim
 
-FORMAT = 4
+FORMAT = 5
 Audit = Sequence[Mapping[str, str]]
 """Findings as `arm`, `kind`, `text` and `severity`."""
 
@@ -47,7 +47,7 @@ class Analysis:
     audit: Audit
     problems: tuple[str, ...]
     doubts: tuple[Doubt, ...]
-    making: dict[str, list[str]]
+    provenance: dict[str, list[str]]
     tables: dict[str, Table]
     strokes: Strokes
     series: dict[str, list[Series]]
@@ -90,7 +90,7 @@ class Analysis:
             "audit": [dict(finding) for finding in self.audit],
             "problems": list(self.problems),
             "doubts": [asdict(doubt) for doubt in self.doubts],
-            "making": self.making,
+            "provenance": self.provenance,
             "tables": {name: [row.values for row in table.rows] for name, table in self.tables.items()},
             "strokes": self.strokes,
             "series": self.series,
@@ -121,7 +121,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         classes.disagreements_table(results),
         tables.runs_table(results),
     ]
-    facts = making(results)
+    facts = provenance(results)
     problems = (*(run.describe() for run in results.problems()), *unlike(facts))
     return Analysis(
         design=results.design,
@@ -135,7 +135,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         audit=audit,
         problems=problems,
         doubts=doubts(results, compared, audit, problems, pairing),
-        making=facts,
+        provenance=facts,
         tables={table.name: table for table in found if table is not None and table.rows},
         strokes=strokes(results),
         series=training_series(results),

@@ -74,7 +74,7 @@ def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[
 
 def _faults(folder: Path, written: dict[str, Any], results: Results, analysis: Analysis) -> Iterator[str]:
     yield from (f"run {run.describe()}" for run in results.problems())
-    yield from unlike(analysis.making)
+    yield from unlike(analysis.provenance)
     yield from _contradictions(results)
     now = json.loads(json.dumps(analysis.to_json()))
     yield from _drift({key: value for key, value in written.items() if key != "store"}, now, "")

@@ -8,7 +8,7 @@ from typing import Any
 from ablation_suite.reports.results import Results
 
 
-def making(results: Results) -> dict[str, list[str]]:
+def provenance(results: Results) -> dict[str, list[str]]:
     """Fact -> its values over the usable runs; more than one value means that the runs were not made alike."""
     found: dict[str, set[str]] = {}
     for run in results.runs:
@@ -26,14 +26,14 @@ def unlike(facts: dict[str, list[str]]) -> list[str]:
 def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "recipe", str(record.get("recipe", "unknown"))
     yield "data", str(record.get("data_fingerprint", "unknown"))
-    provenance = record.get("provenance") or {}
-    for package, version in (provenance.get("packages") or {}).items():
+    how = record.get("provenance") or {}
+    for package, version in (how.get("packages") or {}).items():
         yield package, str(version)
-    if source := (provenance.get("suite") or {}).get("source"):
+    if source := (how.get("suite") or {}).get("source"):
         yield "source of the suite", str(source)
-    device = provenance.get("device") or {}
+    device = how.get("device") or {}
     name = str(device.get("name", "unknown"))
-    yield "device", " ".join(_words([name, device.get("model") or (provenance.get("cpu") if name == "cpu" else None)]))
+    yield "device", " ".join(_words([name, device.get("model") or (how.get("cpu") if name == "cpu" else None)]))
 
 
 def _words(values: Iterable[Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.runs import locks
 
 
 class StorageError(UserError):
@@ -33,7 +33,7 @@ class FileLock:
 
     def acquire(self) -> bool:
         self.file = open(self.path, "a")  # noqa: SIM115 (held until release)
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        locks.take(self.file)
         return True
 
     def release(self) -> None:
@@ -96,9 +96,7 @@ class Owner:
 
     def _take(self, name: str) -> bool:
         file = open(self.folder / name, "a")  # noqa: SIM115 (held until `leave`)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.try_take(file):
             file.close()
             return False
         self.locks[name] = file

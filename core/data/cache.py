@@ -22,6 +22,7 @@ from ablation_suite.core.data import cache_folder, parallel
 from ablation_suite.core.data.dataset import DataError, Images
 from ablation_suite.core.data.decode import RECIPE, Unreadable
 from ablation_suite.core.data.views import Decoder, OnTheFly
+from ablation_suite.core.runs.files import json_bytes, write_synced
 
 BLOCK = 64 * 2**20
 """Bytes that one digest of a manifest stands for; several threads verify the blocks of one large array."""
@@ -96,7 +97,7 @@ def _open(place: Path, decoders: Mapping[str, Decoder]) -> dict[str, Decoded] | 
                 return None
             unreadable = {int(index): reason for index, reason in manifest["unreadable"][split].items()}
             found[split] = Decoded(images=images, labels=labels, unreadable=unreadable)
-        sound = manifest["seal"] == _seal(manifest) and _sound(place, manifest["blocks"])
+        sound = manifest["digest"] == _digest_of(manifest) and _sound(place, manifest["blocks"])
     except (OSError, ValueError, KeyError):
         return None
     return found if sound else None
@@ -135,9 +136,9 @@ def _digests(path: Path) -> list[str]:
         return parallel.each(one, -(-len(view) // BLOCK))
 
 
-def _seal(manifest: Mapping[str, Any]) -> str:
+def _digest_of(manifest: Mapping[str, Any]) -> str:
     """The digest of all else that a manifest says."""
-    text = json.dumps({key: value for key, value in manifest.items() if key != "seal"}, sort_keys=True)
+    text = json.dumps({key: value for key, value in manifest.items() if key != "digest"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -176,8 +177,8 @@ def _build(
             "unreadable": unreadable,
             "blocks": {path.name: _digests(path) for path in sorted(temporary.iterdir())},
         }
-        manifest["seal"] = _seal(manifest)
-        _write_synced(temporary / cache_folder.MANIFEST, json.dumps(manifest, indent=1).encode())
+        manifest["digest"] = _digest_of(manifest)
+        write_synced(temporary / cache_folder.MANIFEST, json_bytes(manifest))
         os.rename(temporary, place)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # a file system without locks let another builder be first
@@ -227,10 +228,3 @@ def _num_bytes(decoders: Mapping[str, Decoder]) -> int:
 def _part(progress: parallel.Progress | None, before: int, total: int) -> parallel.Progress | None:
     """The progress of one split as progress of the whole."""
     return progress and (lambda done, _: progress(before + done, total))
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

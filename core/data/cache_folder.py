@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs import locks
 from ablation_suite.core.runs.files import read_json
 
 LIMIT = "ABLATE_CACHE_LIMIT_GB"
@@ -127,23 +125,11 @@ def _lock(place: Path, key: str, *, wait: bool) -> Iterator[bool]:
         ) from error
     with open(handle, "rb") as file:
         try:
-            while not _taken(file, wait):
-                parallel.heed()
-                time.sleep(parallel.LOOK_SECONDS)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
+            if wait:
+                locks.take(file, heed=parallel.heed, look_seconds=parallel.LOOK_SECONDS)
+            elif not locks.try_take(file):
+                raise BlockingIOError(f"{path}: another process holds it")
+        except locks.NoLocks:
             yield False
         else:
             yield True
-
-
-def _taken(file: IO[bytes], wait: bool) -> bool:
-    """Take a lock; False where another process holds it and is to be waited for."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not wait:
-            raise
-        return False
-    return True

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ablation_suite.core.data import parallel
-from ablation_suite.core.runs.files import file_sha256, read_json
+from ablation_suite.core.runs.files import file_sha256, json_text, read_json, write_atomic
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
@@ -52,19 +50,6 @@ def digest(path: Path) -> str:
         return "unreadable"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that readers see all of it or its predecessor; who may read it, the umask says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")  # mkstemp's would be for its owner alone
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _stamp(path: str) -> list[int] | None:
     try:
         status = os.stat(path)
@@ -83,4 +68,5 @@ def _recall(memory: Path) -> dict[str, list]:
 
 def _remember(memory: Path, root: Path, entries: dict[str, list]) -> None:
     with contextlib.suppress(OSError):  # where nothing can be kept, the next call hashes again
-        write_whole(memory, json.dumps({"root": str(root), "files": entries}))
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(memory, json_text({"root": str(root), "files": entries}))

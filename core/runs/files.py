@@ -10,23 +10,39 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file so that a reader, or a kill, finds the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write that takes the place of `path` when the block ends, synced, or leaves nothing behind.
+
+    A reader, or a kill, finds the old content or the new, never a part. Who may read it, the umask says. The error of a
+    disk that is full names the file.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # mkstemp's would be for its owner alone
     try:
-        write_synced(temporary, data)
-        os.replace(temporary, path)
-    except OSError:  # a full disk, say, has the more need of the room
+        with naming(path):
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except BaseException:  # a full disk, say, has the more need of the room
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a small file at once."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.files import json_bytes, naming, read_json
+from ablation_suite.core.runs.files import read_json, write_json
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -64,14 +64,7 @@ def held(path: Path, is_alive: Callable[[], bool], is_cancelled: Callable[[], bo
     """
     token, unwanted, over = uuid.uuid4().hex, threading.Event(), threading.Event()
     lease = {"host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "token": token}
-    temporary = path.with_name(f".lease.{token}")
-    try:
-        with naming(temporary):
-            temporary.write_bytes(json_bytes(lease))
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_json(path, lease)
 
     def beat() -> None:
         while not over.wait(BEAT_SECONDS):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import functools
 import json
 import os
@@ -22,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.own.kept import keep
-from ablation_suite.core.runs import lease
+from ablation_suite.core.runs import lease, locks
 from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, sync_folder, write_json, write_synced
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.labels import merged
@@ -41,7 +39,6 @@ OUTPUT_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 """What reading a missing or damaged `outputs.npz` may raise: one byte makes it encrypted, or of unknown compression."""
-_NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 class Busy(RuntimeError):
@@ -170,19 +167,7 @@ class RunFolder:
 
     def is_locked(self) -> bool:
         """Whether an attempt holds the run now, here or on a machine whose locks are not seen here."""
-        if lease.is_held_elsewhere(self.lease_path):
-            return True
-        try:
-            with open(self.path / "lock", opener=_at_once) as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        return False
+        return lease.is_held_elsewhere(self.lease_path) or locks.is_taken(self.path / "lock")
 
     def attempts(self) -> list[int]:
         """The numbers of the attempts made so far; what else lies beside them (.DS_Store, say) is none."""
@@ -241,7 +226,7 @@ class RunFolder:
 
         The lock belongs to the process, so that the kernel frees it however the process ends.
         """
-        with open(self.path / "lock", "a", opener=_at_once) as lock:
+        with open(self.path / "lock", "a", opener=locks.open_at_once) as lock:
             if lease.is_held_elsewhere(self.lease_path) or not take_lock(lock):
                 raise Busy(f"run {self.run_id} is {self.held_by()}")
             attempt = self._attempt(max(self.attempts(), default=0) + 1)
@@ -277,7 +262,7 @@ class RunFolder:
         The process that finishes a run does so; where it was killed before, the next driver that looks at the run.
         """
         paths = list(self.path.iterdir())
-        left_over = (".best-", ".record.", ".outputs.npz.", ".lease.", "cancelled")
+        left_over = (".best-", ".record.", ".run.json.", ".outputs.npz.", ".lease.", "cancelled")
         spare = [path for path in paths if path.name.startswith(left_over)]
         weights = [path for path in paths if path.match("best-*")]
         if len(weights) > 2:  # the kept ones and their sum
@@ -303,29 +288,11 @@ class RunFolder:
 
 
 def take_lock(file: IO[str]) -> bool:
-    """Take a lock, or say that another process holds it; UserError where the file system knows no locks.
-
-    It is tried for a moment, since whoever reads the status holds it for an instant.
-    """
-    for _ in range(20):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.01)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            where = Path(file.name).parent
-            raise UserError(
-                f"{where}: this file system has no file locks ({error.strerror}); put --results on one that has them"
-            ) from None
-    return False
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting, as a pipe in the place of the file would have it."""
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+    """Take the lock of a store's file, or say that another process holds it; UserError where locks are not known."""
+    try:
+        return locks.take_soon(file)
+    except locks.NoLocks as error:
+        raise UserError(f"{Path(file.name).parent}: {error.strerror}; put --results on one that has them") from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:

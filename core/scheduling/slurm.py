@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shlex
 import shutil
 import statistics
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs import locks
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling import isolation, slurm_queue
 from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, retry_after
@@ -208,7 +208,7 @@ class Slurm:
         """A lock that sbatch inherits, so that it is held as long as it may still submit, whatever becomes of us."""
         self.queue.home.mkdir(parents=True, exist_ok=True)
         with open(self.queue.home / "sbatch.lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.take(lock)
             yield lock
 
     def _begin_all(self, submission: Submission) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 
-from ablation_suite.core.runs.files import file_sha256, naming, read_bytes, write_atomic
+from ablation_suite.core.runs.files import file_sha256, read_bytes, replacing, write_atomic
 from ablation_suite.core.runs.store import Damaged
 
 
@@ -44,20 +43,13 @@ def save_verified(path: Path, state: dict[str, Any]) -> None:
     The SHA-256 is of the bytes on their way to the disk. It is written last and beside them, so that a file without
     one does not count.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with naming(path), open(temporary, "wb") as file:
-            hashing = _Hashing(file)
-            try:
-                torch.save(state, cast("IO[bytes]", hashing))
-            except RuntimeError as error:  # "unexpected pos": torch's words for whatever a write failed of
-                raise hashing.error or error from None
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as file:
+        hashing = _Hashing(file)
+        try:
+            torch.save(state, cast("IO[bytes]", hashing))
+        except RuntimeError as error:  # "unexpected pos": torch's words for whatever a write failed of
+            raise hashing.error or error from None
         _sum_path(path).unlink(missing_ok=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     write_atomic(_sum_path(path), hashing.sha256.hexdigest().encode())
     if not is_intact(path):
         raise OSError(f"{path} reads otherwise than it was written; is the disk sound?")

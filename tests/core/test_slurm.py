@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -206,7 +207,7 @@ def test_an_sbatch_of_a_killed_driver_that_still_submits_is_waited_for(cluster, 
     orphan = slurm_queue.subprocess.Popen(
         ["bash", "-c", f"sleep 0.5; sbatch {' '.join(executor._words(submission, 1))}"], pass_fds=[held]
     )
-    slurm.fcntl.flock(held, slurm.fcntl.LOCK_EX)
+    fcntl.flock(held, fcntl.LOCK_EX)
     os.close(held)
     assert Slurm(runtime).adopt() == {"a"}
     assert orphan.wait() == 0
