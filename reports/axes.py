@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +30,13 @@ class Axis:
         share = (here - low) / (high - low) if high > low else 0.5
         return round(self.start + share * (self.stop - self.start), 2)
 
-    def ticks(self, most: int, *, signs: bool = False, unit: str = "") -> list[tuple[float, str]]:
-        """At most so many round values, each as (place, text); `signs`: a plus on what is above zero."""
+    def ticks(self, most: int, *, signs: bool = False, unit: str = "", whole: bool = False) -> list[tuple[float, str]]:
+        """At most so many round values, each as (place, text).
+
+        `signs`: a plus on what is above zero; `whole`: none between two whole numbers, for what is counted.
+        """
         values = log_ticks(self.low, self.high, most) if self.log else ticks(self.low, self.high, most)
+        values = [value for value in values if not whole or value == round(value)]
         return [(self.at(value), ("+" if signs and value > 0 else "") + brief(value) + unit) for value in values]
 
 
@@ -79,6 +84,31 @@ def distinct(labels: Sequence[Any], most: int) -> list[str]:
         if len(set(cut)) == len(set(words)):
             return cut
     return [f"{word[: most - 4]}… {place}" for place, word in enumerate(words, start=1)]
+
+
+def wrapped(labels: Sequence[Any], most: int, num_lines: int) -> list[list[str]]:
+    """Labels as at most so many lines of at most so many characters; what has no room then loses its middle."""
+    for room in (max(map(len, map(str, labels)), default=0), *range(most * num_lines, most - 1, -1)):
+        found = [_lines(word, most) for word in distinct(labels, room)]
+        if all(len(lines) <= num_lines for lines in found):
+            break
+    return found
+
+
+def _lines(word: str, most: int) -> list[str]:
+    """A word broken at blanks; a part of it that is too long, behind underscores, and else anywhere."""
+    parts = [part for each in re.findall(r"\S+\s*", word) for part in ([each] if len(each) <= most else _parts(each))]
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len((lines[-1] + part).rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    whole = (line.strip() for line in lines)
+    return [line[at : at + most] for line in whole for at in range(0, len(line), most)]
+
+
+def _parts(word: str) -> list[str]:
+    return re.findall(r".+?(?:[_/]+|\.(?=\D)|$)", word, re.DOTALL)
 
 
 def _plain(text: str) -> str:

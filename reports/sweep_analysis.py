@@ -21,7 +21,7 @@ from ablation_suite.reports.sweep_tables import budget_table, last_value, metric
 from ablation_suite.reports.tables import Table
 from ablation_suite.sweeps.budget import rule_met
 from ablation_suite.sweeps.front import front, front_sentence, reference_point, unfounded
-from ablation_suite.sweeps.objectives import is_maximised
+from ablation_suite.sweeps.objectives import SCORES, is_maximised, measure_text
 from ablation_suite.sweeps.progress import short
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.study import Study
@@ -111,7 +111,10 @@ class SweepAnalysis:
             found.append(f"{num} {'trial does' if num == 1 else 'trials do'} not keep to {limits}.")
         leaders = self.front if self.sweep.is_multi else tuple(filter(None, [self.best]))
         for each in unfounded(self.trials, leaders, self.sweep):
-            told = " and ".join(score_text(value, is_maximised(name)) for name, value in each.objectives.items())
+            told = " and ".join(
+                score_text(value, is_maximised(name)) if name in SCORES else f"{name} {measure_text(name, value)}"
+                for name, value in each.objectives.items()
+            )
             found.append(f"The imported trial {each.number} was told {told}, with no run behind it.")
         return found
 

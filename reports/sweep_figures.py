@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ablation_suite.reports.axes import distinct
+from ablation_suite.reports.axes import wrapped
 from ablation_suite.reports.figures import SHADES, Axes, Figure, empty_figure, render, shades, small, width
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import value_of
@@ -20,8 +20,12 @@ from ablation_suite.sweeps.trial import Trial
 _BLUE, _ORANGE, _GREY = "#0072b2", "#cf5a00", "#b5b2aa"
 _CHARACTER_INCHES = 0.075
 """The mean width of a character of the figures' text."""
-_WORDS_MOST, _WORDS_INCHES = 20, 0.75
-"""Characters of a slanted level, and how far down they reach."""
+_LINE_INCHES = 0.13
+_WORDS_MOST, _WORDS_INCHES = 20, 1.15
+"""Characters in a line of a slanted level, and how far down its lines reach."""
+_NAME_MOST = 24
+_PARALLEL_INCHES = 2.75
+"""How high the axes of the settings beside each other stand."""
 _BEHIND_WORDS = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
 _OUTCOMES = {
     "complete": (_BLUE, "o"),
@@ -67,6 +71,7 @@ def _history(analysis: SweepAnalysis) -> Figure | None:
         best = (np.maximum if analysis.sweep.maximize else np.minimum).accumulate(scores)
         axes.step(numbers, best, where="post", color="#333333", linewidth=1, label="best so far")
     axes.set_xlabel("Trial")
+    _count_across(axes)
     axes.set_ylabel(analysis.sweep.spec.metric)
     _legend_above(axes)
     return figure
@@ -78,7 +83,7 @@ def _importances(analysis: SweepAnalysis) -> Figure | None:
     figure = empty_figure(0.95 + 0.28 * len(analysis.importance.shares), left=2.2, bottom=0.65)
     axes = figure.add_subplot()
     paths = list(analysis.importance.shares)[::-1]
-    names = distinct([analysis.sweep.space.names[path] for path in paths], 28)
+    names = _joined([analysis.sweep.space.names[path] for path in paths], 28)
     shares = [100 * analysis.importance.shares[path] for path in paths]
     ends = analysis.importance.ends
     axes.barh(names, shares, color=_BLUE if ends else _GREY, height=0.55)
@@ -98,7 +103,9 @@ def _slices(analysis: SweepAnalysis) -> Figure | None:
         return None
     num_rows, num_columns = math.ceil(len(parameters) / 3), min(3, len(parameters))
     # Slanted words of choices need room below them, and the row below must not begin in it.
-    plot, below = 1.55, 0.5 + _WORDS_INCHES * any(_is_slanted(each, num_columns) for each in parameters)
+    has_two_lines = any("\n" in _name(analysis, each) for each in parameters)
+    below = 0.5 + _WORDS_INCHES * any(_is_slanted(each, num_columns) for each in parameters)
+    plot, below = 1.55, below + _LINE_INCHES * has_two_lines
     height = num_rows * (plot + below) + 0.15
     figure = empty_figure(height, left=0.8, bottom=below, top=0.15)
     figure.subplots_adjust(hspace=below / plot)
@@ -135,7 +142,7 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
     low, high = sorted([edge_of(scores, maximize), (max if maximize else min)(scores)])
     levels: Any = np.linspace(low, high, 11) if high > low else 2
     filled = axes.tricontourf(x, y, scores, levels=levels, cmap=SHADES, extend="min" if maximize else "max")
-    axes.plot(x, y, "o", color="white", markeredgecolor="#333333", markersize=4)
+    axes.plot(x, y, "o", color="white", markeredgecolor="#333333", markersize=4, clip_on=False, zorder=3)
     stopped = [each for each in analysis.trials if each.outcome in ("pruned", "diverged") and up.path in each.values]
     stopped = [each for each in stopped if across.path in each.values]
     axes.plot([_place(across, each) for each in stopped], [_place(up, each) for each in stopped], "x", color="#333333")
@@ -151,7 +158,10 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
     if len(trials) < 2:
         return None
     parameters = analysis.sweep.space.parameters
-    figure = empty_figure(3.2, left=0.5, right=0.5, bottom=0.75)
+    most = int((width() - 1.0) / len(parameters) / _CHARACTER_INCHES) - 1
+    names = _joined([analysis.sweep.space.names[each.path] for each in parameters], most)
+    below = _LINE_INCHES * any("\n" in name for name in names)
+    figure = empty_figure(3.6 + below, left=0.5, right=0.5, bottom=0.75 + below, top=0.1)
     axes = figure.add_subplot()
     scores = np.array([trial.score for trial in trials], dtype=float)
     low, high = float(scores.min()), float(scores.max())
@@ -160,21 +170,26 @@ def _parallel(analysis: SweepAnalysis) -> Figure | None:
     order = np.argsort(scores if analysis.sweep.maximize else -scores, kind="stable")
     for index in order:
         ups = [_share(parameter, trials[index]) for parameter in parameters]
-        axes.plot([*range(len(parameters) + 1)], [*ups, heights[index]], color=colours[index], linewidth=1.0)
+        axes.plot(
+            [*range(len(parameters) + 1)], [*ups, heights[index]], color=colours[index], linewidth=1.0, clip_on=False
+        )
     for place in range(len(parameters) + 1):
-        axes.axvline(place, color="#999999", linewidth=0.6, zorder=0)
-    most = int((width() - 1.0) / len(parameters) / _CHARACTER_INCHES) - 1
-    names = distinct([analysis.sweep.space.names[each.path] for each in parameters], most)
-    for place, parameter in enumerate(parameters):
-        for label, word in zip(parameter.labels, distinct(parameter.labels, most), strict=True):
-            up = parameter.labels.index(label) / (len(parameter.labels) - 1)
-            axes.text(place, up, word, ha="center", va="center", fontsize=small(), bbox=_BEHIND_WORDS)
+        axes.plot([place, place], [0.0, 1.0], color="#999999", linewidth=0.6, zorder=0, clip_on=False)
+    words = {place: _levels(each, most) for place, each in enumerate(parameters) if each.kind == "choice"}
+    for place, levels in words.items():
+        for index, level in enumerate(levels):
+            up = index / (len(levels) - 1)
+            axes.text(place, up, level, ha="center", va="center", fontsize=small(), bbox=_BEHIND_WORDS)
+    num_lines = max((level.count("\n") + 1 for levels in words.values() for level in levels), default=1)
+    room = 0.5 * num_lines * _LINE_INCHES / _PARALLEL_INCHES
+    axes.set_ylim(-room, 1.0 + room)
     ends = [f"{name}\n{_ends(each)}" for name, each in zip(names, parameters, strict=True)]
     ends.append(f"{analysis.sweep.spec.metric}\n{low:.4f} to\n{high:.4f}")
     axes.set_xticks(range(len(ends)), ends)
     axes.set_xlim(0, len(parameters))
     axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(axis="x", length=0)
     return figure
 
 
@@ -193,6 +208,7 @@ def _curves(analysis: SweepAnalysis) -> Figure | None:
     if analysis.best is not None:
         axes.plot(*_xy(analysis.best), color=_ORANGE, linewidth=1.6, label=f"trial {analysis.best.number}, the best")
         _legend_above(axes)
+    _count_across(axes)
     axes.set_xlabel("Seed" if analysis.sweep.spec.pruner.name == "wilcoxon" else "Epoch")
     axes.set_ylabel(analysis.sweep.spec.metric)
     return figure
@@ -206,6 +222,7 @@ def _budget(analysis: SweepAnalysis) -> Figure | None:
     axes = figure.add_subplot()
     axes.plot(range(1, len(analysis.expected) + 1), analysis.expected, color=_BLUE)
     axes.set_xlabel("Trials")
+    _count_across(axes)
     axes.set_ylabel(f"Expected best {analysis.sweep.spec.metric}")
     return figure
 
@@ -235,6 +252,22 @@ def _legend_above(axes: Axes) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.0)
 
 
+def _count_across(axes: Axes) -> None:
+    """Leave out what lies between two whole numbers, where trials, epochs or seeds are counted."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _levels(parameter: Parameter, most: int) -> list[str]:
+    """The levels of a choice in as many lines as there is room for between two of them on an axis."""
+    return _joined(parameter.labels, most, _PARALLEL_INCHES / len(parameter.labels))
+
+
+def _joined(names: Sequence[Any], most: int, room: float = 2 * _LINE_INCHES) -> list[str]:
+    """Names in lines of so many characters, in as many as stand in so many inches."""
+    num_lines = max(1, min(6, int(room / _LINE_INCHES + 0.01)))
+    return ["\n".join(lines) for lines in wrapped(names, most, num_lines)]
+
+
 def _place(parameter: Parameter, trial: Trial) -> float:
     """Where a trial stands on a parameter's axis: exponents for logarithmic ranges, positions for choices."""
     value = trial.values[parameter.path]
@@ -257,25 +290,31 @@ def _label_x(axes: Axes, analysis: SweepAnalysis, parameter: Parameter, num_colu
     """Name and levels below an axis, the levels slanted where they would run into each other."""
     axes.set_xlabel(_name(analysis, parameter))
     if parameter.kind != "choice":
+        if parameter.kind == "int" and not parameter.is_log:
+            _count_across(axes)
         return
-    words = distinct(parameter.labels, _WORDS_MOST)
+    slanted = _is_slanted(parameter, num_columns)
+    words = _joined(parameter.labels, _WORDS_MOST, _room(parameter, num_columns) * 0.7 if slanted else 0.0)
     axes.set_xticks(range(len(words)), words)
-    if _is_slanted(parameter, num_columns):
+    if slanted:
         for text in axes.get_xticklabels():
-            text.set(rotation=30, ha="right", rotation_mode="anchor")
+            text.set(rotation=45, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.4, len(words) - 0.6)
 
 
 def _is_slanted(parameter: Parameter, num_columns: int) -> bool:
     """Whether the levels of a choice are too long to stand side by side below one of so many plots."""
-    words = distinct(parameter.labels, _WORDS_MOST)
-    room = 0.8 * width() / num_columns / max(1, len(words))
-    return any(len(word) * _CHARACTER_INCHES > room for word in words)
+    return any(len(str(label)) * _CHARACTER_INCHES > _room(parameter, num_columns) for label in parameter.labels)
+
+
+def _room(parameter: Parameter, num_columns: int) -> float:
+    """Inches from one level of a choice to the next, below one of so many plots."""
+    return 0.8 * width() / num_columns / max(1, len(parameter.labels))
 
 
 def _name(analysis: SweepAnalysis, parameter: Parameter) -> str:
-    name = distinct([analysis.sweep.space.names[parameter.path]], 24)[0]
-    return f"log10 {name}" if parameter.is_log else name
+    name = analysis.sweep.space.names[parameter.path]
+    return _joined([f"log10 {name}" if parameter.is_log else name], _NAME_MOST)[0]
 
 
 def _ends(parameter: Parameter) -> str:

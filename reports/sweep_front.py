@@ -133,7 +133,7 @@ def _volumes(analysis: SweepAnalysis) -> Plane:
         label=f"The hypervolume after each of {len(found)} trials; in the end {found[-1]:.4g}",
         height=HEIGHT,
         ups=down.ticks(5),
-        acrosses=[tick for tick in across.ticks(5) if tick[1].isdigit() and tick[0] < 92],
+        acrosses=[tick for tick in across.ticks(5, whole=True) if tick[0] < 92],
         unit="Trial",
         paths=[(BEST, path)],
     )

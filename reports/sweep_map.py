@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablation_suite.reports.axes import Axis, brief, distinct, ticks
+from ablation_suite.reports.axes import Axis, brief, ticks, wrapped
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import BEST, COMPLETE, STOPPED, Mark, Plane, Score, is_stopped, straight
 from ablation_suite.reports.sweep_importance import common_step
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.trial import Trial
 
-MAP_HEIGHT, PARALLEL_HEIGHT = 330, 250
+MAP_HEIGHT, PARALLEL_HEIGHT = 330, 264
 _TOP, _BOTTOM = 10.0, 304.0
+_AXES_TOP, _AXES_BOTTOM = 58.0, PARALLEL_HEIGHT - 24.0
+_WORDS_MOST, _LINE = 17, 13.0
+"""Characters of a name or a level beside those of the next axis, and pixels from one of its lines to the next."""
 _COLUMNS, _ROWS = 60, 36
 _OVERLAP = 0.6
 """Pixels by which a row of the ground reaches into the next one, so that no seam shows."""
@@ -64,17 +67,17 @@ def parallel(analysis: SweepAnalysis, score: Score) -> Plane | None:
     if len(parameters) < 3 or len(scores) < 2:
         return None
     places = np.linspace(5, 95, len(parameters) + 1)
-    axes = [parameter_axis(each, PARALLEL_HEIGHT - 24, 44) for each in parameters]
-    last = score.axis(scores, start=44, stop=PARALLEL_HEIGHT - 24)
+    axes = [parameter_axis(each, _AXES_BOTTOM, _AXES_TOP) for each in parameters]
+    last = score.axis(scores, start=_AXES_TOP, stop=_AXES_BOTTOM)
     if not score.is_error and score.is_share:
-        last = score.axis(scores, start=PARALLEL_HEIGHT - 24, stop=44)
+        last = score.axis(scores, start=_AXES_BOTTOM, stop=_AXES_TOP)
     paths = []
     for trial in sorted(trials, key=lambda each: (each is analysis.best, not is_stopped(each))):
         ups = [_level(axis, each, trial) for axis, each in zip(axes, parameters, strict=True)]
         ups.append(last.at(score.drawn(trial.score)) if trial.score is not None else None)
         look = BEST if trial is analysis.best else f"{STOPPED if is_stopped(trial) else COMPLETE} thin"
         paths.append((look, _broken([(x, y) for x, y in zip(places, ups, strict=True)])))
-    rules = [("edge", f"M{x:.4g} 44V{PARALLEL_HEIGHT - 24}") for x in places]
+    rules = [("edge", f"M{x:.4g} {_AXES_TOP:g}V{_AXES_BOTTOM:g}") for x in places]
     return Plane(
         title="One line per trial",
         rest="; up is better on the last axis, and stopped trials end before it",
@@ -91,7 +94,7 @@ def parameter_axis(parameter: Parameter, start: float, stop: float) -> Axis:
     """The whole range of a parameter; the levels of a choice by their number."""
     if parameter.kind == "choice":
         return Axis(low=0, high=max(1, len(parameter.labels) - 1), start=start, stop=stop)
-    return Axis(low=parameter.low, high=parameter.high, start=start, stop=stop, log=parameter.kind == "log")
+    return Axis(low=parameter.low, high=parameter.high, start=start, stop=stop, log=parameter.is_log)
 
 
 def _two_numeric(analysis: SweepAnalysis) -> tuple[Parameter, Parameter] | None:
@@ -208,15 +211,29 @@ def _axis_texts(
     analysis: SweepAnalysis, places: Sequence[float], axes: Sequence[Axis], last: Axis, score: Score
 ) -> list[tuple[str, float, float, str]]:
     parameters = analysis.sweep.space.parameters
-    names = distinct([analysis.sweep.space.names[each.path] for each in parameters], 14)
-    found = [("t1 mid", x, 14.0, name) for x, name in zip(places, names, strict=False)]
-    for x, axis, each in zip(places, axes, parameters, strict=False):
+    above, below, last_name = _AXES_TOP - 10, _AXES_BOTTOM + 18, _AXES_TOP - 29
+    found = []
+    names = wrapped([analysis.sweep.space.names[each.path] for each in parameters], _WORDS_MOST, 2)
+    for x, axis, each, name in zip(places, axes, parameters, names, strict=False):
+        found += [("t1 mid", x, y, line) for line, y in _lines(name, last_name - (len(name) - 1) * _LINE)]
         if each.kind == "choice":
-            words = distinct(each.labels, 12)
-            found += [("mid halo", x, axis.at(index) + 4, word) for index, word in enumerate(words)]
+            found += [("mid halo", x, y, line) for line, y in _levels(each, axis)]
         else:
-            found += [("mid", x, 34.0, brief(each.high)), ("mid", x, PARALLEL_HEIGHT - 6.0, brief(each.low))]
+            found += [("mid", x, above, brief(each.high)), ("mid", x, below, brief(each.low))]
     top, bottom = (last.high, last.low) if last.start > last.stop else (last.low, last.high)
     title = "error" if score.is_error else score.name
-    found += [("t1 mid", places[-1], 14.0, f"Final {title}"), ("mid", places[-1], 34.0, f"{brief(top)}{score.unit}")]
-    return [*found, ("mid", places[-1], PARALLEL_HEIGHT - 6.0, f"{brief(bottom)}{score.unit}")]
+    found += [("t1 mid", places[-1], last_name, f"Final {title}")]
+    return found + [("mid", places[-1], y, f"{brief(end)}{score.unit}") for y, end in ((above, top), (below, bottom))]
+
+
+def _levels(parameter: Parameter, axis: Axis) -> Iterator[tuple[str, float]]:
+    """(line, down) of each level of a choice, in as many lines as there is room for between two levels."""
+    room = (_AXES_BOTTOM - _AXES_TOP) / max(1, len(parameter.labels) - 1)
+    words = wrapped(parameter.labels, _WORDS_MOST, max(1, min(3, int(room / _LINE))))
+    for index, lines in enumerate(words):
+        yield from _lines(lines, axis.at(index) + 4 - (len(lines) - 1) * _LINE / 2)
+
+
+def _lines(lines: Sequence[str], first: float) -> list[tuple[str, float]]:
+    """Each line with its place down."""
+    return [(line, first + index * _LINE) for index, line in enumerate(lines)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from ablation_suite.reports.sweep_map import parallel, parameter_axis, setting_m
 from ablation_suite.reports.tables import Table
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.progress import as_overrides, short
+from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.trial import Trial, remake_command
 
 _NARROW = 0.5
@@ -45,7 +47,7 @@ def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[st
         "parallel": parallel(analysis, score),
         "complete": _complete(trials, analysis.sweep.maximize) if trials else None,
         "others": _others(trials) if trials else None,
-        "settings": as_overrides(analysis.sweep.space.settings(best.values)) if best else [],
+        "settings": shlex.join(as_overrides(analysis.sweep.space.portable(best.values))) if best else "",
         "command": remake_command(best, given) if best else "",
     }
 
@@ -106,9 +108,19 @@ def _facts(analysis: SweepAnalysis) -> dict[str, str]:
         "Pruner": "none: of several objectives no trial is stopped early" if sweep.is_multi else _entry(spec.pruner),
         "Seeds": f"{spec.seeds} per trial",
         "Judge": f"{images}{', '.join(sweep.objectives)}",
+        **({"Epoch": epoch} if (epoch := judged_epoch(sweep)) else {}),
         "Spec": " ".join([sweep.source, *sweep.overrides]),
     }
     return found
+
+
+def judged_epoch(sweep: Sweep) -> str:
+    """Which epoch of a run its score is that of; nothing where that is itself a setting of the search."""
+    if any(each.path == "selection" for each in sweep.space.parameters):
+        return ""
+    if sweep.config.selection == "last":
+        return "trials are judged by the last epoch of their runs"
+    return "trials are judged by the kept epoch of their runs, the best on these same images, so by a little too much"
 
 
 def _entry(entry: Any) -> str:

@@ -19,6 +19,7 @@ from ablation_suite.reports.sweep_page import sweep_context
 from tests.reports.make_runs import TRUTHS, make_store
 from tests.reports.test_page import CHROMIUM, browse, in_chromium, index_of, page_of
 from tests.sweeps.test_figures import SIX
+from tests.sweeps.test_objectives import TWO
 from tests.sweeps.test_report import make_analysis
 
 AXE = Path(os.environ.get("AXE_CORE", Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"))
@@ -33,15 +34,18 @@ in_axe = pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm insta
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Name -> page: an ablation of six arms, the index of it and another, two blocks, a search of six settings."""
+    """Name -> page: an ablation of six arms, the index of it and another, two blocks, two searches."""
     analysis, report = page_of(tmp_path_factory.mktemp("six"), margin=1.0)
     other, _ = page_of(tmp_path_factory.mktemp("three"), THREE)
     search = make_analysis(tmp_path_factory.mktemp("search"), space=SIX, trials=12)
+    limits = {"parameters": {"at_most": 8000}}
+    front = make_analysis(tmp_path_factory.mktemp("front"), metrics=TWO, constraints=limits, trials=12)
     return {
         "report": report,
         "index": index_of([analysis, other]),
         "blocks": blocks_html(over_all_blocks(family_of(tmp_path_factory.mktemp("blocks")))),
         "sweep": rendered("sweep.html", **sweep_context(search)),
+        "front": rendered("sweep.html", **sweep_context(front)),
     }
 
 

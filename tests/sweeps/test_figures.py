@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from matplotlib.path import Path as Outline
 from matplotlib.text import Text
 
 from ablation_suite.reports import sweep_figures
+from ablation_suite.reports.axes import Axis, distinct, wrapped
 from ablation_suite.reports.figures import _STYLE
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from tests.sweeps.test_report import make_analysis
 
 SGD = {"name": "sgd", "momentum": 0.9, "nesterov": True}
+ADAM = {"name": "adam", "betas": [0.5, 0.999], "weight_decay": 1e-3}
 SIX = {
-    "optimizer": {"choice": ["adam", SGD, {"name": "sgd", "momentum": 0.5}]},
+    "optimizer": {"choice": [ADAM, SGD, {"name": "sgd", "momentum": 0.5}]},
     "optimizer.lr": {"log": [1e-5, 1e-1]},
     "model.head.dropout": {"uniform": [0.0, 0.9]},
     "model.encoding": {"choice": ["none", {"name": "sinusoidal", "levels": 3}, {"name": "sinusoidal", "levels": 6}]},
@@ -35,7 +38,7 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> SweepAnalysis:
 
 @pytest.mark.parametrize("name", ["slices", "parallel", "importances", "contour", "history"])
 def test_no_word_is_cut_or_printed_over_another(name: str, six: SweepAnalysis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every text that is drawn lies on the page, and its outline meets no other's."""
+    """Every text that is drawn is whole, lies on the page, and its outline meets no other's."""
     drawn: list[Text] = []
     draw = Text.draw
 
@@ -50,6 +53,7 @@ def test_no_word_is_cut_or_printed_over_another(name: str, six: SweepAnalysis, m
         canvas.draw()
     assert len(drawn) > 5
     for text in drawn:
+        assert "…" not in text.get_text()
         box = text.get_window_extent(canvas.get_renderer())
         ends = [box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1]
         assert min(ends) >= 0, f"{text.get_text()!r} is cut"
@@ -59,11 +63,35 @@ def test_no_word_is_cut_or_printed_over_another(name: str, six: SweepAnalysis, m
 
 def test_names_that_are_cut_stay_apart() -> None:
     """By their ends where their beginnings are alike, and by their number where both are."""
-    assert sweep_figures.distinct(["none", 3], 8) == ["none", "3"]
+    assert distinct(["none", 3], 8) == ["none", "3"]
     alike = ["sinusoidal (levels 3)", "sinusoidal (levels 6)"]
-    assert sweep_figures.distinct(alike, 12) == ["sinusoi…s 3)", "sinusoi…s 6)"]
+    assert distinct(alike, 12) == ["sinusoi…s 3)", "sinusoi…s 6)"]
     same = ["a" * 30 + "x" + "b" * 30, "a" * 30 + "y" + "b" * 30]
-    assert sweep_figures.distinct(same, 12) == ["aaaaaaaa… 1", "aaaaaaaa… 2"]
+    assert distinct(same, 12) == ["aaaaaaaa… 1", "aaaaaaaa… 2"]
+
+
+def test_long_names_are_broken_before_they_are_cut() -> None:
+    """At blanks, else behind underscores, never within a number; what has no room in the lines loses its middle."""
+    assert wrapped(["sgd (momentum 0.9)", 3], 14, 2) == [["sgd (momentum", "0.9)"], ["3"]]
+    assert wrapped(["width_per_group"], 11, 2) == [["width_per_", "group"]]
+    assert wrapped(["a" * 30], 10, 3) == [["a" * 10] * 3]
+    for word in wrapped(["one two three four five six", "one two three four five sax"], 7, 2):
+        assert len(word) <= 2
+        assert max(map(len, word)) <= 7
+
+
+def test_nothing_stands_between_two_epochs_or_two_trials(tmp_path: Path) -> None:
+    """A search of two trials and four epochs names whole numbers alone, on paper and on its page."""
+    analysis = make_analysis(tmp_path, trials=2, pruner="none")
+    for name in ("history", "curves", "budget"):
+        with rc_context(_STYLE):
+            figure = getattr(sweep_figures, f"_{name}")(analysis)
+            FigureCanvasAgg(figure).draw()
+        told = [text.get_text().replace("−", "-") for text in figure.axes[0].get_xticklabels()]
+        assert told
+        assert all(float(text).is_integer() for text in told)
+    assert Axis(low=0, high=3).ticks(5, whole=True) == [(0, "0"), (33.33, "1"), (66.67, "2"), (100, "3")]
+    assert [text for _, text in Axis(low=0, high=2000).ticks(5, whole=True)] == ["0", "500", "1k", "1.5k", "2k"]
 
 
 def _outline(text: Text, canvas: FigureCanvasAgg) -> Outline:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ from ablation_suite.reports.page import rendered
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import history, score_of
 from ablation_suite.reports.sweep_importance import Importance, common_step
-from ablation_suite.reports.sweep_map import predicts, setting_map
-from ablation_suite.reports.sweep_page import claim, sweep_context
+from ablation_suite.reports.sweep_map import parameter_axis, predicts, setting_map
+from ablation_suite.reports.sweep_page import claim, judged_epoch, sweep_context
 from ablation_suite.reports.sweep_rivals import Rivals
 from ablation_suite.sweeps.importances import importances
+from ablation_suite.sweeps.parameter import read_parameter
 from ablation_suite.sweeps.session import existing_study
 from ablation_suite.sweeps.trial import Trial
-from tests.sweeps.fake import make_fake_sweep, make_runtime, search
+from tests.sweeps.fake import SPACE, make_fake_sweep, make_runtime, search
 from tests.sweeps.test_figures import SIX
 from tests.sweeps.test_report import make_analysis
 
@@ -141,3 +144,24 @@ def test_a_page_of_no_complete_trial_says_so(found: SweepAnalysis) -> None:
     assert "No trial is complete yet." in text
     assert "none is complete yet" in text
     assert "Make the best again" not in text
+
+
+def test_the_page_says_which_epoch_judges_and_prints_settings_that_can_be_typed(
+    found: SweepAnalysis, tmp_path: Path
+) -> None:
+    """The kept epoch, chosen on the same images, or the last; nothing where the search itself chooses among them."""
+    assert "judged by the kept epoch of their runs, the best on these same images" in page_of(found)
+    last = make_fake_sweep(tmp_path, shared={"selection": "last"})
+    assert judged_epoch(last) == "trials are judged by the last epoch of their runs"
+    assert judged_epoch(make_fake_sweep(tmp_path, space={"selection": {"choice": ["best", "last"]}})) == ""
+    levels = [{"name": "adam", "betas": [0.5, 0.9]}, {"name": "adam", "betas": [0.6, 0.9]}]
+    analysis = make_analysis(tmp_path / "levels", space={**SPACE, "optimizer": {"choice": levels}}, trials=2)
+    words = shlex.split(str(sweep_context(analysis)["settings"]))
+    assert json.loads(next(word for word in words if word.startswith("optimizer=")).partition("=")[2]) in levels
+
+
+def test_a_range_by_factors_is_drawn_by_factors() -> None:
+    """Whole numbers by factors too: 64 lies in the middle of 8 to 512."""
+    ranges = {"epochs": {"int": [8, 512], "log": True}, "optimizer.lr": {"log": [8, 512]}, "seconds": {"int": [8, 512]}}
+    at = [parameter_axis(read_parameter(path, entry, {}), 0, 100).at(64) for path, entry in ranges.items()]
+    assert at == [50.0, 50.0, 11.11]
