@@ -108,7 +108,9 @@ class SweepAnalysis:
         found: list[str] = []
         if num := sum(bool(each.violated) for each in self.trials):
             limits = " and ".join(dict.fromkeys(limit for each in self.trials for limit in each.violated))
-            found.append(f"{num} {'trial does' if num == 1 else 'trials do'} not keep to {limits}.")
+            untrained = sum(each.outcome == "infeasible" for each in self.trials)
+            spared = f"; {untrained} of them {'was' if untrained == 1 else 'were'} never trained" if untrained else ""
+            found.append(f"{num} {'trial does' if num == 1 else 'trials do'} not keep to {limits}{spared}.")
         leaders = self.front if self.sweep.is_multi else tuple(filter(None, [self.best]))
         for each in unfounded(self.trials, leaders, self.sweep):
             told = " and ".join(

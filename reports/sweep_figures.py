@@ -254,7 +254,7 @@ def _legend_above(axes: Axes) -> None:
 
 def _count_across(axes: Axes) -> None:
     """Leave out what lies between two whole numbers, where trials, epochs or seeds are counted."""
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
 
 
 def _levels(parameter: Parameter, most: int) -> list[str]:

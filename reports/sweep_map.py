@@ -14,7 +14,7 @@ from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import BEST, COMPLETE, STOPPED, Mark, Plane, Score, is_stopped, straight
 from ablation_suite.reports.sweep_importance import common_step
 from ablation_suite.sweeps.parameter import Parameter
-from ablation_suite.sweeps.trial import Trial
+from ablation_suite.sweeps.trial import DONE, Trial
 
 MAP_HEIGHT, PARALLEL_HEIGHT = 330, 264
 _TOP, _BOTTOM = 10.0, 304.0
@@ -36,7 +36,7 @@ def setting_map(analysis: SweepAnalysis, score: Score) -> tuple[Plane, str] | No
     """The map and what its ground says, or why it has none; None for fewer than two numeric settings or trials."""
     chosen = _two_numeric(analysis)
     trials = [each for each in analysis.trials if chosen and {each.path for each in chosen} <= each.values.keys()]
-    trials = [each for each in trials if each.outcome in ("complete", "pruned", "diverged")]
+    trials = [each for each in trials if each.outcome in DONE]
     if len(trials) < 2 or chosen is None:
         return None
     names = analysis.sweep.space.names

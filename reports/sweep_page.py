@@ -43,6 +43,7 @@ def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[st
         "has_ground": analysis.rivals is not None and bool(analysis.rivals.numbers),
         "map": setting_map(analysis, score),
         "importances": [each for each in map(_drawn, (analysis.early, analysis.importance)) if each],
+        "untrained": any(each.outcome == "infeasible" for each in analysis.trials),
         "doubt": _doubt(analysis),
         "parallel": parallel(analysis, score),
         "complete": _complete(trials, analysis.sweep.maximize) if trials else None,

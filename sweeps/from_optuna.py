@@ -28,8 +28,8 @@ def as_trial(frozen: Any, objectives: Sequence[str] = ()) -> Trial:
     """
     outcome = _OUTCOMES[frozen.state.name]
     attributes = frozen.user_attrs
-    if outcome == "pruned" and attributes.get("outcome") == "diverged":
-        outcome = "diverged"
+    if outcome == "pruned" and attributes.get("outcome") in ("diverged", "infeasible"):
+        outcome = attributes["outcome"]
     found = dict(zip(objectives, frozen.values, strict=True)) if objectives and outcome == "complete" else {}
     violated = tuple(name for name, by in frozen.constraints.items() if by > 0.0)
     begin, end = frozen.datetime_start, frozen.datetime_complete

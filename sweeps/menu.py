@@ -153,5 +153,7 @@ class NoPruner(Entry):
 
 EXHAUSTIVE = ("grid", "brute_force")
 """Samplers that visit a fixed set of combinations, each once."""
+FROM_COMPLETE_ALONE = ("gp", "nsga2")
+"""Samplers that learn limits from complete trials alone, so that they need infeasible ones trained."""
 Sampler = tagged(TPE, GP, NSGA2, CMAES, Random, QMC, Grid, BruteForce)
 Pruner = tagged(HalvingPruner, MedianPruner, HyperbandPruner, WilcoxonPruner, NoPruner)

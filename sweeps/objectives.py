@@ -13,9 +13,12 @@ from ablation_suite.core.config.menu import Frozen
 SCORES = ("val/accuracy", "val/loss")
 COSTS = ("parameters", "flops", "seconds")
 """Of the network: its parameters and the FLOPs of one image; of its training: seconds, which depend on the machine."""
+NETWORK = ("parameters", "flops")
+"""Costs that a network has before it is trained."""
 MEASURES = (*SCORES, *COSTS)
 UNITS = {"parameters": "", "flops": " FLOPs", "seconds": " s"}
-_FIELDS = {"parameters": "parameters", "flops": "flops_per_image", "seconds": "seconds"}
+RECORDED_AS = {"parameters": "parameters", "flops": "flops_per_image", "seconds": "seconds"}
+"""Cost -> its name in a record."""
 _DIRECTIONS = {"maximise": True, "maximize": True, "minimise": False, "minimize": False}
 
 
@@ -32,7 +35,7 @@ def measure_text(name: str, value: float) -> str:
 def measured(record: Mapping[str, Any]) -> dict[str, float]:
     """Measure -> its value in the record of a run; what the record lacks is left out."""
     found = {name: record["metrics"].get(name) for name in SCORES}
-    found |= {name: record["cost"].get(field) for name, field in _FIELDS.items()}
+    found |= {name: record["cost"].get(field) for name, field in RECORDED_AS.items()}
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -59,8 +62,12 @@ class Limit(Frozen):
 
 
 def violations(limits: Mapping[str, Limit], found: Mapping[str, float]) -> dict[str, float]:
-    """Limit -> by how much it is violated, above zero where it is, as in `optuna.trial.Trial.set_constraint`."""
-    return {f"{name} {words}": by for name, limit in limits.items() for words, by in limit.violations(found[name])}
+    """Limit -> by how much it is violated, above zero where it is, as in `optuna.trial.Trial.set_constraint`.
+
+    Limits on what was not found yet are left out.
+    """
+    known = {name: limit for name, limit in limits.items() if name in found}
+    return {f"{name} {words}": by for name, limit in known.items() for words, by in limit.violations(found[name])}
 
 
 def _objective(value: Any) -> Any:

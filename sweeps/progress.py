@@ -67,13 +67,15 @@ class Progress(Display):
         self.draw([whole, *parts])
 
     def _why(self, trial: Trial) -> str:
+        if trial.outcome == "infeasible":
+            return "not trained"
         if trial.outcome != "pruned":
             return f"{trial.outcome}: {trial.reason}"
         step, value = max(trial.curve.items(), default=(0, float("nan")))
         return f"pruned at {step} ({short_score(value)})"
 
     def _num_done(self) -> int:
-        return sum(self.counts[outcome] for outcome in (*DONE, "infeasible"))
+        return sum(self.counts[outcome] for outcome in DONE)
 
     def _counts(self) -> str:
         total = f"/{self.sweep.spec.trials}" if self.sweep.spec.trials else ""

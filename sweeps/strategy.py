@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor
 from ablation_suite.core.scheduling.scheduler import Job, Scheduler
+from ablation_suite.sweeps.before_training import known_before
 from ablation_suite.sweeps.objectives import mean, measured
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import TrialLost
@@ -87,6 +88,7 @@ class _Trials:
         self.active: list[_Active] = []
         self.ended: list[Trial] = []
         self.fingerprints: dict[str, str] = {}
+        self.num_classes: dict[str, int] = {}
 
     def wanted(self, capacity: int) -> list[Job] | None:
         for active in list(self.active):
@@ -139,10 +141,15 @@ class _Trials:
         trial = self.study.next_trial((self.sweep.spec.trials or sys.maxsize) - num_failed_here)
         if trial is None:
             return False
-        jobs = [self._job(trial, seed) for seed in self.sweep.seeds]
+        config = self.sweep.run_config(trial.values, self.sweep.seeds[0])
+        known = known_before(self.sweep, config, self.runtime, self.num_classes)
+        jobs = [] if known else [self._job(trial, seed) for seed in self.sweep.seeds]
         active = _Active(trial=trial, jobs=jobs, last_step=max(trial.curve, default=0))
         self.active.append(active)
         with self._unless_lost(active):
+            if known:
+                self._end(active, "infeasible", found=known)
+                return True
             self.study.begin_runs(trial.number, [job["run_id"] for job in jobs])
             for job in jobs:
                 RunFolder(self.runtime.store / job["run_id"]).uncancel()
@@ -203,7 +210,7 @@ class _Trials:
             self._end(active, "complete", found=mean(active.measured))
 
     def _end(
-        self, active: _Active, outcome: Outcome, *, found: dict[str, float] | None = None, reason: str = ""
+        self, active: _Active, outcome: Outcome, *, found: Mapping[str, float] | None = None, reason: str = ""
     ) -> None:
         self.study.tell(active.trial.number, outcome, measured=found, reason=reason)
         trial = self.study.trial(active.trial.number)

@@ -155,19 +155,20 @@ class Study:
     def tell(
         self, number: int, outcome: Outcome, *, measured: Mapping[str, float] | None = None, reason: str = ""
     ) -> None:
-        """End a trial; a diverged one is pruned in Optuna's eyes, so that samplers learn from it.
+        """End a trial; a diverged or infeasible one is pruned in Optuna's eyes, so that samplers learn from it.
 
-        measured: measure -> its mean over the seeds, of a complete one, whose constraints are Optuna's.
+        measured: measure -> its mean over the seeds, of a complete one, or what is known of one that is not trained;
+        its constraints are Optuna's.
         TrialLost where this driver was silent for so long that another one has ended the trial.
         """
         state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(outcome, TrialState.PRUNED)
         with self._unless_lost(number) as trial_id:
-            if reason or outcome == "diverged":
+            if reason or outcome in ("diverged", "infeasible"):
                 self.storage.set_trial_user_attr(trial_id, "reason", reason[:MAX_REASON_CHARACTERS])
                 self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
             values = None
             if measured is not None:
-                values = [measured[name] for name in self.sweep.objectives]
+                values = [measured[name] for name in self.sweep.objectives] if outcome == "complete" else None
                 self.storage.set_trial_user_attr(trial_id, "measured", dict(measured))
                 for name, by in violations(self.sweep.spec.constraints, measured).items():
                     self.storage.set_trial_system_attr(trial_id, f"{CONSTRAINTS}:{name}", by)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from ablation_suite.sweeps.space import Values
 
-Outcome = Literal["complete", "pruned", "diverged", "failed", "running", "waiting"]
-DONE: tuple[Outcome, ...] = ("complete", "pruned", "diverged")
-"""Outcomes that are results; a failed trial is tried again."""
+Outcome = Literal["complete", "pruned", "diverged", "infeasible", "failed", "running", "waiting"]
+DONE: tuple[Outcome, ...] = ("complete", "pruned", "diverged", "infeasible")
+"""Outcomes that are results; a failed trial is tried again. An infeasible one was never trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class Trial:
     objectives: Mapping[str, float] = field(default_factory=dict)
     """Objective -> its mean over the seeds; empty unless complete."""
     measured: Mapping[str, float] = field(default_factory=dict)
-    """Measure -> its mean over the seeds, for a complete trial of ours: the scores and what the network costs."""
+    """Measure -> its mean over the seeds, for a complete trial of ours: the scores and what the network costs.
+    Of one that was never trained, what its network would cost."""
     violated: tuple[str, ...] = ()
     """The constraints that it does not keep to, in words."""
     curve: dict[int, float] = field(default_factory=dict)

@@ -38,7 +38,7 @@ def pages(tmp_path_factory):
     analysis, report = page_of(tmp_path_factory.mktemp("six"), margin=1.0)
     other, _ = page_of(tmp_path_factory.mktemp("three"), THREE)
     search = make_analysis(tmp_path_factory.mktemp("search"), space=SIX, trials=12)
-    limits = {"parameters": {"at_most": 8000}}
+    limits = {"val/loss": {"at_most": 0.9}}
     front = make_analysis(tmp_path_factory.mktemp("front"), metrics=TWO, constraints=limits, trials=12)
     return {
         "report": report,

@@ -18,11 +18,13 @@ from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.tracking.projection import shown
 from ablation_suite.reports.sweep_analysis import analyse
 from ablation_suite.reports.sweep_report import write_sweep_report
+from ablation_suite.sweeps import before_training
+from ablation_suite.sweeps.before_training import known_before
 from ablation_suite.sweeps.front import front, hypervolume, reference_point
 from ablation_suite.sweeps.session import existing_study
 from ablation_suite.sweeps.trial import Trial, best
 from tests.sweeps.conftest import Ablate
-from tests.sweeps.fake import make_fake_sweep, make_runtime, search, write_spec
+from tests.sweeps.fake import cost, make_fake_sweep, make_runtime, search, write_spec
 
 TWO = ["val/accuracy maximise", "parameters minimise"]
 THREE = ["val/accuracy", "parameters", "val/loss"]
@@ -37,6 +39,13 @@ def study_of(folder: Path) -> optuna.Study:
 def trials_of(folder: Path, **keys: Any) -> list[Trial]:
     with existing_study(make_fake_sweep(folder, **keys), make_runtime(folder / "results")) as study:
         return study.trials()
+
+
+def pages_of(folder: Path, **keys: Any) -> list[Path]:
+    """The report of the search of a folder, written."""
+    runtime = make_runtime(folder / "results")
+    with existing_study(make_fake_sweep(folder, **keys), runtime) as study:
+        return write_sweep_report(study, runtime, folder / "report")
 
 
 @pytest.mark.parametrize("metrics", [TWO, THREE])
@@ -143,7 +152,67 @@ def test_the_page_and_the_words_tell_the_front(tmp_path: Path, ablate: Ablate) -
     assert pages[0].read_text().count("on the front: val/accuracy") == len(found)
 
 
-def test_a_trial_beyond_a_limit_is_told_and_never_the_best(tmp_path: Path, ablate: Ablate) -> None:
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks of the fake runs cost before their training what their records say."""
+    monkeypatch.setattr(before_training, "_count", lambda config, num: cost(config.model_dump(mode="json")))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes"])
+def test_what_is_known_to_break_a_limit_is_not_trained(tmp_path: Path, counted: None, sampler: str) -> None:
+    """No run of a network that is too large begins; Optuna has the trial as pruned, with by how much it is."""
+    keys = {"constraints": {"parameters": {"at_most": 6000}}, "pruner": "none", "trials": 12, "sampler": sampler}
+    ended, fake = search(make_fake_sweep(tmp_path, **keys), tmp_path / "results")
+    beyond = [each for each in ended if 10_000 * (1 - each.values["model.head.dropout"]) > 6000.5]
+    assert 0 < len(beyond) < 12
+    assert [each for each in ended if each.outcome == "infeasible"] == beyond
+    assert len(fake.trained) == len(list((tmp_path / "results" / "runs").iterdir())) == 12 - len(beyond)
+    for each in beyond:
+        plain = study_of(tmp_path / "results").trials[each.number]
+        assert plain.state.name == "PRUNED"
+        assert plain.constraints == {"parameters at_most 6000": each.measured["parameters"] - 6000}
+        assert (each.runs, each.shown_as, each.score) == ((), "infeasible", None)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "limits"),
+    [
+        ("gp", {"parameters": {"at_most": 6000}}),
+        ("nsga2", {"parameters": {"at_most": 6000}}),
+        ("tpe", {"val/accuracy": {"at_least": 0.5}}),
+        ("tpe", {"seconds": {"at_most": 1.0}}),
+    ],
+)
+def test_what_only_training_tells_is_trained(
+    tmp_path: Path, counted: None, sampler: str, limits: dict[str, Any]
+) -> None:
+    """Scores and seconds, and whatever a sampler needs complete trials for."""
+    keys = {"constraints": limits, "pruner": "none", "trials": 6, "sampler": sampler}
+    ended, fake = search(make_fake_sweep(tmp_path, **keys), tmp_path / "results")
+    assert {each.outcome for each in ended} == {"complete"}
+    assert len(fake.trained) == 6
+    assert any(each.violated for each in ended)
+
+
+def test_a_network_is_counted_before_its_training_as_after(tmp_path: Path) -> None:
+    """The parameters of ten classes, by hand; a network that cannot be built is left to its run."""
+    backbone = {"name": "bottleneck", "planes": [64], "blocks": [1], "groups": 1, "width_per_group": 64}
+    keys = {"space": {"model.head.dropout": {"choice": [0.1, 0.2]}}, "constraints": {"parameters": {"at_most": 1}}}
+    sweep = make_fake_sweep(tmp_path, shared={"model.backbone": backbone}, **keys)
+    config, runtime, known = sweep.run_config({}, 1000), make_runtime(tmp_path), dict[str, int]()
+    found = known_before(sweep, config, runtime, known)
+    assert found is not None
+    head = 256 * 10 + 10
+    stem = found["parameters"] - head
+    assert list(known.values()) == [10]
+    hundred = known_before(sweep, config, runtime, dict.fromkeys(known, 100))
+    assert hundred is not None
+    assert hundred["parameters"] == stem + 256 * 100 + 100
+    impossible = config.model_copy(update={"data": config.data.model_copy(update={"size": 0})})
+    assert known_before(sweep, impossible, runtime, {impossible.data.model_dump_json(): 10}) is None
+
+
+def test_a_trial_beyond_a_limit_is_told_and_never_the_best(tmp_path: Path, ablate: Ablate, counted: None) -> None:
     """The best is Optuna's own best among the feasible trials, whose constraints it reads from the study."""
     keys = {"constraints": {"parameters": {"at_most": 6000}}, "pruner": "none", "trials": 12, "sampler": "random"}
     status, out, err = ablate(str(write_spec(tmp_path, **keys)))
@@ -155,12 +224,15 @@ def test_a_trial_beyond_a_limit_is_told_and_never_the_best(tmp_path: Path, ablat
     plain, found = study_of(tmp_path / "results"), best(trials, maximize=True)
     assert found is not None
     assert found.number == plain.best_trial.number
-    assert max(plain.trials, key=lambda each: each.value or 0.0).number in beyond
     assert f"{len(beyond)} infeasible" in out
+    assert "not trained" in err
     assert "(not parameters at_most 6000)" in err
+    assert f"{len(beyond)} of them were never trained" in "".join(
+        page.read_text() for page in pages_of(tmp_path, **keys)
+    )
 
 
-def test_a_limit_moves_the_sampler_as_it_moves_optunas(tmp_path: Path) -> None:
+def test_a_limit_moves_the_sampler_as_it_moves_optunas(tmp_path: Path, counted: None) -> None:
     """With a limit TPE proposes more networks that keep to it than without."""
     keys = {"pruner": "none", "trials": 30, "sampler": {"name": "tpe", "startup_trials": 8}}
     kept = []
@@ -171,9 +243,9 @@ def test_a_limit_moves_the_sampler_as_it_moves_optunas(tmp_path: Path) -> None:
 
 
 def test_an_infeasible_trial_is_no_standard_for_the_pruner(tmp_path: Path) -> None:
-    """Networks that are too large do best; those that may win are stopped by each other, not by these."""
+    """Networks that are too good do best; those that may win are stopped by each other, not by these."""
     keys = {
-        "constraints": {"parameters": {"at_most": 2500}},
+        "constraints": {"val/accuracy": {"at_most": 0.5}},
         "pruner": {"name": "median", "startup_trials": 1, "warmup_epochs": 0},
         "space": {"model.head.dropout": {"choice": [0.1, 0.2, 0.8]}},
         "sampler": "grid",
