@@ -8,9 +8,9 @@ from functools import partial
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
-from ablation_suite.reports.axes import brief
+from ablation_suite.reports.axes import around, brief
 from ablation_suite.reports.blocks import Blocks
-from ablation_suite.reports.drawings import apart
+from ablation_suite.reports.drawings import apart, extent, has_band
 from ablation_suite.reports.figures import (
     GROUND,
     INK,
@@ -96,7 +96,7 @@ def differences(analysis: Analysis) -> Figure | None:
 
 
 def curves(analysis: Analysis) -> Figure | None:
-    """A panel per measure: a band from the lowest to the highest seed, thin lines where seeds are paired."""
+    """A panel per measure: a band from the lowest to the highest seed, or of 95 % where seeds are paired."""
     plots, colours = curve_plots(analysis), _inks(analysis)
     if not plots:
         return None
@@ -125,6 +125,8 @@ def _draw_curves(axes: Axes, plot: CurvePlot, colours: dict[str, Ink], points: f
         _draw_line(axes, line, colours[line["arm"]])
     if plot.zero:
         axes.axhline(0, color=RULE, linewidth=0.8, zorder=1)
+        shown = around([0.0, *(value for line in lines for value in extent(line))], share=0.04)
+        axes.set_ylim(shown.low, shown.high)
     if plot.log:
         axes.set_yscale("log")
         log_ticks(axes.yaxis, "{:g}".format)
@@ -138,7 +140,7 @@ def _draw_curves(axes: Axes, plot: CurvePlot, colours: dict[str, Ink], points: f
 
 def _draw_line(axes: Axes, line: Series, ink: Ink) -> None:
     axes.plot(line["epochs"], line["mean"], color=ink.light, linestyle=dash(ink), zorder=3)
-    if "low" in line and line["num_seeds"] > 1:
+    if has_band(line):
         axes.fill_between(line["epochs"], line["low"], line["high"], color=ink.light, alpha=0.13, linewidth=0, zorder=2)
     for seed in line.get("seeds", ()) if line["num_seeds"] > 1 else ():
         axes.plot(line["epochs"], seed, color=ink.light, linewidth=0.5, alpha=0.5, zorder=2)

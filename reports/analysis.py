@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablation_suite.reports import classes, side_tables, tables
+from ablation_suite.reports.ahead import told_by_epoch
 from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import provenance, unlike
 from ablation_suite.reports.design import Design
@@ -23,7 +24,7 @@ from ablation_suite.reports.strokes import Strokes, strokes
 from ablation_suite.reports.tables import Table
 from ablation_suite.reports.wording import answer, claim
 
-FORMAT = 5
+FORMAT = 6
 Audit = Sequence[Mapping[str, str]]
 """Findings as `arm`, `kind`, `text` and `severity`."""
 
@@ -52,6 +53,8 @@ class Analysis:
     strokes: Strokes
     series: dict[str, list[Series]]
     paired: list[Series]
+    by_epoch: tuple[str, ...]
+    """Where along the epochs the arms are told apart."""
     left_out: tuple[str, ...]
     """Why a measure of training is not drawn."""
     confusions: dict[str, Any] | None
@@ -95,6 +98,7 @@ class Analysis:
             "strokes": self.strokes,
             "series": self.series,
             "paired": self.paired,
+            "by_epoch": list(self.by_epoch),
             "left_out": list(self.left_out),
             "confusions": self.confusions,
             "layouts": [layout.to_json() for layout in self.layouts],
@@ -121,7 +125,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         classes.disagreements_table(results),
         tables.runs_table(results),
     ]
-    facts = provenance(results)
+    facts, paired = provenance(results), paired_series(results)
     problems = (*(run.describe() for run in results.problems()), *unlike(facts))
     return Analysis(
         design=results.design,
@@ -139,7 +143,8 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         tables={table.name: table for table in found if table is not None and table.rows},
         strokes=strokes(results),
         series=training_series(results),
-        paired=paired_series(results),
+        paired=paired,
+        by_epoch=told_by_epoch(paired, results.design.baseline),
         left_out=tuple(left_out(results)),
         confusions=classes.confusions(results),
         method=method(results, compared),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FIGURES = {
     "differences": "The paired difference of each arm with its interval and its seeds; the ground is what goes unseen.",
-    "curves": "Training by epoch, and the paired difference by epoch.",
+    "curves": "Training by epoch, and the paired difference with bands of 95 % for all epochs and arms together.",
     "cost": "Differences against the costs that vary.",
     "forest": "Differences in every block of a spec, and over all of them.",
 }

@@ -149,9 +149,9 @@ def curve_panel(
     log: bool = False,
     zero: bool = False,
 ) -> Panel:
-    """One measure of all arms by epoch. lines: `epochs`, `mean`, and `low` and `high` or `seeds`, as in `series`."""
+    """One measure of all arms by epoch. lines: `epochs`, `mean`, `low` and `high`, or `seeds` too, as in `series`."""
     lines = [line for line in lines if line["epochs"]]
-    values = [value for line in lines for value in _extent(line)]
+    values = [value for line in lines for value in extent(line)]
     across = Axis(
         low=min(line["epochs"][0] for line in lines), high=max(line["epochs"][-1] for line in lines), stop=_END, start=4
     )
@@ -177,22 +177,31 @@ def curve_panel(
     )
 
 
-def _extent(line: Series) -> Iterable[float]:
-    if "seeds" in line:
-        return [value for seed in line["seeds"] for value in seed]
-    return [*line["low"], *line["high"]]
+def has_band(line: Series) -> bool:
+    """Whether a band is drawn around the line."""
+    return line["num_seeds"] > 1 and "low" in line and not line.get("hidden", False)
+
+
+def extent(line: Series) -> list[float]:
+    """The values that a panel shows of a line; a band far beyond its seeds runs out of the figure."""
+    ends = [] if line.get("hidden", False) else [*line.get("low", ()), *line.get("high", ())]
+    seeds = [value for seed in line.get("seeds", ()) for value in seed]
+    if not seeds:
+        return ends
+    low, high = min(seeds), max(seeds)
+    reach = 1.5 * (high - low)
+    return [*seeds, *(min(max(end, low - reach), high + reach) for end in ends)]
 
 
 def _curve(line: Series, place: int | None, across: Axis, up: Axis, name_at: float) -> Curve:
     forth = [(across.at(epoch), up.at(value)) for epoch, value in zip(line["epochs"], line["mean"], strict=True)]
-    has_band = place is not None and line["num_seeds"] > 1 and "low" in line
     ends = [[(across.at(e), up.at(v)) for e, v in zip(line["epochs"], line.get(end, ()), strict=False)]
             for end in ("high", "low")]  # fmt: skip
     return Curve(
         arm=line["arm"],
         place=place,
         path=_path(forth),
-        band=f"{_path(ends[0])}L{_path(ends[1][::-1])[1:]}Z" if has_band else "",
+        band=f"{_path(ends[0])}L{_path(ends[1][::-1])[1:]}Z" if place is not None and has_band(line) else "",
         thin=[
             _path([(across.at(epoch), up.at(value)) for epoch, value in zip(line["epochs"], seed, strict=True)])
             for seed in line.get("seeds", ())
@@ -227,9 +236,13 @@ def _reading(lines: Sequence[Series], across: Axis, write: Callable[[float], str
         for line in lines:
             if epoch in line["epochs"]:
                 at = line["epochs"].index(epoch)
-                seeds = [seed[at] for seed in line.get("seeds", ())]
-                low, high = (min(seeds), max(seeds)) if seeds else (line["low"][at], line["high"][at])
-                span = f" ({write(low)} to {write(high)})" if line["num_seeds"] > 1 else ""
+                ends = (line["low"][at], line["high"][at]) if "low" in line else _range(line["seeds"], at)
+                span = f" ({write(ends[0])} to {write(ends[1])})" if line["num_seeds"] > 1 else ""
                 told.append([line["arm"], write(line["mean"][at]) + span])
         rows.append([across.at(epoch), epoch, told])
     return rows
+
+
+def _range(seeds: Sequence[Sequence[float]], at: int) -> tuple[float, float]:
+    values = [seed[at] for seed in seeds]
+    return min(values), max(values)

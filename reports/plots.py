@@ -12,11 +12,12 @@ from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.captions import FIGURES
 from ablation_suite.reports.drawings import Bar
 from ablation_suite.reports.quantities import EQUAL
-from ablation_suite.reports.series import MEASURES, Series
+from ablation_suite.reports.series import MEASURES, Series, told_apart
 from ablation_suite.reports.tables import Column, Table, Value
 
 _NEAR_ALL = 97.0
 """Above so many percent the error is drawn, on a logarithmic axis."""
+_MOST_BANDS = 2
 _COSTS = (("parameters", "parameters"), ("flops_per_image", "FLOPs"), ("train_seconds", "training time"))
 
 
@@ -89,8 +90,17 @@ def curve_plots(analysis: Analysis) -> list[CurvePlot]:
             write = partial(digits.signed, places=1)
             rest = f" to {analysis.design.baseline}, pp, paired by seed"
             title = "Its difference"
-            found.append(CurvePlot(key="paired", title=title, rest=rest, lines=analysis.paired, write=write, zero=True))
+            lines = _with_bands_that_tell(analysis.paired)
+            found.append(CurvePlot(key="paired", title=title, rest=rest, lines=lines, write=write, zero=True))
     return found
+
+
+def _with_bands_that_tell(paired: list[Series]) -> list[Series]:
+    """Of more bands than can be told from each other those that leave zero; the others are `hidden`."""
+    banded = [line for line in paired if "low" in line]
+    if len(banded) <= _MOST_BANDS:
+        return paired
+    return [{**line, "hidden": line in banded and not any(told_apart(line))} for line in paired]
 
 
 def cost_plots(analysis: Analysis) -> list[CostPlot]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.rounding import significant
+from ablation_suite.reports.statistics.bands import FEWEST_SEEDS, simultaneous_band
+from ablation_suite.reports.statistics.intervals import Array
 
 MEASURES = {
     "val/accuracy": "Validation accuracy (%)",
@@ -38,21 +40,37 @@ def training_series(results: Results) -> dict[str, list[Series]]:
 def paired_series(results: Results) -> list[Series]:
     """The validation accuracy of each arm minus the baseline's by epoch, in pp, paired by seed; the question itself.
 
-    `seeds` is (S, E), one row per pair of runs, over the epochs that all of them recorded; `mean` is over them.
+    `seeds` is (S, E), one row per pair of runs, over the epochs that all of them recorded; `mean` is over them. Where
+    the seeds are enough, `low` and `high` are the ends of a band of 95 % for all epochs and arms together.
     """
     design = results.design
     baseline = _histories(results, design.baseline)
-    found = []
+    apart: dict[str, tuple[list[int], Array]] = {}
     for arm in (each.name for each in design.arms if each.name != design.baseline):
         pairs = [(ours, baseline[seed]) for seed, ours in _histories(results, arm).items() if seed in baseline]
         epochs = sorted(set.intersection(*(set(ours) & set(theirs) for ours, theirs in pairs))) if pairs else []
         if epochs:
-            seeds = np.array([[ours[epoch] - theirs[epoch] for epoch in epochs] for ours, theirs in pairs])  # S E
-            rows = {"seeds": seeds, "mean": seeds.mean(axis=0)}
-            rounded = np.vectorize(lambda value: significant(value, 5))
-            written = {name: rounded(values).tolist() for name, values in rows.items()}
-            found.append({"arm": arm, "epochs": epochs, "num_seeds": len(seeds), **written})
-    return found
+            apart[arm] = epochs, np.array([[ours[at] - theirs[at] for at in epochs] for ours, theirs in pairs])  # S E
+    family = sum(len(seeds) >= FEWEST_SEEDS for _, seeds in apart.values())
+    return [
+        {"arm": arm, "epochs": epochs, "num_seeds": len(seeds), **_written(seeds, family)}
+        for arm, (epochs, seeds) in apart.items()
+    ]
+
+
+def told_apart(line: Series) -> list[int]:
+    """At each epoch of a line of `paired_series` with a band: 1 where this lies above zero, -1 where below, else 0."""
+    return [(low > 0) - (high < 0) for low, high in zip(line["low"], line["high"], strict=True)]
+
+
+def _written(seeds: Array, family: int) -> dict[str, Any]:
+    """The rows of one arm's difference, in the digits of a file; a band among a family of so many."""
+    rows = {"seeds": seeds, "mean": seeds.mean(axis=0)}
+    if len(seeds) >= FEWEST_SEEDS:
+        band = simultaneous_band(seeds, level=1 - 0.05 / family)
+        rows |= {"low": band.low, "high": band.high}
+    rounded = np.vectorize(lambda value: significant(value, 5))
+    return {name: rounded(values).tolist() for name, values in rows.items()}
 
 
 def _histories(results: Results, arm: str, measure: str = "val/accuracy") -> dict[int, dict[int, float]]:

@@ -14,6 +14,7 @@ import numpy as np
 import scipy
 
 from tests.benchmarks.calibration import (
+    bands,
     coverage,
     families,
     groups,
@@ -34,6 +35,7 @@ SECTIONS: dict[str, tuple[str, Callable[[int], Iterator[str]]]] = {
     "measures": ("Other metrics", measures.measures),
     "pairs": ("What pairing is worth", pairs.pairs),
     "selection": ("Choosing the epoch", selection.selection),
+    "bands": ("Bands along the epochs", bands.bands),
     "families": ("Families of arms", families.families),
     "rivals": ("What other tools say", rivals.rivals),
     "stopping": ("Seeds as needed", stopping.stopping),
