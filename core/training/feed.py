@@ -110,7 +110,8 @@ class Streamed:
 
         def fill() -> None:
             try:
-                torch.cuda.set_device(self.device)  # a thread begins on the first, where pinning would open a context
+                # A thread begins on the first device, where pinning would open a context; `cuda` alone has no number.
+                torch.cuda.set_device(copies.device)
                 for rows in batches:
                     if cancelled.is_set():
                         return

@@ -22,9 +22,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), dtype=np.uint8
 BATCHES = np.split(np.random.default_rng(1).permutation(50), [16, 32, 48])
 
 
-def feed_all(kind: str) -> dict:
-    """What an epoch does on the second device; a wait between its first batch and its last raises."""
-    device = pick_device(Runtime(device="cuda", devices=(1,)))
+def feed_all(kind: str, devices: list[int]) -> dict:
+    """What an epoch does on the first device that is asked for; a wait between its first batch and its last raises."""
+    device = pick_device(Runtime(device="cuda", devices=tuple(devices)))
     feed = (Resident if kind == "resident" else Streamed)(IMAGES, device)
     counts.reset()
     batches = feed.batches(BATCHES)
@@ -45,15 +45,17 @@ def feed_all(kind: str) -> dict:
     }
 
 
+@pytest.mark.parametrize("devices", [[], [1]], ids=["cuda", "cuda:1"])
 @pytest.mark.parametrize("kind", ["resident", "streamed"])
-def test_each_feed_fills_the_second_device_and_leaves_the_first_alone(kind, null_cuda):
-    """The bytes arrive, nothing is opened or taken on `cuda:0`, and no batch waits for the device."""
-    seen = null_cuda.call(feed_all, kind, devices=2)
+def test_each_feed_fills_the_device_asked_for_and_leaves_the_other_alone(kind, devices, null_cuda):
+    """The bytes arrive, nothing is opened or taken elsewhere, and no batch waits; `cuda` alone is the first."""
+    seen = null_cuda.call(feed_all, kind, devices, devices=2)
     expected = [IMAGES] if kind == "resident" else [IMAGES[rows] for rows in BATCHES]
     assert seen["digests"] == [hashlib.sha256(each.tobytes()).hexdigest() for each in expected]
     assert seen["rows"] == [rows.tolist() for rows in BATCHES]
-    assert seen["devices"] == ["cuda:1"]
-    assert seen["asked for"] == seen["contexts"] == [False, True]
+    chosen = devices[0] if devices else 0
+    assert seen["devices"] == [f"cuda:{chosen}"]
+    assert seen["asked for"] == seen["contexts"] == [number == chosen for number in range(2)]
     assert "to device, pageable" not in (seen["copies"] if kind == "streamed" else {})
     assert sum(seen["waits"].values()) <= (1 if kind == "resident" else 0)  # the epoch's indices go over at once
 
