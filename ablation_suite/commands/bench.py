@@ -21,7 +21,9 @@ HEADER = "arm, jobs side by side             images/s    step    input     FLOP/
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SPEC... path=value ...]")
-@click.option("--reference", is_flag=True, help="Measure the plain script beside ours, too (source checkout only).")
+@click.option(
+    "--reference", is_flag=True, help="Measure the plain script beside ours on the CPU, too (source checkout)."
+)
 @options.as_json
 @options.training
 def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runtime) -> None:

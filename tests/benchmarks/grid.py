@@ -38,18 +38,18 @@ def lines(num_rounds: int) -> list[Line]:
     """The quickstart grid once, and what is quick a few times."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results"
-        before = json.loads(_ablate("plan", "quickstart", "--probe", "--json", results=results))["forecast"]["seconds"]
-        wall = _timed("run", "quickstart", "--tracker", "offline", results=results)
+        before = json.loads(ablate("plan", "quickstart", "--probe", "--json", results=results))["forecast"]["seconds"]
+        wall = timed("run", "quickstart", "--tracker", "offline", results=results)
         after = _forecast_again(results)
         store = Runtime(results=str(results)).store
         train = sum(read_json(each.record_path)["cost"]["train_seconds"] for each in run_folders(store))
         num_runs = len(run_folders(store))
         added = _added_seeds(Path(folder) / "added")
-        idle = [_timed("run", "quickstart", results=results) for _ in range(num_rounds)]
+        idle = [timed("run", "quickstart", results=results) for _ in range(num_rounds)]
         spec = Path(folder) / "wide.yaml"
         base = Path(__file__).parents[2] / "ablations/bases/quickstart.yaml"
         spec.write_text(SPEC.format(base=base))
-        planned = [_timed("plan", str(spec), results=results) for _ in range(num_rounds)]
+        planned = [timed("plan", str(spec), results=results) for _ in range(num_rounds)]
     workers = num_jobs(Runtime())
     ratio = wall / (train / workers)
     error = before / wall - 1.0
@@ -91,7 +91,7 @@ def _threads(num_rounds: int) -> list[Line]:
 
 def _forecast_again(results: Path) -> float:
     """The forecast of the whole grid once more, in a folder without runs."""
-    text = _ablate("plan", "quickstart", "--probe", "--json", results=results.with_name("again"))
+    text = ablate("plan", "quickstart", "--probe", "--json", results=results.with_name("again"))
     return json.loads(text)["forecast"]["seconds"]
 
 
@@ -117,13 +117,13 @@ def train_seeds(results: Path) -> None:
     print(json.dumps(beyond[1:]))
 
 
-def _timed(*words: str, results: Path) -> float:
+def timed(*words: str, results: Path) -> float:
     begin = time.perf_counter()
-    _ablate(*words, results=results)
+    ablate(*words, results=results)
     return time.perf_counter() - begin
 
 
-def _ablate(*words: str, results: Path) -> str:
+def ablate(*words: str, results: Path) -> str:
     command = [sys.executable, "-m", "ablation_suite.cli", *words, "--results", str(results)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

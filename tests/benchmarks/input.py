@@ -21,8 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch import nn
-from torchvision import models
 from torchvision.transforms import v2
 
 from ablation_suite.core.augment import (
@@ -39,10 +37,10 @@ from ablation_suite.core.augment import (
 from ablation_suite.core.config import menu
 from ablation_suite.core.data import Folder
 from ablation_suite.core.training import streams
-from ablation_suite.core.training.feed import Feeds
+from ablation_suite.core.training.feed import Feed, Host
 from tests.benchmarks import reference
 
-SIZE, BATCH_SIZE = 224, 64
+SIZE, BATCH_SIZE, CPU = 224, 64, torch.device("cpu")
 CORES = len(os.sched_getaffinity(0))
 REPORT = Photo(
     horizontal_flip=0.5, vertical_flip=0.5, rotation=50.0, brightness=0.2, contrast=0.2, saturation=0.2, sharpness=2.0
@@ -72,14 +70,12 @@ class Row(NamedTuple):
 
 
 def rows(num_rounds: int, num_images: int) -> list[Row]:
-    """All rows that this machine can measure; those of a CUDA device where there is one."""
+    """All rows, which are the CPU's; those of a CUDA device are `tests.benchmarks.cuda`'s."""
     before = torch.get_num_threads()
     torch.set_num_threads(CORES)
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder) / "train", num_images)
         found = [from_the_cache(Path(folder), num_rounds), first_epoch(Path(folder), num_rounds)]
-        if torch.cuda.is_available():
-            found.append(on_the_device(Path(folder), num_rounds, torch.device("cuda"), "resnet50"))
     found += [an_operation(entry, transform, num_rounds) for entry, transform in OPERATIONS]
     torch.set_num_threads(before)
     return found
@@ -89,13 +85,13 @@ def from_the_cache(folder: Path, num_rounds: int) -> Row:
     """Epochs from the decoded cache beside epochs of the reference's loader, its start-up left out."""
     loader = reference.train_loader(folder / "train", BATCH_SIZE, CORES, SIZE)
     with tempfile.TemporaryDirectory() as cache:
-        images = _cached(folder, Path(cache))
-        _drain(_epoch(images, 0))  # compiles, and brings the cache into memory
+        images = cached_images(folder, Path(cache))
+        drain(epoch_batches(images, 0))  # compiles, and brings the cache into memory
         return _row(
             f"training input, {SIZE} px, report augmentation, {CORES} CPU cores, from the cache",
             num_rounds,
             lambda: _warm_rate(iter(loader)),
-            lambda: _rate(lambda: [_drain(_epoch(images, epoch)) for epoch in range(15)]),
+            lambda: rate(lambda: [drain(epoch_batches(images, epoch)) for epoch in range(15)]),
             bar=8.0,
         )
 
@@ -105,45 +101,15 @@ def first_epoch(folder: Path, num_rounds: int) -> Row:
 
     def ours() -> int:
         with tempfile.TemporaryDirectory() as cache:
-            return _drain(_epoch(_cached(folder, Path(cache)), 0))
+            return drain(epoch_batches(cached_images(folder, Path(cache)), 0))
 
     return _row(
         "first epoch including the cache build",
         num_rounds,
-        lambda: _rate(lambda: [_drain(iter(reference.train_loader(folder / "train", BATCH_SIZE, CORES, SIZE)))]),
-        lambda: _rate(lambda: [ours()]),
+        lambda: rate(lambda: [drain(iter(reference.train_loader(folder / "train", BATCH_SIZE, CORES, SIZE)))]),
+        lambda: rate(lambda: [ours()]),
         bar=1.0,
     )
-
-
-def on_the_device(folder: Path, num_rounds: int, device: torch.device, model: str) -> Row:
-    """Input on the device beside what the fastest training step of a network there consumes (bf16, compiled)."""
-    network = torch.compile(models.get_model(model, weights=None).to(device, memory_format=torch.channels_last))
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-5, fused=True)
-    inputs = torch.rand(BATCH_SIZE, 3, SIZE, SIZE, device=device).to(memory_format=torch.channels_last)
-    labels = torch.zeros(BATCH_SIZE, dtype=torch.long, device=device)
-
-    def steps(num_steps: int) -> list[int]:
-        for _ in range(num_steps):
-            with torch.autocast(device.type, torch.bfloat16):
-                loss = nn.functional.cross_entropy(network(inputs), labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        loss.item()  # waits for the device
-        return [num_steps * BATCH_SIZE]
-
-    with tempfile.TemporaryDirectory() as cache:
-        images = _cached(folder, Path(cache))
-        steps(3)
-        _drain(_epoch(images, 0, device))
-        return _row(
-            f"training input on {device}, beside the images that the {model} step consumes",
-            num_rounds,
-            lambda: _rate(lambda: steps(20)),
-            lambda: _rate(lambda: [_drain(_epoch(images, epoch, device)) for epoch in range(5)]),
-            bar=3.0,
-        )
 
 
 def an_operation(entry: Operation, transform: v2.Transform, num_rounds: int) -> Row:
@@ -157,16 +123,16 @@ def an_operation(entry: Operation, transform: v2.Transform, num_rounds: int) -> 
     def ours() -> int:
         draws = built.draw(0, 1, len(images))
         pairs = zip(images.split(BATCH_SIZE), draws.split(BATCH_SIZE), strict=True)
-        return _drain(built(*pair) for pair in pairs)
+        return drain(built(*pair) for pair in pairs)
 
     def theirs() -> int:
-        return _drain(torch.stack([whole(image) for image in batch]) for batch in singles.split(BATCH_SIZE))
+        return drain(torch.stack([whole(image) for image in batch]) for batch in singles.split(BATCH_SIZE))
 
     return _row(
         f"{entry.name}, {SIZE} px, bytes in memory, {CORES} CPU cores",
         num_rounds,
-        lambda: _rate(lambda: [theirs()]),
-        lambda: _rate(lambda: [ours()]),
+        lambda: rate(lambda: [theirs()]),
+        lambda: rate(lambda: [ours()]),
         bar=1.0,
     )
 
@@ -177,7 +143,7 @@ def host_memory(num_images: int = 25_000) -> int:
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(num_images * SIZE * SIZE * 3)  # a hole, which reads as black
         images = np.memmap(file.name, dtype=np.uint8, mode="r", shape=(num_images, SIZE, SIZE, 3))
-        for _ in _epoch(images, 0):
+        for _ in epoch_batches(images, 0):
             status = Path("/proc/self/status").read_text()
             most = max(most, int(status.partition("RssAnon:")[2].split()[0]) * 1024)
     return most
@@ -204,20 +170,21 @@ def _photo(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((np.asarray(field) + grain).clip(0, 255).astype(np.uint8))
 
 
-def _cached(folder: Path, cache: Path) -> Any:
+def cached_images(folder: Path, cache: Path) -> Any:
     """The training images as the suite keeps them, uint8 (N, H, W, 3) mapped from disk."""
     source = menu.build(Folder(path=str(folder), size=SIZE), data_root=folder, cache=cache)
     return source.decoded()["train"].images  # `load` would ask for validation images, too
 
 
-def _epoch(images: Any, epoch: int, device: torch.device | None = None) -> Iterator[torch.Tensor]:
+def epoch_batches(
+    images: Any, epoch: int, feed: Feed | None = None, device: torch.device = CPU
+) -> Iterator[torch.Tensor]:
     """The augmented batches (N, 3, H, W) of one epoch, in a random order, as the training loop makes them."""
-    device = device or torch.device("cpu")
     augment = _built(device.type)
     draws = augment.draw(0, epoch, len(images)).to(device)
     order = streams.order(0, epoch, len(images))
     batches = np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE))
-    for there, indices in Feeds().of(images, device).batches(batches):
+    for there, indices in (feed or Host(images)).batches(batches):
         yield augment(there, draws[indices])
 
 
@@ -227,7 +194,7 @@ def _built(kind: str) -> Any:
     return menu.build(REPORT)
 
 
-def _drain(batches: Iterator[Any]) -> int:
+def drain(batches: Iterator[Any]) -> int:
     """The number of images in all batches; waits until the last is there."""
     num_images, last = 0, None
     for batch in batches:
@@ -241,10 +208,10 @@ def _drain(batches: Iterator[Any]) -> int:
 def _warm_rate(batches: Iterator[Any]) -> float:
     """Images per second from the first batch on, which leaves out the start of the workers."""
     next(batches)
-    return _rate(lambda: [_drain(batches)])
+    return rate(lambda: [drain(batches)])
 
 
-def _rate(work: Callable[[], list[int]]) -> float:
+def rate(work: Callable[[], list[int]]) -> float:
     start = time.perf_counter()
     num_images = sum(work())
     return num_images / (time.perf_counter() - start)

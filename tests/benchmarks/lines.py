@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +59,16 @@ def as_markdown(lines: Sequence[Line]) -> str:
         met = {True: "yes", False: "**no**", None: ""}[line.met]
         rows.append(f"| {line.what}{mark} | {line.reference} | {line.ours} | {line.figure} | {line.bar} | {met} |")
     return "\n".join([*rows, "", *(f"{note}  " for note in notes)]).rstrip() + "\n"
+
+
+def sections(page: Path) -> dict[str, str]:
+    """The sections of a page by their headings; what stands above the first has none."""
+    head, *others = page.read_text().split("\n## ")
+    return {"": head.strip()} | {each.partition("\n")[0]: each.partition("\n")[2].strip() for each in others}
+
+
+def write_section(page: Path, name: str, text: str) -> None:
+    """Put a section in place of the one of its name; what people wrote above the sections stays."""
+    texts = sections(page) | {name: text.strip()}
+    head = texts.pop("")
+    page.write_text("\n\n## ".join([head, *(f"{each}\n\n{texts[each]}" for each in texts)]) + "\n")

@@ -25,7 +25,8 @@ from ablation_suite.core.config.menu import Entry, build
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.sweeps.menu import HalvingPruner, HyperbandPruner, MedianPruner, NoPruner
 from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
-from tests.benchmarks.sweeps import NUM_RANDOM, facts, write_section
+from tests.benchmarks.lines import write_section
+from tests.benchmarks.sweeps import NUM_RANDOM, RESULTS, facts
 
 NUM_SEARCHES, NUM_NEIGHBOURS = 100, 14
 PRUNERS: tuple[Entry, ...] = (
@@ -119,7 +120,7 @@ def main() -> None:
         rows = list(pool.map(simulate, [results] * len(PRUNERS), PRUNERS))
     head = f"{facts()}, in {time.monotonic() - begin:.0f} s, {NUM_SEARCHES} simulated searches a row."
     table = ["| pruner | median share of the epochs | within 1/3 | never |", "| --- | ---: | ---: | ---: |", *rows]
-    write_section("pruners", "\n".join([head, "", *table, "", luck(Curves(run_folders(results / "runs")))]))
+    write_section(RESULTS, "pruners", "\n".join([head, "", *table, "", luck(Curves(run_folders(results / "runs")))]))
     print("\n".join(table))
 
 

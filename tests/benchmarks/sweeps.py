@@ -30,7 +30,7 @@ from ablation_suite.core.tracking.wandb import open_tracker
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import find_sweep, read_sweep
 from ablation_suite.sweeps.trial import Trial, best
-from tests.benchmarks.lines import Line, as_markdown, spread
+from tests.benchmarks.lines import Line, as_markdown, spread, write_section
 from tests.sweeps.fake import Fake, Silent, write_spec
 
 RESULTS = Path(__file__).with_name("SWEEPS.md")
@@ -241,7 +241,8 @@ def main() -> None:
         table = as_markdown(ROWS[name]())
         seconds = time.monotonic() - begin
         print(table)
-        write_section(name, f"{facts()}, in {seconds:.0f} s, at a load of {load:.1f} before it began.\n\n{table}")
+        head = f"{facts()}, in {seconds:.0f} s, at a load of {load:.1f} before it began."
+        write_section(RESULTS, name, f"{head}\n\n{table}")
 
 
 def facts() -> str:
@@ -249,13 +250,6 @@ def facts() -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "torch", "wandb"))
     day = time.strftime("%Y-%m-%d")
     return f"{day}, {CORES} CPU cores, Python {platform.python_version()}, {versions}"
-
-
-def write_section(name: str, text: str) -> None:
-    """Put a section in place of the one of its name; what people wrote above the sections stays."""
-    head, *sections = RESULTS.read_text().split("\n## ")
-    texts = {each.partition("\n")[0]: each.partition("\n")[2].strip() for each in sections} | {name: text.strip()}
-    RESULTS.write_text("\n\n## ".join([head.strip(), *(f"{name}\n\n{texts[name]}" for name in texts)]) + "\n")
 
 
 if __name__ == "__main__":
