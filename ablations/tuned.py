@@ -35,6 +35,8 @@ class Tuned(Frozen):
     sweep: str
     trials: int
     metric: str
+    objectives: tuple[str, ...] = ()
+    """Of several: `metric` is the one in which each arm's point of the front is the best."""
     seeds: tuple[int, ...]
     """Seeds that the trials were trained with; no comparison may use them."""
     overrides: tuple[str, ...] = ()

@@ -28,6 +28,12 @@ def front(trials: Iterable[Trial], objectives: Sequence[str]) -> list[Trial]:
     return [trial for _, trial in sorted(kept, key=lambda pair: (pair[0], pair[1].number))]
 
 
+def best_in(objective: str, trials: Iterable[Trial], objectives: Sequence[str]) -> Trial | None:
+    """The trial of the front that is best in one objective; of equals the best in the others, and then the first."""
+    names = [objective, *(name for name in objectives if name != objective)]
+    return next(iter(front(trials, names)), None)
+
+
 def reference_point(sweep: Sweep, trials: Iterable[Trial]) -> dict[str, float]:
     """Where the hypervolume is measured from: what the sweep says, or a tenth beyond the worst seen of each objective.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import click
 
 from ablation_suite import options
+from ablation_suite.ablations.find import SHIPPED as SPECS
+from ablation_suite.core.config import schema
 from ablation_suite.core.config.errors import UserError, printable
+from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
@@ -22,6 +25,8 @@ from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import publish_run
 from ablation_suite.core.tracking.wandb_artifacts import Picture, log_artifacts, log_media
 from ablation_suite.output import say
+from ablation_suite.sweeps.spec import SHIPPED as SWEEPS
+from ablation_suite.sweeps.spec import find_sweep, read_sweep
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
 PATIENCE = 2
@@ -47,16 +52,19 @@ class SyncError(UserError):
 def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, num_images: int | None, runtime: Runtime) -> int:
     """Publish runs to W&B; a second call adds nothing. Without targets: all runs.
 
-    SPEC and overrides mean the runs of `ablate run SPEC path=value`, SWEEP the trials of a search, RUN the beginning of
-    a run id. W&B's own metrics of the machine are off: WANDB_X_DISABLE_STATS=false, WANDB_X_DISABLE_META=false
-    turn them on for `ablate run`.
+    SPEC and overrides mean the runs of `ablate run SPEC path=value`, SWEEP the trials of a search, by its file or its
+    name, RUN the beginning of a run id. Exit status 1: a run is not here, or did not arrive.
+
+    W&B's own metrics of the machine are off: WANDB_X_DISABLE_STATS=false, WANDB_X_DISABLE_META=false turn them on for
+    `ablate run`.
     """
     check_tracker(tracker)
     runtime = runtime.model_copy(update={"tracker": tracker})
     folders, missing = find_targets(targets, runtime)
     for line in missing:
         say(line, err=True)
-    return sync_runs(folders, runtime, say, artifacts=artifacts, num_images=num_images or 0)
+    status = sync_runs(folders, runtime, say, artifacts=artifacts, num_images=num_images or 0)
+    return 1 if missing else status
 
 
 def sync_runs(
@@ -115,25 +123,36 @@ def pictures(folder: RunFolder, runtime: Runtime, opened: dict[str, Picture]) ->
 def find_targets(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFolder], list[str]]:
     """The run folders that beginnings of run ids, searches, and specs with overrides name; without words, all.
 
-    Beside them a line for each spec of which runs are not here. SyncError for a word that names several runs, and for
-    overrides of nothing.
+    Beside them a line for each spec or search of which runs are not here. SyncError for a word that names several runs,
+    and for overrides of what has none.
     """
     names, overrides = options.split_words(words)
     known = run_folders(runtime.store)
     if overrides and not names:
-        raise SyncError(f"{overrides[0]}: overrides say which runs of a SPEC are meant; name it")
+        raise SyncError(f"{overrides[0]}: {_NO_SPEC}; name it")
     if not names:
         return known, []
     found: dict[str, RunFolder] = {}
-    specs = []
+    specs: list[str] = []
+    searches: list[str] = []
+    missing: list[str] = []
     for word in names:
         matches = [folder for folder in known if folder.run_id.startswith(word)]
         if len(matches) > 1:
             raise SyncError(f"{word}: several runs begin so: {', '.join(folder.run_id for folder in matches)}")
         matches = matches or [folder for folder in known if word in _studies(folder)]
         found |= {folder.run_id: folder for folder in matches}
-        specs += [] if matches else [word]
-    missing = []
+        if not matches:
+            (searches if _is_sweep(word) else specs).append(word)
+    if overrides and not (specs or searches):
+        raise SyncError(f"{overrides[0]}: {_NO_SPEC}, and {names[0]} is none")
+    for word in searches:
+        study = read_sweep(find_sweep(word), overrides).name
+        here = {folder.run_id: folder for folder in known if study in _studies(folder)}
+        found |= here
+        if not here:
+            again = options.command("sweep", word, *overrides, carry=options.FOLDER_NAMES)
+            missing.append(f"{study}: no trial of it is in {runtime.store}; search with: {again}")
     if specs:
         from ablation_suite.ablations.plan import make_plans
 
@@ -146,6 +165,18 @@ def find_targets(words: tuple[str, ...], runtime: Runtime) -> tuple[list[RunFold
                 lacking = f"{len(wanted) - len(here)} of its {len(wanted)} runs are not in {runtime.store}"
                 missing.append(f"{plan.ablation.ablation}: {lacking}; train them with: {again}")
     return list(found.values()), missing
+
+
+_NO_SPEC = "overrides say which runs of a SPEC or SWEEP are meant"
+
+
+def _is_sweep(word: str) -> bool:
+    """Whether a word names a sweep, by its file or as shipped; a name that shipped specs have too means these."""
+    place = typed(word)
+    if place.is_file():
+        data = schema.load(place).data
+        return isinstance(data, Mapping) and "sweep" in data
+    return not place.exists() and (SWEEPS / f"{word}.yaml").is_file() and not (SPECS / word).exists()
 
 
 def _studies(folder: RunFolder) -> Iterable[str]:

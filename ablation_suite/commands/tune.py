@@ -20,7 +20,9 @@ from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
-from ablation_suite.sweeps.progress import Progress, as_overrides, short_score
+from ablation_suite.sweeps.front import best_in
+from ablation_suite.sweeps.objectives import measure_text
+from ablation_suite.sweeps.progress import Progress, as_overrides
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import Sweep, SweepSpec, Until, find_sweep, make_sweep, own_values, read_sweep_spec
 from ablation_suite.sweeps.storage_errors import hide_password
@@ -30,17 +32,20 @@ from ablation_suite.sweeps.trial import best
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
 @click.option("--space", "space", default="lr_dropout", metavar="SWEEP", help="Whose space and trials [lr_dropout].")
+@click.option("--front", metavar="OBJECTIVE", help="Of several objectives: take each front's best trial in this one.")
 @options.storage
 @options.training
-def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runtime) -> int:
+def tune(words: tuple[str, ...], space: str, front: str | None, storage: str | None, runtime: Runtime) -> int:
     """Give every arm of a spec the same search, and write what it found below the results, for --tuned.
 
     All arms get the space, trials, sampler and pruner of SWEEP, the same first trial (the baseline's own values) and
-    the same stream of proposals. Exit status 1: an arm had no complete trial, and its spec's file is not written.
+    the same stream of proposals. Where SWEEP has `metrics:`, an arm takes the point of its front that is best in
+    OBJECTIVE, within the limits of `constraints:`. Exit status 1: an arm had no complete trial, and its spec's file is
+    not written.
     """
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
-    searches = [(path, *make_searches(path, find_sweep(space), overrides)) for path in find_specs(specs)]
+    searches = [(path, *make_searches(path, find_sweep(space), overrides, front)) for path in find_specs(specs)]
     status = 0
     for path, ablation, arms, sweeps in searches:
         try:
@@ -53,7 +58,7 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
             again = options.command("tune", *words, **shown)
             say(f"\nstopped; every trial is kept, and `{again}` goes on from here", err=True)
             raise
-        tuned = _harvest(ablation, arms, sweeps, runtime, storage)
+        tuned = _harvest(ablation, arms, sweeps, runtime, storage, front)
         if len(tuned.arms) < len(arms):
             missing = ", ".join(arm for arm in arms if arm not in tuned.arms)
             say(f"{path}: no complete trial for {missing}; no values are written", err=True)
@@ -67,9 +72,12 @@ def tune(words: tuple[str, ...], space: str, storage: str | None, runtime: Runti
 
 
 def make_searches(
-    path: Path, sweep_path: Path, overrides: Iterable[str] = ()
+    path: Path, sweep_path: Path, overrides: Iterable[str] = (), front: str | None = None
 ) -> tuple[Ablation, Arms, dict[str, Sweep]]:
-    """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike."""
+    """One sweep per arm, alike in all but the arm's RunConfig; SchemaError where they cannot be alike.
+
+    front: of several objectives, the one in which an arm's point of the front is the best.
+    """
     ablation, arms = resolve(path, tuple(overrides))
     if ablation.blocks and ablation.block is None:
         message = f"tune one block at a time: block={ablation.blocks[0]}"
@@ -77,7 +85,7 @@ def make_searches(
     arms = {arm: config for arm, config in arms.items() if arm != CONTROL}  # it takes the baseline's values
     spec, document, _ = read_sweep_spec(sweep_path)
     space_document = document.part(("space",))
-    faults = list(_unfair(ablation, spec, space_document, str(path)))
+    faults = [*_unfair(ablation, spec, space_document, str(path)), *_pointless(spec, str(sweep_path), front)]
     sweeps: dict[str, Sweep] = {}
     first = None
     for arm, config in arms.items():
@@ -108,12 +116,6 @@ def _unfair(ablation: Ablation, spec: SweepSpec, space: Document, source: str) -
         yield Fault(
             space.source, "until", "arms get equal trials; a rule would end their searches after different ones"
         )
-    if spec.metrics:
-        yield Fault(
-            space.source,
-            "metrics",
-            "an arm needs one set of values, and several objectives give a front; use `metric:`",
-        )
     if spec.trials is None:
         yield Fault(space.source, "trials", "arms get equal trials; set `trials:` rather than `hours:`")
     for arm in ablation.arms:
@@ -124,15 +126,32 @@ def _unfair(ablation: Ablation, spec: SweepSpec, space: Document, source: str) -
                     yield Fault(source, f"arms.{arm.name}", message)
 
 
-def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtime: Runtime, url: str | None) -> Tuned:
+def _pointless(spec: SweepSpec, source: str, front: str | None) -> Iterator[Fault]:
+    """Why a search gives no one set of values, or has no front to take one from."""
+    if spec.metrics and front is None:
+        message = f"an arm needs one set of values; name the point of the front: --front {spec.metrics[0]}"
+        yield Fault(source, "metrics", message)
+    elif front is not None and front not in (known := spec.metrics):
+        why = f"is no objective of {source}{schema.nearest(front, known)}; they are {', '.join(known)}"
+        yield Fault("command line", "--front", f"'{front}' {why}" if known else f"{source} improves one metric alone")
+
+
+def _harvest(
+    ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtime: Runtime, url: str | None, front: str | None
+) -> Tuned:
     found = {}
     for arm, sweep in sweeps.items():
         with existing_study(sweep, runtime, url) as study:
-            top = best([each for each in study.trials() if not each.is_imported], sweep.maximize)
-        if top is not None and top.score is not None:
+            trials = [each for each in study.trials() if not each.is_imported]
+        top = best_in(front, trials, sweep.objectives) if front else best(trials, sweep.maximize)
+        if top is not None:
             settings = sweep.space.portable(top.values)
             found[arm] = TunedArm(
-                study=sweep.name, config=config_digest(arms[arm]), trial=top.number, score=top.score, values=settings
+                study=sweep.name,
+                config=config_digest(arms[arm]),
+                trial=top.number,
+                score=top.objectives[front or sweep.spec.metric],
+                values=settings,
             )
     spec = next(iter(sweeps.values())).spec
     return Tuned(
@@ -140,7 +159,8 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
         date=datetime.now(UTC).date().isoformat(),
         sweep=spec.sweep,
         trials=spec.trials or 0,
-        metric=spec.metric,
+        metric=front or spec.metric,
+        objectives=spec.metrics,
         seeds=next(iter(sweeps.values())).seeds,
         overrides=ablation.overrides,
         arms=found,
@@ -148,9 +168,11 @@ def _harvest(ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtim
 
 
 def _print(tuned: Tuned, path: Path) -> None:
-    say(f"{tuned.ablation}: {tuned.trials} trials for each of {len(tuned.arms)} arms")
+    of_front = f"; of each front of {' and '.join(tuned.objectives)} the best in {tuned.metric}"
+    told = of_front if tuned.objectives else ""
+    say(f"{tuned.ablation}: {tuned.trials} trials for each of {len(tuned.arms)} arms{told}")
     width = max(map(len, tuned.arms))
     for name, arm in tuned.arms.items():
         words = "  ".join(as_overrides(arm.values))
-        say(f"  {name:{width}}  {tuned.metric} {short_score(arm.score)}  {words}")
+        say(f"  {name:{width}}  {tuned.metric} {measure_text(tuned.metric, arm.score)}  {words}")
     say(f"written: {path}; taken up by --tuned, or by `tuned: PATH` in the spec")

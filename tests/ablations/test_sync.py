@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click.testing
 import pytest
 
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.commands.reproduce import compare, reproduce_run
-from ablation_suite.commands.sync import SyncError, find_targets, sync_runs
+from ablation_suite.commands.sync import SyncError, find_targets, sync, sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.runs.store import RunFolder
+from tests.sweeps.fake import write_spec
 
 
 def make(store: Path, run_id: str, losses: tuple[float, ...] = (1.0, 0.5)) -> RunFolder:
@@ -73,6 +75,33 @@ def test_a_sweep_means_the_runs_of_its_trials(tmp_path: Path) -> None:
     folder = make(runtime.store, "ab2222")
     folder.create({**folder.job(), "labels": {"studies": {"lr": {"trial": 3}}}})
     assert find_targets(("lr",), runtime) == ([folder], [])
+    with pytest.raises(
+        SyncError, match="trials=3: overrides say which runs of a SPEC or SWEEP are meant, and lr is none"
+    ):
+        find_targets(("lr", "trials=3"), runtime)
+
+
+def test_a_sweep_is_meant_by_its_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's study, under the name that an override gives it; a search that is not here is told with its command.
+
+    `quickstart` is the shipped specs, as it has always been, and `lr_dropout` the shipped sweep.
+    """
+    runtime = Runtime(results=str(tmp_path / "results"))
+    folder = make(runtime.store, "ab2222")
+    folder.create({**folder.job(), "labels": {"studies": {"fake": {"trial": 3}}}})
+    spec = str(write_spec(tmp_path))
+    assert find_targets((spec,), runtime) == ([folder], [])
+    assert find_targets((spec, "trials=3"), runtime) == ([folder], [])
+    folders, (line,) = find_targets((spec, "sweep=other"), runtime)
+    assert folders == []
+    assert line == f"other: no trial of it is in {runtime.store}; search with: ablate sweep {spec} sweep=other"
+    assert "ablate sweep lr_dropout" in find_targets(("lr_dropout",), runtime)[1][0]
+    assert len(find_targets(("quickstart",), runtime)[1]) == 4
+    with pytest.raises(SchemaError, match="trails: unknown key"):
+        find_targets((spec, "trails=3"), runtime)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    words = [spec, "sweep=other", "--results", str(tmp_path / "results")]
+    assert click.testing.CliRunner().invoke(sync, words, standalone_mode=False).return_value == 1
 
 
 def test_running_and_empty_runs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

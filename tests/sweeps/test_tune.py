@@ -14,8 +14,11 @@ from ablation_suite.ablations.tuned import read_tuned, tuned_arms, tuned_path
 from ablation_suite.commands.tune import make_searches, tune
 from ablation_suite.core.config.schema import SchemaError, dump, load
 from ablation_suite.core.scheduling import executors
+from ablation_suite.sweeps.front import best_in
 from ablation_suite.sweeps.session import existing_study
+from ablation_suite.sweeps.trial import Trial
 from tests.sweeps.fake import BASE, SPACE, Fake, make_runtime, search, write_spec
+from tests.sweeps.test_objectives import TWO
 
 LR, DROPOUT = "optimizer.lr", "model.head.dropout"
 ARMS = {"decoupled": {"optimizer": {"name": "adamw", "lr": 1e-2}}, "longer": {"epochs": 6}}
@@ -30,10 +33,10 @@ def write_ablation(folder: Path, arms: dict[str, Any] = ARMS, **keys: Any) -> Pa
     return path
 
 
-def run_tune(monkeypatch: pytest.MonkeyPatch, folder: Path, spec: Path, sweep: Path, **fake: Any) -> int:
+def run_tune(monkeypatch: pytest.MonkeyPatch, folder: Path, spec: Path, sweep: Path, *more: str, **fake: Any) -> int:
     """`ablate tune SPEC --space SWEEP` on a fake executor, and its exit status."""
     monkeypatch.setattr(executors, "make_executor", lambda runtime: Fake(runtime.store, **fake))
-    words = [str(spec), "--space", str(sweep), "--results", str(folder), "--tracker", "off"]
+    words = [str(spec), "--space", str(sweep), "--results", str(folder), "--tracker", "off", *more]
     result = click.testing.CliRunner().invoke(tune, words, standalone_mode=False, catch_exceptions=False)
     return int(result.return_value)
 
@@ -70,6 +73,54 @@ def test_the_found_values_are_written_and_put_in(tmp_path: Path, monkeypatch: py
         assert shared[name].optimizer.lr == tuned.arms[ablation.baseline].values[LR]
     assert own["decoupled"].optimizer.name == "adamw"
     assert own["longer"].epochs == 6
+
+
+@pytest.mark.parametrize(("objective", "end"), [("val/accuracy", max), ("parameters", min)])
+def test_an_arm_takes_the_named_end_of_its_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str, end: Any
+) -> None:
+    """By hand: the largest accuracy, or the fewest parameters, that a trial of the arm has within the limits."""
+    limits = {"val/loss": {"at_most": 0.3}}
+    spec, sweep = write_ablation(tmp_path), write_spec(tmp_path, trials=8, metrics=TWO, constraints=limits)
+    assert run_tune(monkeypatch, tmp_path / "results", spec, sweep, "--front", objective) == 0
+    ablation, arms = resolve(spec)
+    tuned = read_tuned(tuned_path(tmp_path / "results", "asked"), ablation, arms)
+    assert (tuned.metric, tuned.objectives) == (objective, ("val/accuracy", "parameters"))
+    for name, each in make_searches(spec, sweep, (), objective)[2].items():
+        with existing_study(each, make_runtime(tmp_path / "results")) as study:
+            inside = [trial for trial in study.trials() if trial.measured["val/loss"] <= 0.3]
+            assert 0 < len(inside) < 8
+        assert tuned.arms[name].score == end(trial.measured[objective] for trial in inside)
+
+
+def test_equals_of_a_front_are_told_apart_by_the_other_objectives() -> None:
+    """Two with the same parameters: the more accurate one; two that are alike: the earlier."""
+    points = [(0.5, 10.0), (0.7, 10.0), (0.7, 10.0), (0.9, 20.0)]
+    trials = [
+        Trial(number=index, outcome="complete", values={}, score=a, objectives={"val/accuracy": a, "parameters": p})
+        for index, (a, p) in enumerate(points)
+    ]
+    found = [best_in(name, trials, ("val/accuracy", "parameters")) for name in ("parameters", "val/accuracy")]
+    assert [each.number for each in found if each] == [1, 3]
+    assert best_in("parameters", [], ("val/accuracy", "parameters")) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "front", "message"),
+    [
+        ({"metrics": TWO}, None, "name the point of the front: --front val/accuracy"),
+        ({"metrics": TWO}, "parameter", "is no objective of {} (did you mean 'parameters'?)"),
+        ({}, "val/accuracy", "--front: {} improves one metric alone"),
+    ],
+)
+def test_a_front_without_a_point_is_refused(
+    tmp_path: Path, keys: dict[str, Any], front: str | None, message: str
+) -> None:
+    """Several objectives need a named end of the front, and one metric has none."""
+    sweep = write_spec(tmp_path / "sweep", **keys)
+    with pytest.raises(SchemaError) as caught:
+        make_searches(write_ablation(tmp_path), sweep, (), front)
+    assert message.format(sweep) in str(caught.value)
 
 
 def test_stale_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
