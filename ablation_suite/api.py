@@ -20,6 +20,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.labels import Labels
+from ablation_suite.core.runs.shape import Epoch, Record
 from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
 
 if TYPE_CHECKING:
@@ -57,17 +59,17 @@ class Run:
         return dict(self.folder.job()["config"])
 
     @property
-    def labels(self) -> dict[str, Any]:
+    def labels(self) -> Labels:
         """The ablation, arm and seed for which the run was made."""
-        return dict(self.folder.job().get("labels", {}))
+        return self.folder.job().get("labels") or {}
 
     @property
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Record | None:
         """Config, metrics, history, cost and provenance of a finished run; Damaged where it does not verify."""
         return self.folder.record()
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[Epoch]:
         """One row per epoch, of an unfinished run too."""
         return self.folder.ledger.history()
 

@@ -13,8 +13,9 @@ from ablation_suite.ablations.resolve import describe, differences
 from ablation_suite.ablations.spec import Ablation, Arm
 from ablation_suite.core.config.own import Own, own_parts
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.runs.shape import Record
 
-Records = Mapping[str, list[dict[str, Any]]]
+Records = Mapping[str, list[Record]]
 """Arm -> the records of its finished runs."""
 
 ASSUMED_NUM_CLASSES = 100
@@ -51,9 +52,9 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
     return findings
 
 
-def finished_records(plan: Plan, store: Path) -> dict[str, list[dict[str, Any]]]:
+def finished_records(plan: Plan, store: Path) -> dict[str, list[Record]]:
     """The records of a plan's finished runs, by arm; a damaged one counts as not finished."""
-    found: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in plan.ablation.arms}
+    found: dict[str, list[Record]] = {arm.name: [] for arm in plan.ablation.arms}
     for cell in plan.cells:
         run = folder(cell, store)
         if run.is_finished() and (record := run.record()) is not None:
@@ -101,14 +102,14 @@ def _below(path: str, factor: str) -> bool:
     return f"{path}.".startswith(f"{factor}.")
 
 
-def _cost(config: RunConfig, records: list[dict[str, Any]], num_classes: int) -> dict[str, float]:
+def _cost(config: RunConfig, records: list[Record], num_classes: int) -> dict[str, float]:
     """Parameters and FLOPs, and images and steps for each training image."""
     names = ("parameters", "head_parameters", "flops_per_image")
-    cost = next((record["cost"] for record in records if record["cost"].keys() >= set(names)), None)
-    if cost is None:
+    cost = next((record["cost"] for record in records if record["cost"].keys() >= set(names)), {})
+    if not cost:
         from ablation_suite.core.training.cost import network_cost
 
-        cost = network_cost(config, num_classes)
+        cost = {**network_cost(config, num_classes)}
     sizes = {name: cost[name] for name in names}
     return {**sizes, "images": config.loss.num_views * config.epochs, "steps": config.epochs / config.batch_size}
 
@@ -154,7 +155,7 @@ def _file(part: Own) -> str:
     return part.name.rpartition(":")[0]
 
 
-def _between_runs(records: list[dict[str, Any]], baseline: list[dict[str, Any]]) -> Iterator[Found]:
+def _between_runs(records: list[Record], baseline: list[Record]) -> Iterator[Found]:
     """What finished runs say: seconds, data, software, hardware."""
     if not records or not baseline:
         return

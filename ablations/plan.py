@@ -19,6 +19,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.own.kept import changed_files
 from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.labels import Labels, Use
+from ablation_suite.core.runs.shape import Job
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.runs.teachers import pinned
 
@@ -96,9 +98,9 @@ def grown(plan: Plan, num_seeds: Mapping[str, int]) -> Plan:
     return Plan(ablation=plan.ablation, cells=tuple(cells))
 
 
-def jobs(plans: Iterable[Plan]) -> dict[str, dict[str, Any]]:
+def jobs(plans: Iterable[Plan]) -> dict[str, Job]:
     """Run id -> contents of `run.json`, each run once however many cells share it."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Job] = {}
     for plan in plans:
         for cell in plan.cells:
             if cell.run_id in found:
@@ -127,7 +129,7 @@ def changed_parts(plan: Plan, store: Path) -> dict[str, str]:
     }
     found: dict[str, tuple[float, str]] = {}
     for run in run_folders(store) if wanted else ():
-        job = run.job() if run.has_job() else {}
+        job: Job = run.job() if run.has_job() else {}
         labels, since = job.get("labels", {}), (run.path / "run.json").stat().st_mtime
         arm = labels.get("arm")
         if arm not in wanted or plan.ablation.ablation not in labels.get("ablations", ()):
@@ -194,7 +196,7 @@ def _num_finished(cell: Cell, rule: Seeds, store: Path) -> int:
     return rule.max
 
 
-def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
+def _labels(ablation: Ablation, cell: Cell) -> Labels:
     """What people call a run; core passes it on to the tracker unread."""
     return {
         "project": ablation.project,
@@ -210,7 +212,7 @@ def _labels(ablation: Ablation, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _use(ablation: Ablation, cell: Cell) -> dict[str, Any]:
+def _use(ablation: Ablation, cell: Cell) -> Use:
     """What the run of a cell is in one ablation, of which each run may be in several."""
     factors = ablation.arm(cell.arm).delta
     role = {CONTROL: "control", ablation.baseline: "baseline"}.get(cell.arm, "arm")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablation_suite.core.config.errors import printable
+from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
@@ -111,7 +112,7 @@ _OF_EPOCH = {"last": " of the last epoch", "kept": " of the kept epoch, which wa
 
 
 def _outputs(
-    folder: RunFolder, split: Split, epoch: Epoch, problem: str, record: dict[str, Any] | None
+    folder: RunFolder, split: Split, epoch: Epoch, problem: str, record: Record | None
 ) -> tuple[Outputs | None, str]:
     """What a run said about the images, or what is damaged."""
     if record is None:
@@ -122,7 +123,7 @@ def _outputs(
         return None, f"damaged, outputs.npz: {error}"
 
 
-def _settings(record: Mapping[str, Any] | None) -> dict[str, Any]:
+def _settings(record: Record | None) -> dict[str, Any]:
     return dict(_leaves(record["config"])) if record else {}
 
 

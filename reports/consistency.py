@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ablation_suite.core.runs.shape import Record
 from ablation_suite.reports.results import Results
 
 
@@ -23,7 +24,7 @@ def unlike(facts: dict[str, list[str]]) -> list[str]:
     return [f"{fact} differs between the runs: {' / '.join(values)}" for fact, values in several.items()]
 
 
-def _facts(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "recipe", str(record.get("recipe", "unknown"))
     yield "data", str(record.get("data_fingerprint", "unknown"))
     how = record.get("provenance") or {}

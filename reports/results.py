@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablation_suite.core.data import groups as grouping
 from ablation_suite.core.metrics import Metric, accuracy, metric_of
+from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.outputs import (
@@ -34,7 +34,7 @@ class Run:
     run_id: str
     status: str
     problem: str
-    record: dict[str, Any] | None = None
+    record: Record | None = None
     outputs: Outputs | None = None
     kept: Outputs | None = None
     """What the kept epoch said, where the last one answers and is another."""
@@ -147,7 +147,7 @@ class Reader:
 
     def __init__(self, store: Path):
         self.store = store
-        self._records: dict[str, tuple[str, str, dict[str, Any] | None]] = {}
+        self._records: dict[str, tuple[str, str, Record | None]] = {}
         self._outputs: dict[tuple[str, Split, tuple[str, ...], Epoch], Outputs] = {}
 
     def results(self, design: Design, split: Split | None = None) -> Results:
@@ -162,9 +162,9 @@ class Reader:
         runs = (self._run(design, arm, seed, run_id, split, epoch) for arm, seed, run_id in design.cells)
         return Results(design=design, split=split, epoch=epoch, runs=tuple(runs))
 
-    def records(self, design: Design) -> dict[str, list[dict[str, Any]]]:
+    def records(self, design: Design) -> dict[str, list[Record]]:
         """Arm -> the records of its runs that can be read."""
-        found: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in design.arms}
+        found: dict[str, list[Record]] = {arm.name: [] for arm in design.arms}
         for arm, _, run_id in design.cells:
             record = self._record(run_id)[2]
             if record is not None:
@@ -199,7 +199,7 @@ class Reader:
             kept=kept,
         )
 
-    def _record(self, run_id: str) -> tuple[str, str, dict[str, Any] | None]:
+    def _record(self, run_id: str) -> tuple[str, str, Record | None]:
         """Status, problem and record of a run."""
         if run_id not in self._records:
             self._records[run_id] = read_record(RunFolder(self.store / run_id))
@@ -215,7 +215,7 @@ class Reader:
         return self._outputs[key]
 
 
-def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -> Split:
+def answer_split(records: Iterable[Record], metric: str | None = None) -> Split:
     """The split that answers: that of the metric that was asked for; without one, test where every finished run has a
     labelled one, else validation.
     """
@@ -225,7 +225,7 @@ def answer_split(records: Iterable[dict[str, Any]], metric: str | None = None) -
     return "test" if has_test and all(has_test) else "val"
 
 
-def answer_epoch(split: Split, runs: Iterable[tuple[Path, dict[str, Any]]]) -> Epoch:
+def answer_epoch(split: Split, runs: Iterable[tuple[Path, Record]]) -> Epoch:
     """The epoch that answers on a split, given the outputs and records of the runs: one rule for all of them.
 
     Runs whose outputs cannot be read have no say.
@@ -241,7 +241,7 @@ def answer_epoch(split: Split, runs: Iterable[tuple[Path, dict[str, Any]]]) -> E
     return "last"
 
 
-def read_record(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+def read_record(folder: RunFolder) -> tuple[str, str, Record | None]:
     """Status, problem and record of a run; there is a record exactly where there is no problem."""
     try:
         record = folder.record()

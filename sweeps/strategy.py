@@ -14,11 +14,13 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.labels import Labels
+from ablation_suite.core.runs.shape import Epoch, Job
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor
-from ablation_suite.core.scheduling.scheduler import Job, Scheduler
+from ablation_suite.core.scheduling.scheduler import Scheduler
 from ablation_suite.sweeps.before_training import known_before
 from ablation_suite.sweeps.objectives import mean, measured
 from ablation_suite.sweeps.spec import Sweep
@@ -184,7 +186,7 @@ class _Trials:
             if failure.get("kind") == DIVERGED:
                 self._end(active, "diverged", reason=failure["message"])
 
-    def _is_hopeless(self, active: _Active, history: list[dict[str, Any]]) -> bool:
+    def _is_hopeless(self, active: _Active, history: list[Epoch]) -> bool:
         """The pruner's verdict on the epochs of the first seed that it has not seen."""
         if active.measured or self.by_seeds:
             return False
@@ -253,7 +255,7 @@ def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str])
     return known[key]
 
 
-def _labels(sweep: Sweep, trial: Trial, seed: int) -> dict[str, Any]:
+def _labels(sweep: Sweep, trial: Trial, seed: int) -> Labels:
     """What people call a run; core passes it on to the tracker unread."""
     names = sweep.space.names
     return {

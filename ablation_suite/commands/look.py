@@ -22,6 +22,8 @@ from ablation_suite.core.config.run_config import RunConfig, leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.data.dataset import DataError
+from ablation_suite.core.runs.labels import Labels
+from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
 from ablation_suite.output import say
 
@@ -198,7 +200,7 @@ def _as_lines(run_id: str, data: dict[str, Any]) -> Iterator[str]:
         yield f"\nmake it again: {remake_command(run_id, data['labels'])}"
 
 
-def remake_command(run_id: str, labels: dict[str, Any]) -> str:
+def remake_command(run_id: str, labels: Labels) -> str:
     """The command line that trains a run again: by its spec, or by its id where it belongs to none."""
     if not {"spec", "overrides", "arm", "seed"} <= labels.keys():
         return options.command("reproduce", run_id, carry=options.FOLDER_NAMES)
@@ -206,7 +208,7 @@ def remake_command(run_id: str, labels: dict[str, Any]) -> str:
     return options.command("run", *words, carry=options.FOLDER_NAMES)
 
 
-def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[dict[str, Any]]]:
+def _records(ablation: Ablation, arms: dict[str, RunConfig], runtime: Runtime) -> dict[str, list[Record]]:
     """The finished records of each arm; none where the data, and so the run ids, are not known here."""
     try:
         plan = make_plan(ablation, arms, runtime)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 from ablation_suite import options
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import admit
+from ablation_suite.core.runs.shape import Provenance, Record
 from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.output import say
 
@@ -22,7 +23,7 @@ TrainFolder = Callable[[RunFolder, Runtime], int]
 TIMINGS = ("seconds", "seconds_train", "time")
 
 
-def compare(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+def compare(first: Record, second: Record) -> list[str]:
     """Every number of metrics and history in which two records differ, as lines; timings and `sys/*` are no results."""
     lines = _differences("", first["metrics"], second["metrics"])
     histories = [{row["epoch"]: row for row in record["history"]} for record in (first, second)]
@@ -70,7 +71,7 @@ def reproduce(run: str, runtime: Runtime) -> int:
     return 0 if good else 1
 
 
-def _differences(prefix: str, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+def _differences(prefix: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     names = [name for name in {**first, **second} if name not in TIMINGS and not name.startswith("sys/")]
     return [
         f"{prefix}{name}: {first.get(name)} -> {second.get(name)}"
@@ -84,7 +85,7 @@ def _same(first: Any, second: Any) -> bool:
     return first == second or both_nan
 
 
-def _circumstances(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+def _circumstances(first: Provenance, second: Provenance) -> list[str]:
     """What differs between the two trainings besides the numbers: the first suspects."""
     names = ("packages", "suite", "device", "cpu", "threads")
     return [

@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.runs.shape import Provenance
+
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "wandb", "optuna", "pillow", "pydantic")
 LONGEST_ERROR = 300
 
@@ -32,7 +34,7 @@ _SECRETS = (
 _SECRET_FLAG = re.compile(rf"(?i)^-{{1,2}}{_SECRET_NAME}$")
 
 
-def provenance(runtime: Any, device: str) -> dict[str, Any]:
+def provenance(runtime: Any, device: str) -> Provenance:
     """What a reader needs to make this run again or to doubt it, as plain JSON; gathered once per process."""
     return {
         **_of_process(),
@@ -82,7 +84,7 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
-def _of_process() -> dict[str, Any]:
+def _of_process() -> Provenance:
     package = Path(__file__).parents[2]
     return {
         "command": scrub_command(shlex.split(os.environ.get("ABLATE_COMMAND", "")) or sys.argv),

@@ -7,17 +7,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, TypedDict, get_type_hints, is_typeddict
 
-Kinds = Mapping[str, str]
+from ablation_suite.core.runs.labels import Labels, Use
 
-_PROVENANCE = dict.fromkeys(("packages", "suite", "device", "git"), "mapping")
-_LABELS = dict.fromkeys(("project", "group", "job_type", "name", "arm", "spec"), "text")
-_LABELS |= {"seed": "number", "factors": "mapping", "tags": "list of texts", "overrides": "list of texts"}
-_LABELS |= dict.fromkeys(("ablations", "studies"), "list of uses")
-_JOB = {"run_id": "text", "config": "mapping", "data_fingerprint": "text", "labels": "mapping"}
-_RECORD = {**_JOB, "metrics": "mapping of numbers", "history": "list of epochs", "cost": "mapping of numbers"}
-_RECORD |= {"classes": "list of texts", "weights": "text", "provenance": "mapping"}
+Epoch = dict[str, Any]
+"""A row of a ledger, of an epoch: its number, its counts, and numbers by names with a stroke (`val/accuracy`)."""
+
+
+class Job(TypedDict, total=False):
+    """The contents of a `run.json`: what to train, and what it is called."""
+
+    run_id: str
+    recipe: int
+    config: dict[str, Any]
+    """As plain data: the schema may have moved on since."""
+    data_fingerprint: str
+    labels: Labels
+
+
+class Provenance(TypedDict, total=False):
+    """Where a record comes from, as `runs.provenance` found it."""
+
+    command: list[str]
+    git: dict[str, Any] | None
+    suite: dict[str, Any]
+    packages: dict[str, str]
+    host: str
+    system: str
+    cpu: str
+    cpus: int | None
+    device: dict[str, Any]
+    threads: int
+    time: str
+    compile: str
+    compiled: list[str]
+
+
+class Record(Job, total=False):
+    """The contents of a `record.json`: all that reports read."""
+
+    metrics: dict[str, float]
+    history: list[Epoch]
+    cost: dict[str, float]
+    classes: list[str]
+    weights: str
+    provenance: Provenance
+
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "number",
+    int | None: "number",
+    dict[str, Any]: "mapping",
+    dict[str, Any] | None: "mapping",
+    dict[str, str]: "mapping",
+    dict[str, float]: "mapping of numbers",
+    list[str]: "list of texts",
+    list[Epoch]: "list of epochs",
+    dict[str, Use]: "list of uses",
+}
 _NEEDED = ("config", "metrics", "history", "cost", "classes")
 _NUMBERS = {int, float}
 """What JSON's numbers are read as; its true and false are none."""
@@ -25,19 +75,15 @@ _COUNTS = ("seconds", "seconds_train", "images_seen", "num_steps")
 
 
 def job_fault(job: Mapping[str, Any]) -> str:
-    """What keeps an object from being read as a job, or nothing; what is not there is no fault."""
-    return _fault(job, _JOB) or _fault(job.get("labels") or {}, _LABELS, "labels.")
+    """What keeps an object from being read as a Job, or nothing; what is not there is no fault."""
+    return _fault(job, Job)
 
 
 def record_fault(record: Mapping[str, Any]) -> str:
-    """What keeps an object from being read as the record of a finished run, or nothing."""
+    """What keeps an object from being read as the Record of a finished run, or nothing."""
     if missing := [key for key in _NEEDED if record.get(key) is None]:
         return f"it has no {', '.join(missing)}"
-    return (
-        _fault(record, _RECORD)
-        or _fault(record.get("labels") or {}, _LABELS, "labels.")
-        or _fault(record.get("provenance") or {}, _PROVENANCE, "provenance.")
-    )
+    return _fault(record, Record)
 
 
 def is_row(value: Any) -> bool:
@@ -47,14 +93,25 @@ def is_row(value: Any) -> bool:
     return value["kind"] != "epoch" or _is_epoch(value)
 
 
-def _fault(values: Mapping[str, Any], kinds: Kinds, prefix: str = "") -> str:
-    wrong = (f"{prefix}{key} is no {kind}" for key, kind in kinds.items() if not _is_kind(values.get(key), kind))
-    return next(wrong, "")
+def _fault(values: Mapping[str, Any], shape: type, prefix: str = "") -> str:
+    """The first key whose value is not what a TypedDict says of it, in words."""
+    for key, form in _forms(shape).items():
+        value, kind = values.get(key), "mapping" if is_typeddict(form) else _KINDS[form]
+        if value is None:
+            continue
+        if not _is_kind(value, kind):
+            return f"{prefix}{key} is no {kind}"
+        if is_typeddict(form) and (fault := _fault(value, form, f"{key}.")):
+            return fault
+    return ""
+
+
+@cache
+def _forms(shape: type) -> dict[str, Any]:
+    return get_type_hints(shape)
 
 
 def _is_kind(value: Any, kind: str) -> bool:
-    if value is None:
-        return True
     match kind:
         case "text":
             return isinstance(value, str)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.own.kept import keep
@@ -25,7 +25,7 @@ from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, 
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
-from ablation_suite.core.runs.shape import job_fault, record_fault
+from ablation_suite.core.runs.shape import Job, Record, job_fault, record_fault
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,26 +71,26 @@ class RunFolder:
     def record_path(self) -> Path:
         return self.path / "record.json"
 
-    def create(self, job: dict[str, Any]) -> None:
+    def create(self, job: Job) -> None:
         """Write `run.json`: config, data fingerprint, recipe, and labels for people (never hashed).
 
         The labels of its earlier uses stay, and so does all else of a finished run. Nothing new is nothing written.
         The code of own parts is put into `code/` before.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        known = self.job() if self.has_job() else {}
+        known: Job = self.job() if self.has_job() else {}
         labels = merged(known.get("labels") or {}, job.get("labels") or {})
-        wanted = {**job, **(known if self.is_finished() else {}), "labels": labels}
+        wanted: Job = {**job, **(known if self.is_finished() else {}), "labels": labels}
         keep(self.path, wanted.get("config"))
         if json.loads(json.dumps(wanted)) != known:
             write_json(self.path / "run.json", wanted)
 
-    def job(self) -> dict[str, Any]:
+    def job(self) -> Job:
         """The contents of `run.json`; Damaged where it does not read or does not say what to train."""
         job = _read_object(self.path / "run.json")
         if fault := job_fault(job):
             raise Damaged(f"{self.path / 'run.json'}: is damaged ({fault})")
-        return job
+        return cast(Job, job)
 
     def has_job(self) -> bool:
         """Whether there is a `run.json` that reads."""
@@ -99,7 +99,7 @@ class RunFolder:
         except (FileNotFoundError, Damaged):
             return False
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Record | None:
         """The finished record as plain data, or None; Damaged where it does not read or is not what was written."""
         try:
             record = _read_object(self.record_path)
@@ -109,7 +109,7 @@ class RunFolder:
             raise Damaged(f"{self.record_path}: is not what was written, its SHA-256 is another")
         if fault := record_fault(record):
             raise Damaged(f"{self.record_path}: is no record of a run ({fault})")
-        return record
+        return cast(Record, record)
 
     def outputs(self, split: str = "") -> dict[str, NDArray[Any]]:
         """The arrays of `outputs.npz`, of one split or of all; Damaged where they are lost or do not read."""
@@ -242,7 +242,7 @@ class RunFolder:
         with lease.held(self.lease_path, is_alive, self.is_cancelled) as unwanted:
             yield unwanted
 
-    def commit(self, record: dict[str, Any]) -> bool:
+    def commit(self, record: Record) -> bool:
         """Make the run finished; False where an earlier attempt already did, whose record stays."""
         plain = json.loads(json.dumps(record))  # what a reader will see: its keys are texts, its tuples lists
         temporary = self.record_path.with_name(f".record.{os.getpid()}")

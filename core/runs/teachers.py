@@ -13,6 +13,7 @@ from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.losses import Distillation
 from ablation_suite.core.models.weights import WeightsError, locate
 from ablation_suite.core.runs.files import file_sha256
+from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import NoSuchRun, RunFolder, find_run
 
 IMAGENET_CLASSES = 1000
@@ -22,7 +23,7 @@ IMAGENET_CLASSES = 1000
 class Teacher(NamedTuple):
     """A finished run that can teach."""
 
-    record: dict[str, Any]
+    record: Record
     weights: Path
     sha256: str
     """Of the weights."""

@@ -153,8 +153,8 @@ def _train(
             publish=tracker.publish,
             feeds=datasets.feeds(dataset),
         )
-        compiling = {"compile": session.parts.compiling.words, "compiled": list(session.parts.compiled)}
-        record = finish(folder, session, position, {**facts, **compiling})
+        facts |= {"compile": session.parts.compiling.words, "compiled": list(session.parts.compiled)}
+        record = finish(folder, session, position, facts)
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)
         tracker.publish()

@@ -86,7 +86,7 @@ def placed(runtime: Runtime, devices: Sequence[int], taken: Sequence[int | None]
     return runtime.model_copy(update={"devices": (least,)})
 
 
-def runs_per_device(step_flops: float, run_bytes: int, device_bytes: int) -> int:
+def runs_per_device(step_flops: float, run_bytes: float, device_bytes: int) -> int:
     """How many runs such as this one a CUDA device takes side by side, by the size of a step and by memory.
 
     A device whose step is short waits for the host's launches, and other runs fill the time; a long one keeps it busy.

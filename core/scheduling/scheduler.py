@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.shape import Job
 from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
 from ablation_suite.core.scheduling.executors import Event, Executor, Retry
 
@@ -19,8 +20,6 @@ MAX_TRIES = 3
 BACK_OFF_SECONDS = 1.0
 POLL_SECONDS = 0.25
 CANCELLED = "cancelled; it goes on where it stopped when it is asked for again"
-Job = dict[str, Any]
-"""The contents of a `run.json`."""
 Jobs = dict[str, Job]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ablation_suite.core.config.errors import printable
 from ablation_suite.core.data.parallel import cores
+from ablation_suite.core.runs.shape import Job, Record
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.console import Display
 from ablation_suite.core.scheduling.known_rows import KnownRows, Row, Stamp, stamp_of
@@ -153,9 +154,9 @@ def _row(folder: RunFolder) -> tuple[Stamp | None, Row]:
     return stamp if lasts else None, row
 
 
-def _seen(folder: RunFolder) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _seen(folder: RunFolder) -> tuple[str, Job, Record]:
     """The status, the job and the record of a run, each file read once; what is missing or damaged is empty."""
-    job: dict[str, Any] = {}
+    job: Job = {}
     try:
         with suppress(FileNotFoundError):
             job = folder.job()

@@ -15,6 +15,7 @@ import PIL.Image
 from ablation_suite.core.config.names import artifact_name
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import error_line
+from ablation_suite.core.runs.shape import Job, Record
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import TrackerError
 from ablation_suite.core.tracking.outputs import SPLIT, judged, predictions
@@ -138,7 +139,7 @@ def _of_run(runtime: Runtime, folder: RunFolder) -> Iterator[WandbSink]:
     sink.set_clock(folder.ledger.history())
 
 
-def _data(job: dict[str, Any], record: dict[str, Any]) -> Any:
+def _data(job: Job, record: Record) -> Any:
     """The data set as it was told apart from others; its images stay where they are."""
     facts = {"data": job["config"].get("data"), "fingerprint": job["data_fingerprint"], "classes": record["classes"]}
     artifact = connect().Artifact(f"data-{job['data_fingerprint'][:12]}", type="dataset", metadata=facts)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.data.dataset import Split
 from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.shape import Epoch, Provenance, Record
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
@@ -21,7 +22,7 @@ from ablation_suite.core.training.loop import Position, best_path
 from ablation_suite.core.training.session import Session
 
 
-def finish(folder: RunFolder, session: Session, position: Position, provenance: dict[str, Any]) -> dict[str, Any]:
+def finish(folder: RunFolder, session: Session, position: Position, provenance: Provenance) -> Record:
     """Evaluate the kept weights, write `outputs.npz`, and return the record, not yet committed.
 
     `last/*` metrics belong to the weights of the last epoch, all others to the kept ones. Where these are others, what
@@ -51,7 +52,7 @@ def finish(folder: RunFolder, session: Session, position: Position, provenance: 
     np.savez(buffer, **outputs)
     write_atomic(folder.path / "outputs.npz", buffer.getvalue())
     return {
-        **{name: folder.job()[name] for name in ("run_id", "recipe", "config", "data_fingerprint", "labels")},
+        **folder.job(),
         "metrics": {"best_epoch": position.best_epoch, **results},
         "history": history,
         "cost": _cost(config, len(dataset.classes), history),
@@ -66,7 +67,7 @@ def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics(logits, labels).items()}
 
 
-def _cost(config: RunConfig, num_classes: int, history: list[dict[str, Any]]) -> dict[str, Any]:
+def _cost(config: RunConfig, num_classes: int, history: list[Epoch]) -> dict[str, Any]:
     images_seen = sum(row["images_seen"] for row in history)
     seconds_train = sum(row["seconds_train"] for row in history)
     return {
