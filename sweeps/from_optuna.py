@@ -24,10 +24,11 @@ def as_trial(frozen: Any, objectives: Sequence[str] = ()) -> Trial:
 
     objectives: what its values are, in their order; without, the trial has no score.
 
-    Every trial of ours names its driver before it runs, so that one without was begun by something else.
+    What plain Optuna added has no run of ours behind it, whatever its attributes say.
     """
     outcome = _OUTCOMES[frozen.state.name]
     attributes = frozen.user_attrs
+    ours = is_ours(frozen)
     if outcome == "pruned" and attributes.get("outcome") in ("diverged", "infeasible"):
         outcome = attributes["outcome"]
     found = dict(zip(objectives, frozen.values, strict=True)) if objectives and outcome == "complete" else {}
@@ -42,13 +43,23 @@ def as_trial(frozen: Any, objectives: Sequence[str] = ()) -> Trial:
         violated=violated,
         measured=attributes.get("measured", {}),
         curve=dict(sorted(frozen.intermediate_values.items())),
-        runs=tuple(attributes.get("runs", ())),
-        reason=attributes.get("reason", SILENT if outcome == "failed" else ""),
+        runs=tuple(attributes.get("runs", ())) if ours or "imported_from" in attributes else (),
+        reason=attributes.get("reason", SILENT if outcome == "failed" and ours else ""),
         begin=begin.timestamp() if begin else None,
         seconds=(end - begin).total_seconds() if begin and end else None,
         retry_of=attributes.get("retry_of"),
-        is_imported=outcome != "waiting" and attributes.get("driver") is None,
+        is_imported=outcome != "waiting" and not ours,
     )
+
+
+def is_ours(frozen: Any) -> bool:
+    """Whether a driver of this study began a trial, which it signs with its name and the trial's number before it runs.
+
+    The number tells a trial that `add_trials` has copied here from another study, attributes and all. Older ones have
+    the driver alone.
+    """
+    signed = frozen.user_attrs
+    return signed.get("driver") is not None and signed.get("number", frozen.number) == frozen.number
 
 
 def enqueue_again(study: Any, failed: Trial) -> None:

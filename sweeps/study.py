@@ -21,7 +21,7 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.runs.identity import canonical
 from ablation_suite.sweeps.budget import is_full, to_retry
 from ablation_suite.sweeps.database import database_lock
-from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
+from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again, is_ours
 from ablation_suite.sweeps.heartbeat import HEARTBEAT_SECONDS, beating
 from ablation_suite.sweeps.identity import StudyMismatch, identity, refuse_another
 from ablation_suite.sweeps.objectives import violations
@@ -183,7 +183,7 @@ class Study:
     def imported(self) -> list[FrozenTrial]:
         """The complete trials of others, for samplers that begin with them."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [each for each in complete if "driver" not in each.user_attrs]
+        return [each for each in complete if not is_ours(each)]
 
     def trial(self, number: int) -> Trial:
         """One trial as it stands."""
@@ -231,7 +231,7 @@ class Study:
         # In this order: a trial without a heartbeat would never be found stale.
         self.ours[frozen.number] = frozen._trial_id
         self._beat()
-        self.storage.set_trial_user_attr(frozen._trial_id, "driver", self.owner.name)
+        self._sign(frozen)
         fixed = frozen.system_attrs.get("fixed_params", {})
         values = build(self.sweep.spec.sampler, self, frozen.number, fixed)
         for parameter in self.sweep.space.parameters:
@@ -247,17 +247,23 @@ class Study:
         if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self.study.enqueue_trial({})
         first = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
-        self.storage.set_trial_user_attr(first._trial_id, "driver", self.owner.name)
+        self._sign(first)
         if isinstance(self.storage, RDBStorage):
             self.storage.record_heartbeat(first._trial_id)
         return self.storage.get_trial(self.study.ask()._trial_id)
+
+    def _sign(self, frozen: FrozenTrial) -> None:
+        """Say that the trial is this driver's; the number first, without which a copied name would be believed."""
+        assert self.owner is not None
+        self.storage.set_trial_user_attr(frozen._trial_id, "number", frozen.number)
+        self.storage.set_trial_user_attr(frozen._trial_id, "driver", self.owner.name)
 
     def _orphan(self) -> FrozenTrial | None:
         """A running trial of ours whose driver is gone; one that never had any is run by something else."""
         assert self.owner is not None
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            driver = frozen.user_attrs.get("driver")
-            if driver not in (None, self.owner.name) and (not self.is_shared or self.owner.inherits(driver)):
+            driver = str(frozen.user_attrs.get("driver"))
+            if is_ours(frozen) and driver != self.owner.name and (not self.is_shared or self.owner.inherits(driver)):
                 return frozen
         return None
 

@@ -57,6 +57,23 @@ def test_trials_of_others_are_shown_as_imported_and_are_none_of_the_trials_asked
     assert [each.number for each in all_trials(tmp_path, pruner="none") if not each.is_imported] == [0, 1, 5, 6]
 
 
+def test_a_trial_copied_from_another_study_is_imported_whatever_it_says(tmp_path: Path, ablate: Ablate) -> None:
+    """`add_trials` brings driver and runs along, which are no sign that this search began it or that it can be made."""
+    study, other = begin(tmp_path), begin(tmp_path / "other", trials=3)
+    best = max(other.trials, key=lambda each: each.value or 0.0)
+    study.add_trials(other.trials)
+    study.add_trial(create_trial(value=0.999, params=INSIDE, distributions=RANGES, user_attrs=best.user_attrs))
+    study.add_trial(create_trial(value=0.998, params=INSIDE, distributions=RANGES, user_attrs={"runs": ["0123"]}))
+    study.add_trial(create_trial(state=TrialState.FAIL, params=INSIDE, distributions=RANGES))
+    found = all_trials(tmp_path, pruner="none")
+    assert [each.is_imported for each in found] == [False] * 2 + [True] * 6
+    assert [each.runs for each in found[2:]] == [()] * 6
+    assert found[-1].reason == ""
+    _, out, _ = ablate("best", str(write_spec(tmp_path, pruner="none")))
+    assert out.startswith("best: trial 1, ")
+    assert "imported trial 5 was told val/accuracy 0.9990; no run stands behind it" in out
+
+
 def test_an_imported_trial_informs_the_sampler(tmp_path: Path) -> None:
     """TPE proposes otherwise after a very good trial far from the others than without it."""
     keys: dict[str, Any] = {"sampler": {"name": "tpe", "startup_trials": 1}, "pruner": "none"}
