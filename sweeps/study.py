@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ablation_suite.core.config.menu import build
+from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.runs.identity import canonical
 from ablation_suite.sweeps.budget import is_full, to_retry
 from ablation_suite.sweeps.database import database_lock
@@ -126,8 +126,7 @@ class Study:
 
     def key(self, seed: int, number: int | None = None) -> int:
         """The seed of a generator: a hash of the stream, the sampler's seed and the trial's number."""
-        text = canonical([self.sweep.stream, seed, number])
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        return int(sha256(canonical([self.sweep.stream, seed, number]))[:8], 16)
 
     def begin_runs(self, number: int, runs: list[str]) -> None:
         """Note the run ids of a trial, one per seed; TrialLost as in `tell`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 
@@ -16,7 +15,7 @@ from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
-from ablation_suite.core.runs.files import read_bytes
+from ablation_suite.core.runs.files import read_bytes, sha256
 from ablation_suite.core.runs.labels import uses
 from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
@@ -204,4 +203,4 @@ def _state(folder: RunFolder) -> str:
     """A hash of all that is published, and of where to."""
     target = repr([os.environ.get(name) for name in TARGET_VARIABLES]).encode()
     parts = [read_bytes(folder.path / name) for name in ("run.json", "ledger.jsonl")]
-    return hashlib.sha256(b"\0".join([target, *parts])).hexdigest()[:16]
+    return sha256(b"\0".join([target, *parts]))[:16]

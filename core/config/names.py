@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
+
+from ablation_suite.core.runs.files import sha256
 
 LONGEST = 120
 """Bytes: files of 255 hold two of them, as the study of an arm does."""
@@ -63,4 +64,4 @@ def artifact_name(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return sha256(text.encode(errors="replace"))[:8]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation_suite.core.data.dataset import DataError, Dataset, Split
+from ablation_suite.core.runs.files import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class DigitsSource:
 
     def fingerprint(self) -> str:
         """SHA-256 of the text that all digits stand in."""
-        return hashlib.sha256(self._text).hexdigest()
+        return sha256(self._text)
 
     def load(self, progress: object = None) -> Dataset:
         """Read, scale from 0..16 to 0..255, resize and divide; in memory, a fraction of a second."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ablation_suite.core.data import parallel
-from ablation_suite.core.runs.files import file_sha256, json_text, read_json, write_atomic
+from ablation_suite.core.runs.files import file_sha256, json_text, read_json, sha256, write_atomic
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
@@ -22,7 +21,7 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
     A file that cannot be read has a digest of its own, "unreadable". The memory lies below cache/fingerprints, one file
     for each root and title.
     """
-    owner = hashlib.sha256(os.fsencode(f"{root}\n{title}")).hexdigest()[:16]
+    owner = sha256(f"{root}\n{title}")[:16]
     memory = cache / "fingerprints" / f"{owner}.json"
     known = _recall(memory)
     now = time.time_ns()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, layout
 from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief, refuse_wrong_split
+from ablation_suite.core.runs.files import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,7 @@ class FolderSource:
             for file, digest in zip(files, self._digests[split], strict=True)
             for below in [file.path.partition("/")[2]]  # the validation folder has three names
         ]
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256("".join(lines))
 
     @cached_property
     def _digests(self) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,8 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from ablation_suite.core.runs.files import sha256
 
 SIDE = 16
 """Height and width, in cells, of the grey sketch by which pictures are compared."""
@@ -28,13 +29,13 @@ class Sketch(NamedTuple):
     """What is kept of an image to find its likes."""
 
     grey: np.ndarray  # SIDE * SIDE, float32, the mean of each cell in [0, 255]
-    pixels: bytes  # SHA-256 of size and pixels
+    pixels: str  # SHA-256 of size and pixels
 
 
 def sketch(image: Image.Image) -> Sketch:
     """The sketch of an RGB image."""
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).ravel()
-    return Sketch(grey, hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest())
+    return Sketch(grey, sha256(f"{image.size}".encode() + image.tobytes()))
 
 
 def groups(sketches: Sequence[Sketch]) -> list[list[int]]:

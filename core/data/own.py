@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, parallel
 from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_split
+from ablation_suite.core.runs.files import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,7 @@ class OwnSource:
             root, names = (place.parent, [place.name]) if place.is_file() else (place, _files(place))
             digests = file_hashes.digests(root, names, self.cache, title=entry.name)
             lines += [f"{key}\0{name}\0{digest}" for name, digest in zip(names, digests, strict=True)]
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256("\n".join(lines))
 
 
 class _Decoder:

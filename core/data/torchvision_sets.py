@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Iterator
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, parallel
 from ablation_suite.core.data.dataset import DataError, Dataset, refuse_wrong_split
+from ablation_suite.core.runs.files import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,9 +129,7 @@ class PublishedSource:
         names = sorted(name for place in self.published.lies_in for name in _files(self.data_root, place))
         digests = file_hashes.digests(self.data_root, names, self.cache, title=self.entry.dataset)
         lines = [f"{name}\0{digest}\n" for name, digest in zip(names, digests, strict=True)]
-        return hashlib.sha256(
-            "".join([self.entry.dataset, "\n", *lines]).encode("utf-8", "surrogateescape")
-        ).hexdigest()
+        return sha256("".join([self.entry.dataset, "\n", *lines]))
 
     def _open(self, *, download: bool) -> dict[str, Any]:
         """Torchvision's own objects, by split."""

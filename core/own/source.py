@@ -6,7 +6,6 @@ Nothing is executed here, so that a plan can name a part's version without torch
 from __future__ import annotations
 
 import ast
-import hashlib
 import platform
 import re
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.own.imports import closure, is_installed, locate, parse
+from ablation_suite.core.runs.files import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Source:
     @cached_property
     def code(self) -> str:
         """20 hexadecimal digits over names and contents."""
-        lines = [f"{name}\0{hashlib.sha256(content).hexdigest()}\n" for name, content in sorted(self.files.items())]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()[:20]
+        lines = [f"{name}\0{sha256(content)}\n" for name, content in sorted(self.files.items())]
+        return sha256("".join(lines))[:20]
 
     def file(self, module: str) -> str | None:
         """The name of the file that a dotted module name means here; a folder without `__init__.py` has none."""

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     A reader, or a kill, finds the old content or the new, never a part. Who may read it, the umask says. The error of a
     disk that is full names the file.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # mkstemp's would be for its owner alone
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")  # mkstemp's would be for its owner alone
     try:
         with naming(path):
             with open(temporary, "xb") as file:
@@ -114,6 +113,11 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256(data: bytes | str) -> str:
+    """The SHA-256 of bytes or of a text, 64 hexadecimal digits; a file's name that is no text counts by its bytes."""
+    return hashlib.sha256(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.runs.files import file_sha256
+from ablation_suite.core.runs.files import file_sha256, sha256
 
 RECIPE = 2
 """Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
@@ -23,7 +22,7 @@ def canonical(value: Any, *, allow_nan: bool = False) -> str:
 
 def digest(value: Any, length: int = 12, *, allow_nan: bool = False) -> str:
     """The first `length` hexadecimal digits of the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value, allow_nan=allow_nan).encode(errors="backslashreplace")).hexdigest()[:length]
+    return sha256(canonical(value, allow_nan=allow_nan).encode(errors="backslashreplace"))[:length]
 
 
 def run_id(config: RunConfig, data_fingerprint: str) -> str:

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.runs.shape import Provenance
 
 PACKAGES = ("torch", "torchvision", "numpy", "numba", "wandb", "optuna", "pillow", "pydantic")
@@ -107,8 +108,8 @@ def _commit(folder: Path) -> dict[str, Any] | None:
     lines = status.decode(errors="replace").splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), None)
     changes = [line for line in lines if not line.startswith("#")]
-    differs = hashlib.sha256("\n".join(changes).encode() + (_git(folder, "diff", "HEAD") or b"")) if changes else None
-    return {"commit": commit, "dirty": bool(changes), "diff": differs.hexdigest()[:12] if differs else None}
+    differs = sha256("\n".join(changes).encode() + (_git(folder, "diff", "HEAD") or b"")) if changes else None
+    return {"commit": commit, "dirty": bool(changes), "diff": differs[:12] if differs else None}
 
 
 def _git(folder: Path, *words: str) -> bytes | None:

@@ -8,7 +8,6 @@ Nothing else is kept, and without the file all is only slower. Bytes that rot on
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Set
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.files import json_text, open_regular, read_json, write_atomic
+from ablation_suite.core.runs.files import json_text, open_regular, read_json, sha256, write_atomic
 from ablation_suite.core.runs.store import RunFolder
 
 Row = dict[str, Any]
@@ -33,7 +32,7 @@ class KnownRows:
     """Rows of finished runs and of those never begun, by run id, as an earlier look found them."""
 
     def __init__(self, cache: Path, store: Path):
-        where = hashlib.sha256(os.fsencode(store.absolute())).hexdigest()[:16]
+        where = sha256(str(store.absolute()))[:16]
         self.path = cache / "status" / f"{where}-{os.getuid()}.json"
         self.rows: dict[str, tuple[Stamp, Row]] = {}
         with suppress(OSError, ValueError, TypeError, KeyError):
