@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from ablation_suite.reports.quantities import listed
 from ablation_suite.reports.series import Series, told_apart
 from ablation_suite.reports.statistics.bands import FEWEST_SEEDS
 
@@ -34,7 +35,7 @@ def _sentences(paired: Sequence[Series], baseline: str) -> Iterator[str]:
     if len(silent) > _MOST_NAMED:
         yield f"{len(silent)} of {len(banded)} arms are told apart from “{baseline}” at no epoch."
     elif silent:
-        yield f"{_listed(silent)} {'is' if len(silent) == 1 else 'are'} told apart from “{baseline}” at no epoch."
+        yield f"{listed(silent)} {'is' if len(silent) == 1 else 'are'} told apart from “{baseline}” at no epoch."
     if len(banded) < len(paired):
         some = f"{len(paired) - len(banded)} of {len(paired)} arms have" if banded else "The arms have"
         yield f"{some} fewer than {FEWEST_SEEDS} seeds beside the baseline’s: no band, and no word on any epoch."
@@ -55,8 +56,8 @@ def _of_arm(line: Series, baseline: str) -> str:
         told.append(f"{f'{_WORDS[sign]} “{baseline}” ' if sign != before else ''}{_where(first, final, epochs)}")
         before = sign
     if stretches[-1][2] < last:
-        return f"{_listed(told)}, and not told apart at the last one"
-    return _listed(told) + (", and told apart at none before" if len(told) == 1 else "")
+        return f"{listed(told)}, and not told apart at the last one"
+    return listed(told) + (", and told apart at none before" if len(told) == 1 else "")
 
 
 def _stretches(signs: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -74,7 +75,3 @@ def _where(first: int, last: int, epochs: Sequence[int]) -> str:
 
 
 _AT_LAST = {1: "ahead", -1: "behind", 0: "not told apart"}
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

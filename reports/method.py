@@ -11,7 +11,7 @@ from typing import Any
 
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports.latex_text import latex
-from ablation_suite.reports.quantities import SPLITS
+from ablation_suite.reports.quantities import SPLITS, listed, quoted
 from ablation_suite.reports.references import bibtex
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
@@ -63,7 +63,7 @@ def method(results: Results, compared: Mapping[str, Comparison]) -> Text:
 
 def method_over_blocks(family: Sequence[Results], num_differences: int) -> Text:
     """What the page over blocks does with the differences of each; num_differences: of which Holm's family has."""
-    blocks = _listed([results.design.block for results in family])
+    blocks = listed([results.design.block for results in family])
     return _joined(
         [
             [f"The comparison of {_arms(family[0])} was made in {len(family)} blocks ({blocks})."],
@@ -116,27 +116,27 @@ def _with_ends(text: str, written: str) -> str:
 def _design(results: Results) -> Iterator[Text]:
     design = results.design
     if design.factors:
-        factors = _listed([f"{factor} ({', '.join(levels)})" for factor, levels in design.factors.items()])
-        yield [f"A full factorial of {factors} was trained; {_quoted(design.baseline)} is its baseline."]
+        factors = listed([f"{factor} ({', '.join(levels)})" for factor, levels in design.factors.items()])
+        yield [f"A full factorial of {factors} was trained; {quoted(design.baseline)} is its baseline."]
     elif design.contenders:
         yield [f"We compared {_arms(results)}."]
-    told = [f"{_quoted(arm.name)} sets {arm.changes}" for arm in design.contenders if arm.changes and not arm.compound]
+    told = [f"{quoted(arm.name)} sets {arm.changes}" for arm in design.contenders if arm.changes and not arm.compound]
     if not design.factors and 0 < len(told) <= _MOST_NAMED:
         rest = "" if design.tuned else ". The other settings of these arms are those of the baseline"
         yield [f"{'; '.join(told)}{rest}."]
     compound = [arm.name for arm in design.contenders if arm.compound]
     if compound and not design.factors:
         verb = "changes" if len(compound) == 1 else "change"
-        yield [f"{_listed([*map(_quoted, compound)])} {verb} several settings at once."]
+        yield [f"{listed([*map(quoted, compound)])} {verb} several settings at once."]
     if design.control:
         yield ["As a control the baseline was trained once more on other seeds."]
 
 
 def _arms(results: Results) -> str:
     design = results.design
-    names = [_quoted(arm.name) for arm in design.contenders]
-    arms = _listed(names) if len(names) <= _MOST_NAMED else f"{len(names)} arms"
-    return f"{arms} with the baseline {_quoted(design.baseline)}"
+    names = [quoted(arm.name) for arm in design.contenders]
+    arms = listed(names) if len(names) <= _MOST_NAMED else f"{len(names)} arms"
+    return f"{arms} with the baseline {quoted(design.baseline)}"
 
 
 def _training(results: Results) -> Iterator[Text]:
@@ -199,7 +199,7 @@ def _seeds(results: Results) -> Iterator[Text]:
     if max(counts) and len(design.arms) > 1:
         order = all(_is_shared(configs, path) for path in ("data", "batch_size", "epochs", "loss.name"))
         shares = "the split, the order of the images and " if order else ""
-        but = f", but for those of {_quoted(design.control)}" if design.control else ""
+        but = f", but for those of {quoted(design.control)}" if design.control else ""
         yield [
             f"Runs of one seed{but} share {shares}the initial values of all tensors that agree in name and shape, so "
             "that arms are compared seed by seed and image by image."
@@ -219,7 +219,7 @@ def _selection(results: Results) -> Iterator[Text]:
         return
     num = f"{len(results.reference.labels)} {SPLITS[results.split]} images of {results.reference.num_classes} classes"
     data = (_shared(configs, "data.path") or _shared(configs, "data.name")) if configs else None
-    num += f" (data set {_quoted(str(data))})" if data else ""
+    num += f" (data set {quoted(str(data))})" if data else ""
     if results.groups is not None:
         yield [f"Images of one group, {len(set(results.groups.tolist()))} by their file names, count as one sample."]
     if results.split == "test":
@@ -246,7 +246,7 @@ def _metric(results: Results) -> Iterator[Text]:
     nonlinear = [m.text for m in metrics if m.name not in _MEANS and not m.name.startswith("top_")]
     if nonlinear:
         yield [
-            f"The sampling of images enters {_listed(nonlinear)} by the influence of each image",
+            f"The sampling of images enters {listed(nonlinear)} by the influence of each image",
             Cite("hampel1974"),
             ".",
         ]
@@ -328,11 +328,3 @@ def _joined(sentences: Sequence[Text]) -> Text:
     for sentence in filter(None, sentences):
         found += [" ", *sentence] if found else sentence
     return found
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _quoted(name: str) -> str:
-    return f"“{name}”"

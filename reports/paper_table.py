@@ -12,7 +12,7 @@ from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.judged import OVER, Judged, judged
 from ablation_suite.reports.layout import CELLS, Layout, refuse_blocks
-from ablation_suite.reports.quantities import MISSING, SPLITS
+from ablation_suite.reports.quantities import MISSING, SPLITS, capital
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.statistics.intervals import Interval
@@ -155,7 +155,7 @@ class _Source:
         headings = {
             "changes": ("Changes", "changes"),
             "mean": (
-                ("Mean" if of_rows else metric.sign) if named else f"{_capital(metric.text)} {metric.sign}",
+                ("Mean" if of_rows else metric.sign) if named else f"{capital(metric.text)} {metric.sign}",
                 f"score_{metric.word}",
             ),
             "difference": ("Difference" if of_rows else f"Difference ({metric.unit})", f"difference_{metric.unit}"),
@@ -175,7 +175,7 @@ class _Source:
         """The same for people."""
         if axis == "seeds":
             return f"Seed {name}"
-        return _capital(self.family[0].measure(name).text) if axis == "metrics" else name
+        return capital(self.family[0].measure(name).text) if axis == "metrics" else name
 
     def row_label(self, axis: str, name: str) -> str:
         """The same where the headings of the columns do not say what it is."""
@@ -297,7 +297,3 @@ def _of_seed(results: Results, metric: Metric, told: Judged, arm: str, seed: int
 def _one_pair(told: Judged, metric: Metric, difference: float) -> _Cell:
     text = texts.one_pair(difference, told.places, metric.scale)
     return _Cell(text=text, values={f"difference_{metric.unit}": texts.scaled(difference, metric.scale)})
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

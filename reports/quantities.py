@@ -1,4 +1,4 @@
-"""How are a mean, a difference and a smallest detectable difference written? In percent, pp, images and few digits."""
+"""How are means, differences, names and lists of them written? In percent, pp, images and few digits; in quotes."""
 
 from __future__ import annotations
 
@@ -168,3 +168,18 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Mean, None of nothing; standard deviation, None of fewer than two."""
     with np.errstate(invalid="ignore"):  # a loss may be infinite, and its spread is then no number
         return float(np.mean(values)) if values else None, float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def quoted(name: str) -> str:
+    """The name of an arm, or of what else a user names, within a sentence."""
+    return f"“{name}”"
+
+
+def listed(words: Sequence[str]) -> str:
+    """One word or more in a sentence: a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def capital(text: str) -> str:
+    """A text as it begins a sentence or a heading, its other capitals as they are."""
+    return text[:1].upper() + text[1:]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablation_suite.reports.axes import Axis, around
 from ablation_suite.reports.figures import Figure, empty_figure
+from ablation_suite.reports.quantities import capital
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import BEST, COMPLETE, HEIGHT, Mark, Plane
 from ablation_suite.reports.sweep_tables import score_text
@@ -41,7 +42,7 @@ def front_table(analysis: SweepAnalysis) -> Table:
     names = [*sweep.objectives, *(each.path for each in sweep.space.parameters)]
     columns = (
         Column(key="trial", heading="Trial", sort="trial"),
-        *(Column(key=name, heading=_capital(objective_words(name)), sort=name) for name in sweep.objectives),
+        *(Column(key=name, heading=capital(objective_words(name)), sort=name) for name in sweep.objectives),
         *(Column(key=each.path, heading=each.path, sort=each.path) for each in sweep.space.parameters),
         Column(key="run_id", heading="Runs", sort="run_id", number=False),
     )
@@ -86,8 +87,8 @@ def draw_front(analysis: SweepAnalysis) -> Figure | None:
             if chosen:
                 points = [[_drawn(name, each) for each in chosen] for name in (across, up)]
                 axes.plot(*points, marker, color=colour, markersize=4, label=label, zorder=3)
-        axes.set_xlabel(_capital(objective_words(across)))
-        axes.set_ylabel(_capital(objective_words(up)))
+        axes.set_xlabel(capital(objective_words(across)))
+        axes.set_ylabel(capital(objective_words(up)))
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.0)
     return figure
 
@@ -105,7 +106,7 @@ def _pair(analysis: SweepAnalysis, trials: Sequence[Trial], up: str, across: str
         paths = [(BEST, _steps(sorted(ends)))]
     word, unit = objective_words(up), objective_words(across)
     return Plane(
-        title=_capital(word.removesuffix(" %")),
+        title=capital(word.removesuffix(" %")),
         rest=f" against {unit}{', logarithmic' if right.log else ''}; rings are the front",
         label=f"{word} against {unit} of {len(trials)} trials, {len(analysis.front)} of them on the front",
         height=HEIGHT,
@@ -168,7 +169,3 @@ def _is_wide(name: str, trials: Sequence[Trial]) -> bool:
 
 def _drawn(name: str, trial: Trial) -> float:
     return trial.objectives[name] * (100 if name == "val/accuracy" else 1)
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

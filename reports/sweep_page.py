@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
+from ablation_suite.reports.quantities import listed
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import curves, history, score_of
 from ablation_suite.reports.sweep_front import front_planes, front_table
@@ -69,7 +70,7 @@ def claim(analysis: SweepAnalysis) -> str:
     silent = [names[each.path] for each in parameters if each.path not in {found.path for found, _ in told}]
     if not told:
         return "These trials do not tell where the good settings lie."
-    rest = f"; on {_listed(silent)} these trials say little" if silent else ""
+    rest = f"; on {listed(silent)} these trials say little" if silent else ""
     return f"{', '.join(f'{names[each.path]} {said}' for each, said in told)}{rest}."
 
 
@@ -91,10 +92,6 @@ def _where(parameter: Parameter, alike: Sequence[Trial]) -> str:
     if not values or axis.at(max(values)) - axis.at(min(values)) > _NARROW:
         return ""
     return f"from {short(min(values))} to {short(max(values))}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _facts(analysis: SweepAnalysis) -> dict[str, str]:

@@ -8,7 +8,7 @@ from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.design import Design, DesignArm
-from ablation_suite.reports.quantities import SPLITS
+from ablation_suite.reports.quantities import SPLITS, listed, quoted
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
 
@@ -30,7 +30,7 @@ def claim(results: Results, compared: Mapping[str, Comparison]) -> str:
     speaking = [(arm, compared[arm.name]) for arm in design.contenders if compared[arm.name].interval]
     if not 1 < len(speaking) <= MOST_TOLD_ONE_BY_ONE:
         return _sentences(results, compared, ())[0]
-    baseline, parts = _quoted(design.baseline), []
+    baseline, parts = quoted(design.baseline), []
     for verdict in ("higher", "lower", "equivalent"):
         found = _of_verdict(speaking, verdict)
         what = "equivalent to" if verdict == "equivalent" else f"{direction(results.metric, verdict)} than"
@@ -47,7 +47,7 @@ def claim(results: Results, compared: Mapping[str, Comparison]) -> str:
 def _sentences(results: Results, compared: Mapping[str, Comparison], audit: Sequence[Mapping[str, str]]) -> list[str]:
     design = results.design
     if not results.of_arm(design.baseline):
-        baseline = _quoted(design.baseline)
+        baseline = quoted(design.baseline)
         return [f"The baseline {baseline} has no finished run, so there is nothing to compare with yet."]
     rows = [(arm, compared[arm.name]) for arm in design.contenders]
     speaking = [(arm, row) for arm, row in rows if row.interval]
@@ -89,23 +89,23 @@ def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
             f"have brought one. {allowed}"
         )
     rows = [row for row in compared if row.interval and row.arm != results.design.control]
-    without = [f"{_quoted(row.arm)} (after {row.num_pairs})" for row in rows if row.verdict == "undecided"]
+    without = [f"{quoted(row.arm)} (after {row.num_pairs})" for row in rows if row.verdict == "undecided"]
     told = "Seeds were added until there was an answer."
     if without:
         told = (
             f"Seeds were added until there was an answer, or {rule['max']} would hardly have brought one: "
-            f"{_listed(without)} stayed without."
+            f"{listed(without)} stayed without."
         )
     scale = results.metric.scale
     freed = [
-        f"{_quoted(row.arm)} {digits.signed(scale * row.freed, texts.answer_places(rows, scale))}"
+        f"{quoted(row.arm)} {digits.signed(scale * row.freed, texts.answer_places(rows, scale))}"
         for row in rows
         if row.freed is not None
     ]
     if freed:
         told += (
             " A difference that ended its own search is too large on average; freed from that, the estimates are "
-            f"{_listed(freed)} {results.metric.unit}."
+            f"{listed(freed)} {results.metric.unit}."
         )
     return f"{told} {allowed}"
 
@@ -125,9 +125,9 @@ def epoch_told(results: Results) -> Iterator[str]:
 
 
 def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
-    baseline = _quoted(design.baseline)
+    baseline = quoted(design.baseline)
     for arm, row in rows:
-        name = _quoted(arm.name)
+        name = quoted(arm.name)
         if row.verdict in ("higher", "lower"):
             size = digits.fixed(metric.scale * abs(row.difference or 0.0), places)
             interval = _interval(row, places, metric)
@@ -152,7 +152,7 @@ def _each(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[s
 
 def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     """For many arms: how many are higher, lower, equivalent and undecided, and the largest of each direction."""
-    baseline, total = _quoted(design.baseline), len(rows)
+    baseline, total = quoted(design.baseline), len(rows)
     for verdict in ("higher", "lower"):
         found = _of_verdict(rows, verdict)
         if found:
@@ -160,7 +160,7 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
             most = "" if len(found) == 1 else "most of all "
             yield (
                 f"{len(found)} of {total} arms {_is(found)} {direction(metric, verdict)} than {baseline}, "
-                f"{most}{_quoted(arm.name)}: {_told(row, places, metric)}{_freed(row, places, metric)}."
+                f"{most}{quoted(arm.name)}: {_told(row, places, metric)}{_freed(row, places, metric)}."
             )
     equivalent = _of_verdict(rows, "equivalent")
     if equivalent:
@@ -177,20 +177,20 @@ def _summary(rows: Rows, design: Design, metric: Metric, places: int) -> Iterato
     if alone:
         unit = metric.unit
         shown = [
-            f"{_quoted(arm.name)} ({_signed(row, places, metric)} {unit}, adjusted p {_p(row)})"
+            f"{quoted(arm.name)} ({_signed(row, places, metric)} {unit}, adjusted p {_p(row)})"
             for arm, row in alone[:3]
         ]
         more = [f"{len(alone) - 3} more"] if len(alone) > 3 else []
-        yield f"{_listed(shown + more)} would count alone, but not among {total} comparisons."
+        yield f"{listed(shown + more)} would count alone, but not among {total} comparisons."
 
 
 def _single(rows: Rows, design: Design, metric: Metric, places: int) -> Iterator[str]:
     """Arms with one seed a side: how far the runs lie apart, and that this is no verdict."""
-    baseline = _quoted(design.baseline)
+    baseline = quoted(design.baseline)
     if len(rows) <= MOST_TOLD_ONE_BY_ONE:
         for arm, row in rows:
             apart = texts.two_runs(row.difference or 0.0, places, metric.unit, metric.scale)
-            yield f"{_quoted(arm.name)} against {baseline}: {apart}."
+            yield f"{quoted(arm.name)} against {baseline}: {apart}."
         return
     low, high = (
         texts.one_pair(end(row.difference or 0.0 for _, row in rows), places, metric.scale) for end in (min, max)
@@ -235,7 +235,7 @@ def _caveats(results: Results, rows: Rows, audit: Sequence[Mapping[str, str]]) -
         verb = "changes" if len(compound) == 1 else "change"
         yield f"{_names(compound)} {verb} several things at once, so that no single one of them is credited."
     for arm, kinds in _confounds(audit).items():
-        yield f"Besides its factor, {_quoted(arm)} differs in {_listed(kinds)}, so that not all is the factor's doing."
+        yield f"Besides its factor, {quoted(arm)} differs in {listed(kinds)}, so that not all is the factor's doing."
     silent = [arm.name for arm, row in rows if row.difference is None]
     if silent:
         yield f"Nothing can be said yet about {_names(silent)}."
@@ -275,15 +275,7 @@ def _is(items: Sequence[object]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    return _listed([_quoted(name) for name in names])
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _quoted(name: str) -> str:
-    return f"“{name}”"
+    return listed([quoted(name) for name in names])
 
 
 def _signed(row: Comparison, places: int, metric: Metric) -> str:
