@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ablation_suite.ablations.plan import Plan, make_plans
-from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.config.paths import typed
-from ablation_suite.core.config.run_config import leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document
 from ablation_suite.core.runs.files import write_atomic
@@ -270,7 +270,7 @@ def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
     if isinstance(base, Mapping):
         data["base"] = str(_written(folder / f"base-{digest(dict(base), 8)}.yaml", base))
     elif isinstance(base, str):
-        shipped = SHIPPED.parent / "bases" / f"{base}.yaml"
+        shipped = SHIPPED_SPECS.parent / "bases" / f"{base}.yaml"
         data["base"] = str(shipped if shipped.is_file() and not typed(base).is_file() else typed(base).absolute())
     return _written(folder / f"{data.get('ablation', 'ablation')}-{digest(data, 8)}.yaml", data)
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from ablation_suite.ablations.plan import Plan, folder
-from ablation_suite.ablations.resolve import describe, differences
+from ablation_suite.ablations.resolve import changed_settings, describe
 from ablation_suite.ablations.spec import Ablation, Arm
 from ablation_suite.core.config.own import Own, own_parts
 from ablation_suite.core.config.run_config import RunConfig
@@ -84,7 +84,7 @@ def _factors(
     delta: Mapping[str, Any], description: str, config: RunConfig, baseline: RunConfig, several: bool
 ) -> Iterator[Found]:
     """The leaves that differ, under the factor that they belong to."""
-    leaves = list(differences(config, baseline))
+    leaves = list(changed_settings(config, baseline))
     for factor in delta:
         changed = [f"{path} {old} -> {new}" for path, old, new in leaves if _below(path, factor)]
         if changed:

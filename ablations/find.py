@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ablation_suite.ablations.spec import SHIPPED, Spec
+from ablation_suite.ablations.spec import SHIPPED_SPECS, Spec
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.paths import is_text, typed
 from ablation_suite.core.config.run_config import RunConfig
@@ -23,16 +23,16 @@ def find_specs(names: Iterable[str]) -> list[Path]:
 
 def _find(name: str) -> Iterator[Path]:
     if name == "all":
-        yield from _specs_in(SHIPPED)
+        yield from _specs_in(SHIPPED_SPECS)
         return
-    for place in (typed(name), SHIPPED / f"{name}.yaml", SHIPPED / name):
+    for place in (typed(name), SHIPPED_SPECS / f"{name}.yaml", SHIPPED_SPECS / name):
         if place.is_dir() and (specs := _specs_in(place)):
             yield from specs
             return
         if place.is_file():
             yield place
             return
-    shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED.iterdir())
+    shipped = sorted(each.stem if each.suffix else each.name for each in SHIPPED_SPECS.iterdir())
     if typed(name).is_dir():
         raise SchemaError([Fault(name, "", "no spec lies in this folder: no YAML file with `ablation:` and arms")])
     message = f"no such spec, file or folder{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)} and all"

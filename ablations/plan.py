@@ -12,13 +12,12 @@ from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve, resolve_blocks
 from ablation_suite.ablations.spec import CONTROL, Ablation, Seeds
 from ablation_suite.core.config.levels import level_text
-from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.own import own_data, own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.own.kept import changed_files
-from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.identity import data_fingerprint, job_of, run_id
 from ablation_suite.core.runs.labels import Labels, Use
 from ablation_suite.core.runs.shape import Job
 from ablation_suite.core.runs.store import RunFolder, run_folders
@@ -79,12 +78,8 @@ def make_plan(
     fingerprints = {} if fingerprints is None else fingerprints
     cells = []
     for arm, config in ((arm, pinned(config, runtime)) for arm, config in arms.items()):
-        data = config.data.model_dump_json()
-        if data not in fingerprints:
-            source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
-            fingerprints[data] = source.fingerprint()
-        for seed in ablation.seeds:
-            cells.append(_cell(arm, seed, config, fingerprints[data]))
+        fingerprint = data_fingerprint(config, runtime, fingerprints)
+        cells += [_cell(arm, seed, config, fingerprint) for seed in ablation.seeds]
     return Plan(ablation=ablation, cells=tuple(cells))
 
 
@@ -106,13 +101,7 @@ def jobs(plans: Iterable[Plan]) -> dict[str, Job]:
             if cell.run_id in found:
                 found[cell.run_id]["labels"]["ablations"].setdefault(plan.ablation.ablation, _use(plan.ablation, cell))
             else:
-                found[cell.run_id] = {
-                    "run_id": cell.run_id,
-                    "recipe": RECIPE,
-                    "config": cell.config.model_dump(mode="json"),
-                    "data_fingerprint": cell.data_fingerprint,
-                    "labels": _labels(plan.ablation, cell),
-                }
+                found[cell.run_id] = job_of(cell.config, cell.data_fingerprint, _labels(plan.ablation, cell))
     return found
 
 

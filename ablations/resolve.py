@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from ablation_suite.ablations.spec import Ablation, Arm, read_spec
 from ablation_suite.core.config import schema
-from ablation_suite.core.config.levels import level_text
+from ablation_suite.core.config.levels import differences, level_text
 from ablation_suite.core.config.menu import Entry, Frozen
-from ablation_suite.core.config.run_config import RunConfig, leaves, with_settings
+from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 
 Arms = dict[str, RunConfig]
@@ -58,12 +58,9 @@ def resolve_blocks(path: Path, overrides: tuple[str, ...] = ()) -> list[tuple[Ab
     return found
 
 
-def differences(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:
-    """Every leaf that differs, as (dotted path, the baseline's value, the config's value); None where there is none."""
-    ours, theirs = (dict(leaves(each.model_dump(mode="json"))) for each in (config, baseline))
-    for path in dict.fromkeys([*theirs, *ours]):
-        if ours.get(path) != theirs.get(path):
-            yield path, theirs.get(path), ours.get(path)
+def changed_settings(config: RunConfig, baseline: RunConfig) -> Iterator[tuple[str, Any, Any]]:
+    """Every setting that differs, as (dotted path, the baseline's value, the config's value)."""
+    return differences(baseline.model_dump(mode="json"), config.model_dump(mode="json"))
 
 
 def describe(arm: Arm) -> str:

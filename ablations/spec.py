@@ -19,7 +19,7 @@ from ablation_suite.core.config.run_config import RunConfig, load_base, with_set
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.data import groups
 
-SHIPPED = Path(__file__).parent / "specs"
+SHIPPED_SPECS = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
 """Name of the arm that `control: true` adds; no arm of a spec can have it, since names there hold no slash."""
 
@@ -218,7 +218,7 @@ def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...
 
 
 def _name(path: Path) -> str:
-    return str(path.relative_to(SHIPPED).with_suffix("")) if path.is_relative_to(SHIPPED) else str(path)
+    return str(path.relative_to(SHIPPED_SPECS).with_suffix("")) if path.is_relative_to(SHIPPED_SPECS) else str(path)
 
 
 def _arms(spec: Spec, document: Document, faults: list[Fault]) -> Iterator[Arm]:

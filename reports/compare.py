@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ablation_suite.core.config.errors import printable
+from ablation_suite.core.config.levels import differences
 from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports import quantities as texts
@@ -46,20 +47,20 @@ def compare_runs(folders: Sequence[RunFolder]) -> tuple[str, list[RunComparison]
     split = answer_split(record for _, _, record in read if record)
     known = ((folder.path / "outputs.npz", each[2]) for folder, each in zip(folders, read, strict=True) if each[2])
     epoch = answer_epoch(split, known)
-    (first, problem), settings = _outputs(folders[0], split, epoch, *read[0][1:]), _settings(read[0][2])
-    if first is None:
+    _, problem, first_record = read[0]
+    first, problem = _outputs(folders[0], split, epoch, problem, first_record)
+    if first is None or first_record is None:
         raise ReportError(f"run {folders[0].run_id}: {problem}; put another run first")
     found = []
     for index, (folder, (_, problem, record)) in enumerate(zip(folders, read, strict=True)):
         output, refusal = _outputs(folder, split, epoch, problem, record) if index else (first, "")
         if output is not None:
             refusal = _refusal(output, first)
-        ours = _settings(record)
-        changed = [path for path in dict.fromkeys([*settings, *ours]) if settings.get(path) != ours.get(path)]
+        changed = differences(first_record["config"], record["config"]) if record else ()
         found.append(
             RunComparison(
                 run_id=folder.run_id,
-                settings={path: (settings.get(path), ours.get(path)) for path in changed} if record else {},
+                settings={path: (old, new) for path, old, new in changed},
                 accuracy=float(output.correct.mean()) if output else None,
                 difference=float(output.correct.mean() - first.correct.mean())
                 if output and index and not refusal
@@ -123,10 +124,6 @@ def _outputs(
         return None, f"damaged, outputs.npz: {error}"
 
 
-def _settings(record: Record | None) -> dict[str, Any]:
-    return dict(_leaves(record["config"])) if record else {}
-
-
 def _refusal(output: Outputs, first: Outputs) -> str:
     """Why two runs cannot be paired, or nothing."""
     if len(output.names) != len(first.names):
@@ -134,12 +131,3 @@ def _refusal(output: Outputs, first: Outputs) -> str:
     if set(output.names) != set(first.names):
         return "the same number of images, but other ones"
     return "" if output.same_images(first) else "the same images, but in another order or with other labels"
-
-
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    # As core.config.leaves, which is not used here: reports read records as plain data.
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

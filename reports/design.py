@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablation_suite.ablations.resolve import describe
-from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config.levels import level_names
 
 if TYPE_CHECKING:
@@ -178,4 +178,4 @@ def _is_level(level: Any, value: Any) -> bool:
 def _spec_name(source: str) -> str:
     """A shipped spec goes by its short name, which is the same on every machine."""
     path = Path(source)
-    return path.relative_to(SHIPPED).with_suffix("").as_posix() if path.is_relative_to(SHIPPED) else source
+    return path.relative_to(SHIPPED_SPECS).with_suffix("").as_posix() if path.is_relative_to(SHIPPED_SPECS) else source

@@ -18,7 +18,7 @@ from ablation_suite.reports.tables import Table
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.progress import as_overrides, short
 from ablation_suite.sweeps.spec import Sweep
-from ablation_suite.sweeps.trial import Trial, remake_command
+from ablation_suite.sweeps.trial import Trial, reproduce_command
 
 _NARROW = 0.5
 """Settings that span more of their range say little."""
@@ -40,7 +40,7 @@ def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[st
             else [plane for plane in (history(analysis, score), curves(analysis, score)) if plane]
         ),
         "front": front_table(analysis) if analysis.front else None,
-        "commands": {each.number: remake_command(each, given) for each in analysis.front},
+        "commands": {each.number: reproduce_command(each, given) for each in analysis.front},
         "has_ground": analysis.rivals is not None and bool(analysis.rivals.numbers),
         "map": setting_map(analysis, score),
         "importances": [each for each in map(_drawn, (analysis.early, analysis.importance)) if each],
@@ -50,7 +50,7 @@ def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[st
         "complete": _complete(trials, analysis.sweep.maximize) if trials else None,
         "others": _others(trials) if trials else None,
         "settings": shlex.join(as_overrides(analysis.sweep.space.portable(best.values))) if best else "",
-        "command": remake_command(best, given) if best else "",
+        "command": reproduce_command(best, given) if best else "",
     }
 
 

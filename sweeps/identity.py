@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.levels import differences
 from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.config.own import own_parts
-from ablation_suite.core.config.run_config import RunConfig, leaves
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.sweeps.parameter import has_parts
 from ablation_suite.sweeps.spec import Sweep
@@ -53,19 +54,11 @@ def _levels(sweep: Sweep) -> Iterator[RunConfig]:
         yield from (sweep.run_config(values, seed=0) for values in sweep.space.probes())
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What has changed between two identities, one line for each."""
-    theirs, ours = dict(leaves(old)), dict(leaves(new))
-    for path in dict.fromkeys([*theirs, *ours]):
-        if theirs.get(path) != ours.get(path):
-            yield f"{path} was {theirs.get(path)} and is now {ours.get(path)}"
-
-
 def refuse_another(
     sweep: Sweep, known: Mapping[str, Any], wanted: Mapping[str, Any], directions: Sequence[str]
 ) -> None:
     """StudyMismatch that names every difference between a study and the sweep that wants to go on with it."""
-    changes = list(differences(known, wanted))
+    changes = [f"{path} was {old} and is now {new}" for path, old, new in differences(known, wanted)]
     if tuple(directions) != sweep.directions:
         theirs, ours = " and ".join(directions), " and ".join(sweep.directions)
         changes.append(f"it is to {theirs} its metric, and the sweep is to {ours} {' and '.join(sweep.objectives)}")

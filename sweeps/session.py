@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.identity import data_fingerprint
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import database_lock
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.storage_errors import plain_errors
-from ablation_suite.sweeps.strategy import Reporter, data_fingerprint, drive
+from ablation_suite.sweeps.strategy import Reporter, drive
 from ablation_suite.sweeps.trial import Trial
 
 if TYPE_CHECKING:  # Optuna is loaded when a study is opened

@@ -19,7 +19,7 @@ from ablation_suite.sweeps.menu import EXHAUSTIVE, TPE, HalvingPruner, NoPruner,
 from ablation_suite.sweeps.objectives import SCORES, Limits, Objective, References, is_maximised
 from ablation_suite.sweeps.space import Space, Values, read_space
 
-SHIPPED = Path(__file__).parent
+SHIPPED_SWEEPS = Path(__file__).parent
 FIRST_SEED = 1000
 """Trials train with seeds from here on; comparisons use 0, 1, 2, ..., so that no result is tuned on its own seed."""
 
@@ -133,17 +133,17 @@ class Sweep:
 
 def find_sweep(name: str) -> Path:
     """The sweep file of a path or a shipped name; SchemaError names the nearest where there is none."""
-    for place in (typed(name), SHIPPED / f"{name}.yaml"):
+    for place in (typed(name), SHIPPED_SWEEPS / f"{name}.yaml"):
         if place.is_file():
             return place
-    shipped = sorted(each.stem for each in SHIPPED.glob("*.yaml"))
+    shipped = sorted(each.stem for each in SHIPPED_SWEEPS.glob("*.yaml"))
     message = f"no such sweep or file{schema.nearest(name, shipped)}; shipped are {', '.join(shipped)}"
     raise SchemaError([Fault(name, "", message)])
 
 
 def _name(path: Path) -> str:
     """A shipped sweep goes by its short name, which is the same on every machine."""
-    return path.stem if path.parent == SHIPPED else str(path)
+    return path.stem if path.parent == SHIPPED_SWEEPS else str(path)
 
 
 def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:

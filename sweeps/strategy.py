@@ -7,13 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ablation_suite.core.config.menu import build
-from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.identity import RECIPE, run_id
+from ablation_suite.core.runs.identity import data_fingerprint, job_of
 from ablation_suite.core.runs.labels import Labels
 from ablation_suite.core.runs.shape import Epoch, Job
 from ablation_suite.core.runs.store import RunFolder
@@ -164,13 +161,7 @@ class _Trials:
     def _job(self, trial: Trial, seed: int) -> Job:
         config = pinned(self.sweep.run_config(trial.values, seed), self.runtime)
         fingerprint = data_fingerprint(config, self.runtime, self.fingerprints)
-        return {
-            "run_id": run_id(config, fingerprint),
-            "recipe": RECIPE,
-            "config": config.model_dump(mode="json"),
-            "data_fingerprint": fingerprint,
-            "labels": _labels(self.sweep, trial, seed),
-        }
+        return job_of(config, fingerprint, _labels(self.sweep, trial, seed))
 
     def _of_run(self, name: str) -> list[_Active]:
         return [active for active in self.active if active.job["run_id"] == name]
@@ -244,15 +235,6 @@ class _Trials:
         """Leave a trial to the driver that took it over; it waits again under another number, so it has not ended."""
         self.active.remove(active)
         self.reporter.ended(self.study.trial(active.trial.number))
-
-
-def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str]) -> str:
-    """The fingerprint of a config's data set, computed once per `known`."""
-    key = config.data.model_dump_json()
-    if key not in known:
-        source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
-        known[key] = source.fingerprint()
-    return known[key]
 
 
 def _labels(sweep: Sweep, trial: Trial, seed: int) -> Labels:

@@ -88,6 +88,6 @@ def as_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def remake_command(trial: Trial, given: Iterable[str] = ()) -> str:
+def reproduce_command(trial: Trial, given: Iterable[str] = ()) -> str:
     """The command line that trains the runs of a trial again and compares, with the options that were given."""
     return " && ".join(shlex.join(["ablate", "reproduce", run, *given]) for run in trial.runs)

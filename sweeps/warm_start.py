@@ -11,11 +11,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.config.menu import identity_data
-from ablation_suite.core.config.run_config import RunConfig, leaves
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
-from ablation_suite.core.runs.identity import RECIPE, canonical, run_id
+from ablation_suite.core.runs.identity import RECIPE, canonical, data_fingerprint, run_id
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.sweeps.earlier import RUNS, open_earlier
@@ -26,7 +27,6 @@ from ablation_suite.sweeps.space import Values, read_space
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import StorageError
 from ablation_suite.sweeps.storage_errors import hide_password
-from ablation_suite.sweeps.strategy import data_fingerprint
 from ablation_suite.sweeps.study import Study, distribution
 from ablation_suite.sweeps.trial import Outcome, Trial
 

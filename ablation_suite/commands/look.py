@@ -16,9 +16,10 @@ from ablation_suite.ablations.audit import audit as make_audit
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.plan import Plan, changed_parts, folder, make_plan, make_plans
-from ablation_suite.ablations.resolve import describe, differences, resolve_blocks
+from ablation_suite.ablations.resolve import changed_settings, describe, resolve_blocks
 from ablation_suite.ablations.spec import Ablation
-from ablation_suite.core.config.run_config import RunConfig, leaves
+from ablation_suite.core.config.levels import leaves
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.data.dataset import DataError
@@ -112,7 +113,7 @@ def diff(spec: str, arm: str, as_json: bool) -> None:
     for path in find_specs([spec]):
         ablation, arms = resolve_blocks(path)[0]  # an arm differs from the baseline in the same in each block
         ablation.arm(arm)
-        rows = list(differences(arms[arm], arms[ablation.baseline]))
+        rows = list(changed_settings(arms[arm], arms[ablation.baseline]))
         if as_json:
             say(json.dumps([{"path": path, "baseline": old, "arm": new} for path, old, new in rows], indent=1))
         for name, old, new in [] if as_json else rows:

@@ -28,7 +28,7 @@ from ablation_suite.sweeps.progress import Progress, as_overrides
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
 from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
 from ablation_suite.sweeps.storage_errors import hide_password
-from ablation_suite.sweeps.trial import Trial, as_row, best, count, remake_command
+from ablation_suite.sweeps.trial import Trial, as_row, best, count, reproduce_command
 
 LOOKS = ("status", "best", "export", "report")
 
@@ -137,7 +137,7 @@ def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
         told = ", ".join(f"{name} {measure_text(name, value)}" for name, value in top.objectives.items())
         say(f"{'on the front' if search.is_multi else 'best'}: trial {top.number}{whose}, {told}")
         say(f"its settings: {shlex.join(as_overrides(search.space.portable(top.values)))}")
-        say(f"make it again: {remake_command(top, options.given(options.TRAINING_NAMES))}")
+        say(f"make it again: {reproduce_command(top, options.given(options.TRAINING_NAMES))}")
     if not leaders:
         infeasible = sum(bool(each.violated) for each in trials)
         why = f"keeps to the constraints yet; {infeasible} do not" if infeasible else "is complete yet"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import click
 
 from ablation_suite import options
-from ablation_suite.ablations.find import SHIPPED as SPECS
+from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.errors import UserError, printable
 from ablation_suite.core.config.paths import typed
@@ -24,8 +24,7 @@ from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import publish_run
 from ablation_suite.core.tracking.wandb_artifacts import Picture, log_artifacts, log_media
 from ablation_suite.output import say
-from ablation_suite.sweeps.spec import SHIPPED as SWEEPS
-from ablation_suite.sweeps.spec import find_sweep, read_sweep
+from ablation_suite.sweeps.spec import SHIPPED_SWEEPS, find_sweep, read_sweep
 
 TARGET_VARIABLES = ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI")
 PATIENCE = 2
@@ -175,7 +174,7 @@ def _is_sweep(word: str) -> bool:
     if place.is_file():
         data = schema.load(place).data
         return isinstance(data, Mapping) and "sweep" in data
-    return not place.exists() and (SWEEPS / f"{word}.yaml").is_file() and not (SPECS / word).exists()
+    return not place.exists() and (SHIPPED_SWEEPS / f"{word}.yaml").is_file() and not (SHIPPED_SPECS / word).exists()
 
 
 def _studies(folder: RunFolder) -> Iterable[str]:

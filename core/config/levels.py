@@ -1,9 +1,26 @@
-"""What are settings and their levels called in few words? The same words in tables, figures, searches and trackers."""
+"""Which settings are there, which differ, and what are they and their levels called in few words, wherever shown?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted path, value) of a nested mapping, in its order; an empty mapping has none."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Every leaf that differs, as (dotted path, its old value, its new one); None where there is none."""
+    theirs, ours = dict(leaves(old)), dict(leaves(new))
+    for path in dict.fromkeys([*theirs, *ours]):
+        if theirs.get(path) != ours.get(path):
+            yield path, theirs.get(path), ours.get(path)
 
 
 def short_paths(paths: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,12 +165,3 @@ def with_settings(document: Document, settings: Iterable[tuple[str, Document]]) 
     for path, value in sorted(settings, key=lambda setting: setting[0].count(".")):
         document = with_setting(document, path, value)
     return document
-
-
-def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (dotted path, value) of a nested mapping, in its order; an empty mapping has none."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

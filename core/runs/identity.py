@@ -7,9 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.config.menu import identity_data
+from ablation_suite.core.config.menu import build, identity_data
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import file_sha256, sha256
+from ablation_suite.core.runs.labels import Labels
+from ablation_suite.core.runs.shape import Job
 
 RECIPE = 2
 """Raised when the training arithmetic changes on purpose; runs of another recipe are other runs."""
@@ -36,6 +39,26 @@ def run_id(config: RunConfig, data_fingerprint: str) -> str:
     if weights is not None and weights.exists():
         content["weights"] = _file_digest(weights, weights.stat().st_mtime_ns)
     return digest(content)
+
+
+def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str]) -> str:
+    """The fingerprint of a config's data set, computed once per `known`."""
+    key = config.data.model_dump_json()
+    if key not in known:
+        source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
+        known[key] = source.fingerprint()
+    return known[key]
+
+
+def job_of(config: RunConfig, fingerprint: str, labels: Labels) -> Job:
+    """What a `run.json` says of a run: all that makes its id, and its labels."""
+    return {
+        "run_id": run_id(config, fingerprint),
+        "recipe": RECIPE,
+        "config": config.model_dump(mode="json"),
+        "data_fingerprint": fingerprint,
+        "labels": labels,
+    }
 
 
 @cache

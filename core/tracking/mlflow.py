@@ -14,7 +14,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.runs.labels import USES
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.tracking.projection import Shown

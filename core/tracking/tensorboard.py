@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from ablation_suite.core.config.run_config import leaves
+from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.tracking.projection import Shown
 

@@ -6,11 +6,11 @@ import pytest
 
 from ablation_suite.ablations.audit import audit
 from ablation_suite.ablations.resolve import resolve
-from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.ablations.spec import SHIPPED_SPECS
 
 
 def findings(name: str, records=None):
-    ablation, arms = resolve(SHIPPED / f"{name}.yaml")
+    ablation, arms = resolve(SHIPPED_SPECS / f"{name}.yaml")
     return audit(ablation, arms, records or {}, num_classes=100)
 
 
@@ -39,7 +39,7 @@ def test_what_the_published_encoding_baseline_had_is_said_to_be_unknown():
     found = findings("as-published/encoding")
     assert texts(found, "confound") == ""
     assert "what the original's baseline had is unknown" in texts(found, "note")
-    _, arms = resolve(SHIPPED / "as-published" / "encoding.yaml")
+    _, arms = resolve(SHIPPED_SPECS / "as-published" / "encoding.yaml")
     assert {config.model.weights for config in arms.values()} == {"IMAGENET1K_V2"}
 
 

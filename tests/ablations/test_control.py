@@ -8,7 +8,7 @@ import pytest
 
 from ablation_suite.ablations.audit import as_text, audit
 from ablation_suite.ablations.plan import grown, jobs, make_plans
-from ablation_suite.ablations.resolve import differences, resolve
+from ablation_suite.ablations.resolve import changed_settings, resolve
 from ablation_suite.ablations.spec import CONTROL
 from ablation_suite.ablations.tuned import Tuned, TunedArm, config_digest, tuned_variants
 from ablation_suite.core.config import schema
@@ -45,7 +45,7 @@ def test_a_control_is_the_baseline_with_other_seeds(spec):
     assert [cell.seed for cell in control] == [0, 3]
     assert [cell.config.seed for cell in control] == [500_000, 500_003]
     for ours, theirs in zip(control, baseline, strict=True):
-        assert list(differences(ours.config, theirs.config)) == [("seed", theirs.seed, theirs.seed + 500_000)]
+        assert list(changed_settings(ours.config, theirs.config)) == [("seed", theirs.seed, theirs.seed + 500_000)]
     assert len({cell.run_id for cell in plan.cells}) == 6
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.resolve import resolve
-from ablation_suite.ablations.spec import SHIPPED
+from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.commands.look import check
 from ablation_suite.commands.run import run
 from ablation_suite.core.config.runtime import Runtime
@@ -58,13 +58,13 @@ def test_a_factor_that_acts_later_is_let_pass(tmp_path):
 @pytest.mark.parametrize("name", ["1-backbone", "2-scaling", "3-contrastive", "4-encoding"])
 def test_the_quickstart_arms_share_all_that_lies_outside_their_factor(tmp_path, name):
     """Order, draws and the initial values of equal tensors, to the bit."""
-    ablation, arms = resolve(SHIPPED / "quickstart" / f"{name}.yaml")
+    ablation, arms = resolve(SHIPPED_SPECS / "quickstart" / f"{name}.yaml")
     assert try_effects(ablation, arms, Runtime(cache=str(tmp_path))) == Effects()
 
 
 def test_missing_data_is_told_and_nothing_is_tried(tmp_path):
     """The specs of the report can be read where its photographs are not."""
-    ablation, arms = resolve(SHIPPED / "backbone.yaml")
+    ablation, arms = resolve(SHIPPED_SPECS / "backbone.yaml")
     assert "--data-root" in try_effects(ablation, arms, Runtime(cache=str(tmp_path), data_root=str(tmp_path))).untried
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.ablations.find import find_specs
-from ablation_suite.ablations.resolve import differences, resolve
-from ablation_suite.ablations.spec import CONTROL, SHIPPED
+from ablation_suite.ablations.resolve import changed_settings, resolve
+from ablation_suite.ablations.spec import CONTROL, SHIPPED_SPECS
 from ablation_suite.core.config.schema import SchemaError, dump
 
 BASE = "data: digits\nepochs: 2\nmodel: {backbone: {name: bottleneck}, head: {name: linear, dropout: 0.2}}\n"
@@ -40,7 +40,7 @@ def test_an_arm_differs_from_the_baseline_in_its_factor_alone(tmp_path):
     """Every other leaf of the two RunConfigs is equal."""
     ablation, arms = resolve(write(tmp_path))
     assert list(arms) == ["some", "none", "much"]
-    assert list(differences(arms["much"], arms["some"])) == [("model.head.dropout", 0.2, 0.7)]
+    assert list(changed_settings(arms["much"], arms["some"])) == [("model.head.dropout", 0.2, 0.7)]
     assert ablation.seeds == (0, 1)
 
 
@@ -48,7 +48,7 @@ def test_shared_settings_reach_baseline_and_arms(tmp_path):
     """The contrastive baseline sees pairs without a pull on them, and the arm differs in the weight alone."""
     spec = SPEC.replace("seeds", "shared: {loss: {name: contrastive, weight: 0.0}}\nseeds").split("arms:")[0]
     _, arms = resolve(write(tmp_path, spec + "arms: {pull: {loss.weight: 15.0}}"))
-    assert list(differences(arms["pull"], arms["some"])) == [("loss.weight", 0.0, 15.0)]
+    assert list(changed_settings(arms["pull"], arms["some"])) == [("loss.weight", 0.0, 15.0)]
 
 
 def test_an_override_reaches_every_arm_and_is_remembered(tmp_path):
@@ -108,7 +108,7 @@ def test_a_compound_arm_says_so(tmp_path):
     spec = SPEC.split("arms:")[0] + "arms: {both: {compound: {epochs: 3, batch_size: 32}}}"
     ablation, arms = resolve(write(tmp_path, spec))
     assert ablation.arm("both").compound
-    assert len(list(differences(arms["both"], arms["some"]))) == 2
+    assert len(list(changed_settings(arms["both"], arms["some"]))) == 2
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_spec_that_is_no_mapping_is_one_line(tmp_path, text):
 
 def test_every_shipped_spec_resolves():
     """The four of the report, the quickstart, the ones beyond, the ones as published."""
-    names = ["all", *(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())]
+    names = ["all", *(folder.name for folder in SHIPPED_SPECS.iterdir() if folder.is_dir())]
     paths = find_specs(names)
     assert len(paths) >= 16
     for path in paths:
@@ -180,7 +180,7 @@ def test_every_shipped_spec_resolves():
 
 def test_the_report_s_recipe_computes_as_the_published_script_did():
     """In TF32, which is cuDNN's default; whether bf16 is equivalent is asked by a spec of its own, with a margin."""
-    ablation, arms = resolve(SHIPPED / "beyond" / "precision.yaml")
+    ablation, arms = resolve(SHIPPED_SPECS / "beyond" / "precision.yaml")
     assert {name: config.precision for name, config in arms.items()} == {"tf32": "tf32", "bf16": "bf16"}
     assert ablation.margin == 0.5
 

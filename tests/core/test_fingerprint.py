@@ -8,8 +8,9 @@ from typing import get_args
 
 import pytest
 
+from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.config.menu import Frozen
-from ablation_suite.core.config.run_config import RunConfig, leaves
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import parse, validate
 from ablation_suite.core.runs.identity import run_id

@@ -9,9 +9,9 @@ import pytest
 
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import resolve
-from ablation_suite.ablations.spec import SHIPPED as SHIPPED_ABLATIONS
+from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config.schema import SchemaError, dump
-from ablation_suite.sweeps.spec import FIRST_SEED, SHIPPED, find_sweep, read_sweep
+from ablation_suite.sweeps.spec import FIRST_SEED, SHIPPED_SWEEPS, find_sweep, read_sweep
 from tests.sweeps.fake import SPACE, make_fake_sweep, write_spec
 
 
@@ -46,7 +46,7 @@ def test_a_wrong_key_is_one_clear_fault(tmp_path: Path, keys: dict[str, Any], me
 
 def test_every_shipped_sweep_is_good() -> None:
     """Every value that a shipped sweep can propose makes a valid RunConfig."""
-    names = [path.stem for path in SHIPPED.glob("*.yaml")]
+    names = [path.stem for path in SHIPPED_SWEEPS.glob("*.yaml")]
     assert {"lr_dropout", "quickstart"} <= set(names)
     for name in names:
         assert read_sweep(find_sweep(name)).first
@@ -62,7 +62,7 @@ def test_the_shipped_search_is_the_one_that_was_asked_for() -> None:
 def test_tuning_seeds_are_no_comparison_seeds(tmp_path: Path) -> None:
     """Trials train with seeds from 1000 on; no shipped ablation compares with one of those."""
     assert make_fake_sweep(tmp_path, seeds=3).seeds == (1000, 1001, 1002)
-    for path in find_specs([str(each) for each in SHIPPED_ABLATIONS.iterdir() if each.is_dir()]):
+    for path in find_specs([str(each) for each in SHIPPED_SPECS.iterdir() if each.is_dir()]):
         assert max(resolve(path)[0].seeds) < FIRST_SEED
 
 
