@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,8 @@ After 70 the process is of no use any more, and ends.
 """
 DIVERGED: Final = "loss not finite"
 """The kind of failure that says something about the run's own settings, and nothing about the machine."""
+_NO_MEMORY = re.compile(r"can't allocate memory|error: out of memory|_ALLOC(ATION)?_FAILED")
+"""What torch, CUDA and its libraries (cuBLAS, cuDNN 9, ...) say where memory runs out, in errors of no own kind."""
 
 
 def retry_after(exit_status: int) -> Retry:
@@ -206,9 +209,7 @@ def _line(error: Exception) -> str:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of which cuBLAS and cuDNN tell with statuses of their own; the same run would again."""
+    """Whether memory ran out; the same run would run out of it again."""
     import torch
 
-    statuses = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-    told = any(status in str(error) for status in statuses)
-    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_NO_MEMORY.search(str(error)))

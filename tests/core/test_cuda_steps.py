@@ -97,6 +97,28 @@ def test_a_step_launches_few_kernels(changes, size, most, null_cuda):
     assert [launches[name] for name in ("_sum_grey", "_paint")] == [1, 1]
 
 
+def layouts(setting: str) -> list[bool]:
+    """Whether weights, inputs and gradients of a step lie channels last, on a device that was told so or not."""
+    config = validate(RunConfig, Document(data={"model": SMALL, "batch_size": 16, "augment": PHOTO}, source="test"))
+    there, runtime = torch.device("cuda"), Runtime(device="cuda", compile="off", channels_last=setting, cache="unused")
+    prepare(runtime, config.precision)
+    parts = assemble(config, num_classes=10, steps_per_epoch=10, device=there, runtime=runtime)
+    inputs = []
+    parts.network.backbone.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    images = torch.zeros(16, 32, 32, 3, dtype=torch.uint8, device=there)
+    draws, labels = parts.augment.draw(0, 1, 16).to(there), torch.zeros(16, dtype=torch.long, device=there)
+    mixing, tally = streams.torch_generator(0, "mix", 1, 0), torch.zeros(3, dtype=torch.float64, device=there)
+    step(config, parts, images, draws, labels, mixing, tally)
+    weight = parts.network.backbone.stages[0][0].conv2.weight
+    return [each.is_contiguous(memory_format=torch.channels_last) for each in (weight, inputs[0], weight.grad)]
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("auto", True), ("on", True), ("off", False)])
+def test_one_switch_lays_everything_of_a_step_in_one_way(setting, expected, null_cuda):
+    """Weights, augmented images and gradients alike; `auto` is on."""
+    assert null_cuda.call(layouts, setting) == [expected] * 3
+
+
 def augment_without_kernels() -> int:
     """The launches of an augmentation where Triton has no C compiler."""
     os.environ["CC"] = "/nowhere"

@@ -67,8 +67,9 @@ def raising(error):
             "CUBLAS_STATUS_ALLOC_FAILED",
         ),
         (raising(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")), "CUDNN_STATUS_ALLOC_FAILED"),
+        (raising(RuntimeError("CUDA error: out of memory\nCUDA kernel errors might")), "CUDA error: out of memory"),
     ],
-    ids=["torch's own", "cuda", "bare", "cublas", "cudnn"],
+    ids=["torch's own", "cuda", "bare", "cublas", "cudnn 8", "beside the allocator"],
 )
 def test_out_of_memory_tells_the_batch_size_the_memory_and_two_settings(
     error, words, make_config, make_folder, runtime
