@@ -8,6 +8,7 @@ from typing import Any
 
 from ablation_suite.reports import classes, side_tables, tables
 from ablation_suite.reports.ahead import told_by_epoch
+from ablation_suite.reports.budgets import budgets_table
 from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import provenance, unlike
 from ablation_suite.reports.design import Design
@@ -111,7 +112,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
     layouts: of tables for papers; those over blocks are left to the page over the blocks.
     """
     own = tuple(layout for layout in layouts if "blocks" not in layout.axes)
-    compared, pairing = comparisons(results), pairing_table(results)
+    compared, pairing, budgets = comparisons(results), pairing_table(results), budgets_table(results)
     found = [
         tables.answer_table(results, compared),
         contributions_table(results, compared),
@@ -120,6 +121,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         side_tables.further_table(results),
         side_tables.metrics_table(results),
         side_tables.cost_table(results),
+        budgets,
         classes.classes_table(results),
         classes.confusions_table(results),
         classes.disagreements_table(results),
@@ -138,7 +140,7 @@ def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ())
         answer=answer(results, compared, audit),
         audit=audit,
         problems=problems,
-        doubts=doubts(results, compared, audit, problems, pairing),
+        doubts=doubts(results, compared, audit, problems, pairing, budgets),
         provenance=facts,
         tables={table.name: table for table in found if table is not None and table.rows},
         strokes=strokes(results),

@@ -21,12 +21,10 @@ class Axis:
     stop: float = 100.0
     log: bool = False
 
-    def at(self, value: float) -> float:
-        """The place of a value; one beyond the ends stands on the end."""
-        low, high, here = (
-            (math.log(each) if self.log else each)
-            for each in (self.low, self.high, min(max(value, self.low), self.high))
-        )
+    def at(self, value: float, *, beyond: bool = False) -> float:
+        """The place of a value; one beyond the ends stands on the end, or where it would on a longer axis."""
+        inside = value if beyond else min(max(value, self.low), self.high)
+        low, high, here = ((math.log(each) if self.log else each) for each in (self.low, self.high, inside))
         share = (here - low) / (high - low) if high > low else 0.5
         return round(self.start + share * (self.stop - self.start), 2)
 

@@ -32,9 +32,15 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
         yield package, str(version)
     if source := (how.get("suite") or {}).get("source"):
         yield "source of the suite", str(source)
+    yield "device", device_of(record)
+
+
+def device_of(record: dict[str, Any]) -> str:
+    """What a run was trained on, in words."""
+    how = record.get("provenance") or {}
     device = how.get("device") or {}
     name = str(device.get("name", "unknown"))
-    yield "device", " ".join(_words([name, device.get("model") or (how.get("cpu") if name == "cpu" else None)]))
+    return " ".join(_words([name, device.get("model") or (how.get("cpu") if name == "cpu" else None)]))
 
 
 def _words(values: Iterable[Any]) -> Iterator[str]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.budgets import BUDGETS
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
-from ablation_suite.reports.tables import Table, mean_cost
+from ablation_suite.reports.tables import Row, Table, mean_cost
 from ablation_suite.reports.wording import seeds_added
 
 _NEVER_FOUND = 0.05
@@ -19,6 +20,7 @@ _NEVER_FOUND = 0.05
 _SLOWER = 1.2
 """Training times further apart than this at equal FLOPs say something of the machine."""
 _MOST_CLASSES = 6
+_MOST_ARMS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ def doubts(
     audit: Sequence[Mapping[str, str]],
     problems: Sequence[str],
     pairing: Table | None,
+    budgets: Table | None,
 ) -> tuple[Doubt, ...]:
     """The flags first. audit: findings as `arm`, `kind`, `text`, `severity`. problems: a sentence each."""
     found = [
@@ -45,6 +48,7 @@ def doubts(
         *_classes(results),
         *_time(results),
         *_length(results),
+        *_budgets(budgets, compared, higher_is_better=results.metric.higher_is_better),
         *_alarm(results, compared),
         *_pairing(pairing, results.design.control),
         *_finished(results, compared, audit),
@@ -132,6 +136,43 @@ def _length(results: Results) -> Iterator[Doubt]:
     if records and 2 * last > len(records):
         text = f"{last} of {len(records)} runs kept their last epoch: with more epochs the answer may be another."
         yield Doubt(kind="epochs", text=text, flag=True)
+
+
+def _budgets(table: Table | None, compared: Mapping[str, Comparison], *, higher_is_better: bool) -> Iterator[Doubt]:
+    """Arms that are told apart, and whether they still are where both spend as much."""
+    rows = [row for row in table.rows if row.values["low_pp"] is not None] if table else []
+    at_epochs = {row.texts["arm"]: row for row in rows if row.values["equal"] == "epochs"}
+    sides = {
+        arm: _decided(compared[arm], higher_is_better=higher_is_better) or _side(row) for arm, row in at_epochs.items()
+    }
+    for budget in (each for each in BUDGETS if each != "epochs"):
+        found = [row for row in rows if row.values["equal"] == budget and sides[row.texts["arm"]]]
+        for stays in (False, True):
+            told = [
+                f"“{row.texts['arm']}” {row.texts['difference']} pp, at equal epochs "
+                f"{at_epochs[row.texts['arm']].texts['difference']}"
+                for row in found
+                if (_side(row) == sides[row.texts["arm"]]) == stays
+            ]
+            if told:
+                more = [f"{len(told) - _MOST_ARMS} more"] if len(told) > _MOST_ARMS else []
+                cut = "" if stays else " A run that is cut at its budget had not ended its schedule."
+                text = (
+                    f"What is told apart is {'so' if stays else 'not so'} at equal {BUDGETS[budget]}"
+                    f"{' too' if stays else ''}, in validation accuracy: {'; '.join(told[:_MOST_ARMS] + more)}.{cut}"
+                )
+                yield Doubt(kind="budget", text=text, flag=not stays)
+
+
+def _decided(row: Comparison, *, higher_is_better: bool) -> int:
+    """1 where an arm is better than the baseline, -1 where it is worse, 0 without a verdict."""
+    return {"higher": 1, "lower": -1}.get(row.verdict or "", 0) * (1 if higher_is_better else -1)
+
+
+def _side(row: Row | None) -> int:
+    """1 where an interval lies above zero, -1 where below, else 0."""
+    low, high = (float(row.values[end] or 0.0) for end in ("low_pp", "high_pp")) if row else (0.0, 0.0)
+    return (low > 0) - (high < 0)
 
 
 def _alarm(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Doubt]:

@@ -134,6 +134,8 @@ class Panel:
 
 HEIGHT = 230
 _TOP, _BOTTOM, _END = 16.0, 204.0, 70.0
+PLOT = (_TOP - 2, _BOTTOM - _TOP + 4)
+"""Where lines are drawn, from the top and downwards: what lies beyond is cut off."""
 _STEP = 12.0
 """Pixels between names."""
 
@@ -183,38 +185,36 @@ def has_band(line: Series) -> bool:
 
 
 def extent(line: Series) -> list[float]:
-    """The values that a panel shows of a line; a band far beyond its seeds runs out of the figure."""
-    ends = [] if line.get("hidden", False) else [*line.get("low", ()), *line.get("high", ())]
-    seeds = [value for seed in line.get("seeds", ()) for value in seed]
+    """The values that a panel has room for. Of a difference those after the first quarter, in which runs that learn
+    nothing yet lie far apart, and of its band no more than is near its seeds: the rest runs out of the figure.
+    """
+    seeds = [value for seed in line.get("seeds", ()) for value in seed[len(seed) // 4 :]]
     if not seeds:
-        return ends
+        return [*line["low"], *line["high"]]
     low, high = min(seeds), max(seeds)
     reach = 1.5 * (high - low)
-    return [*seeds, *(min(max(end, low - reach), high + reach) for end in ends)]
+    ends = [end for name in ("low", "high") for end in line.get(name, ())[len(line["epochs"]) // 4 :]]
+    hidden = line.get("hidden", False)
+    return [*seeds, *(min(max(end, low - reach), high + reach) for end in ends if not hidden)]
 
 
 def _curve(line: Series, place: int | None, across: Axis, up: Axis, name_at: float) -> Curve:
-    forth = [(across.at(epoch), up.at(value)) for epoch, value in zip(line["epochs"], line["mean"], strict=True)]
-    ends = [[(across.at(e), up.at(v)) for e, v in zip(line["epochs"], line.get(end, ()), strict=False)]
-            for end in ("high", "low")]  # fmt: skip
+    def path(values: Sequence[float], epochs: Sequence[int] = line["epochs"]) -> str:
+        points = [(across.at(at), up.at(value, beyond=True)) for at, value in zip(epochs, values, strict=True)]
+        return "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in points)
+
+    is_banded, has_thin = place is not None and has_band(line), place is not None and line["num_seeds"] > 1
+    back = path(line["low"][::-1], line["epochs"][::-1]) if is_banded else ""
     return Curve(
         arm=line["arm"],
         place=place,
-        path=_path(forth),
-        band=f"{_path(ends[0])}L{_path(ends[1][::-1])[1:]}Z" if place is not None and has_band(line) else "",
-        thin=[
-            _path([(across.at(epoch), up.at(value)) for epoch, value in zip(line["epochs"], seed, strict=True)])
-            for seed in line.get("seeds", ())
-            if place is not None and line["num_seeds"] > 1
-        ],
+        path=path(line["mean"]),
+        band=f"{path(line['high'])}L{back[1:]}Z" if is_banded else "",
+        thin=[path(seed) for seed in line.get("seeds", ()) if has_thin],
         kept=[(across.at(epoch), up.at(value)) for epoch, value in line.get("best", ())] if place is not None else [],
-        end=forth[-1],
+        end=(across.at(line["epochs"][-1]), up.at(line["mean"][-1])),
         name_at=name_at,
     )
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in points)
 
 
 def apart(places: Sequence[float], bottom: float = _BOTTOM) -> list[float]:

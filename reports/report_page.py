@@ -11,6 +11,7 @@ from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.cost_drawing import COST_HEIGHT, CostPanel, cost_panel
 from ablation_suite.reports.drawings import (
     HEIGHT,
+    PLOT,
     Bar,
     IntervalPlot,
     Panel,
@@ -53,6 +54,7 @@ def page_context(analysis: Analysis) -> dict[str, Any]:
         "classes": _classes(analysis),
         "panels": panels,
         "panel_height": HEIGHT,
+        "panel_plot": PLOT,
         "matrices": matrices(analysis.confusions, analysis.design.baseline, _drawn(analysis)),
         "costs": costs,
         "cost_height": COST_HEIGHT,

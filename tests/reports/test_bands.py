@@ -9,6 +9,7 @@ from scipy import stats
 from ablation_suite.reports.ahead import told_by_epoch
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.drawings import extent
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.statistics.bands import simultaneous_band
@@ -145,6 +146,14 @@ def test_the_page_and_the_text_tell_where_arms_are_apart(tmp_path):
     for text in (report_html(analysis), report_markdown(analysis)):
         for sentence in analysis.by_epoch:
             assert sentence in text
+
+
+def test_a_panel_has_room_for_what_follows_the_first_quarter():
+    """By hand: of eight epochs the first two do not count, and a band counts up to 1.5 times their spread."""
+    seeds = [[50.0, -50.0, 1, 1, 1, 1, 1, 2], [-50.0, 50.0, 0, 0, 0, 0, 0, 0]]
+    line = {"epochs": list(range(1, 9)), "seeds": seeds, "low": [-99.0] * 7 + [-1.0], "high": [99.0] * 7 + [3.0]}
+    assert (min(extent(line)), max(extent(line))) == (-3, 5)
+    assert (min(extent({**line, "hidden": True})), max(extent({**line, "hidden": True}))) == (0, 2)
 
 
 def test_of_many_bands_only_those_that_leave_zero_are_drawn(tmp_path):
