@@ -24,6 +24,8 @@ BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 class Batched:
     """A user's callable of a batch of images and their draws."""
 
+    ran = "own code"
+
     def __init__(self, name: str, change: Callable[[Tensor, Tensor], Tensor]):
         self.name, self.change = name, change
         self.num_draws = int(getattr(change, "num_draws", NUM_DRAWS))
@@ -42,6 +44,7 @@ class OneByOne:
     """A user's callable of one image, such as a transform of torchvision."""
 
     draws_on_host = True
+    ran = "own code, image by image"
 
     def __init__(self, name: str, change: Callable[[Tensor], Tensor]):
         self.name, self.change = name, change

@@ -36,6 +36,7 @@ class NoAugment:
     """Images as they are."""
 
     draws_on_host = False
+    ran = "none"
 
     def __init__(self, entry: NoAugmentEntry):
         self.entry = entry
@@ -67,6 +68,7 @@ class Photo:
         }
         self.only_stages = entry.model_dump(exclude=stages) == PhotoEntry().model_dump(exclude=stages)
         self.ends = np.cumsum([stage.num_draws for stage in (*self.before, *self.after)])
+        self.ran = ""
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
         """The parameters float32 (N, D) of one epoch on the CPU; row i belongs to image i of the split."""
@@ -81,13 +83,18 @@ class Photo:
         """
         if not self.draws_on_host:
             return self._flips_and_colours(images, rows)
+        self.ran = "eager (torch)"
         core = rows.shape[1] - self.ends[-1]
         parts = np.split(rows[:, core:].numpy(), self.ends[:-1], axis=1)
         pixels = images.permute(0, 3, 1, 2)
         for stage, part in zip(self.before, parts, strict=False):
             pixels = stage(pixels, part)
         pixels = pixels.permute(0, 2, 3, 1).contiguous()
-        result = batch.to_float(pixels) if self.only_stages else self._flips_and_colours(pixels, rows[:, :core])
+        if self.only_stages:
+            result = batch.to_float(pixels)
+        else:
+            result = self._flips_and_colours(pixels, rows[:, :core])
+            self.ran = f"eager (torch), flips and colours {self.ran}"
         for stage, part in zip(self.after, parts[len(self.before) :], strict=True):
             result = stage(result, part)
         return result
@@ -96,12 +103,16 @@ class Photo:
         if images.device.type == "cpu":
             from ablation_suite.core.augment import fused  # imports numba, which other devices need not wait for
 
+            self.ran = "fused (numba)"
             return fused.augment(images, rows)
         rows = rows.to(images.device, non_blocking=True)
-        if images.device.type == "cuda" and no_kernels() is None:
+        obstacle = no_kernels() if images.device.type == "cuda" else f"kernels for {images.device.type} are not written"
+        if obstacle is None:
             from ablation_suite.core.augment import gpu
 
+            self.ran = "fused (Triton)"
             return gpu.augment(images, rows)
+        self.ran = f"eager (torch; {obstacle})"
         return batch.augment(images, rows, with_hue=self.entry.hue > 0.0)
 
 

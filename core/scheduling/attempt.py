@@ -156,7 +156,9 @@ def _train(
             publish=tracker.publish,
             feeds=datasets.feeds(dataset),
         )
-        facts |= {"compile": session.parts.compiling.words, "compiled": list(session.parts.compiled)}
+        parts = session.parts
+        facts |= {"compile": parts.compiling.words, "compiled": list(parts.compiled)}
+        facts["augmentation"] = parts.augment.ran or "by an earlier attempt"
         record = finish(folder, session, position, facts)
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)
         folder.commit(record)

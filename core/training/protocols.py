@@ -41,6 +41,9 @@ class Loss(Protocol):
 class Augment(Protocol):
     """How training images are changed."""
 
+    ran: str
+    """By which way the last batch really was changed, in words for the record; empty before the first."""
+
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:
         """The draws float32 (N, P) of all images of the split in one epoch, on the CPU.
 

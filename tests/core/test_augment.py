@@ -194,6 +194,24 @@ def test_augmented_images_are_channels_last_and_within_range(entry: NoAugment | 
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize(
+    ("entry", "way"),
+    [
+        (NoAugment(), "none"),
+        (Photo(horizontal_flip=0.5), "fused (numba)"),
+        (Photo(random_erasing=True), "eager (torch)"),
+        (Photo(random_erasing=True, horizontal_flip=0.5), "eager (torch), flips and colours fused (numba)"),
+    ],
+    ids=["none", "flips", "erasing", "both"],
+)
+def test_an_augmentation_says_how_it_ran(entry: NoAugment | Photo, way: str) -> None:
+    """The same words after each batch, and none of a way that was not taken."""
+    built = menu.build(entry)
+    for _ in range(2):
+        built(photos(4, 8, 8), built.draw(0, 1, 4))
+        assert built.ran == way
+
+
 @pytest.mark.parametrize("entry", [NoAugment(), Photo()], ids=["none", "photo"])
 def test_settings_at_their_defaults_leave_images_as_they_are(entry: NoAugment | Photo) -> None:
     """Without an operation, training images are to the bit those of evaluation, and these are torchvision's."""

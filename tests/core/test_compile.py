@@ -86,6 +86,7 @@ def test_the_record_and_the_ledger_say_what_was_compiled(compiled, make_config, 
     told = [row for row in folder.ledger.rows() if row.get("event") == "compile"]
     assert [(row["choice"], row["compiled"]) for row in told] == [("on, as asked for", ["backbone"])]
     assert folder.record()["provenance"]["compiled"] == ["backbone"]
+    assert folder.record()["provenance"]["augmentation"] == "fused (numba)"
     assert set(compiled[0][1]) == {64}
 
 

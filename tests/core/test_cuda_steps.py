@@ -67,6 +67,7 @@ def take_steps(changes: dict, size: int = 32, num_steps: int = 3, device: str = 
             step(config, parts, images, draws, labels, mixing, tally)
             torch.cuda.set_sync_debug_mode("default")
     return {
+        "augmentation": parts.augment.ran,
         "launches": counts.launches(),
         "copies": counts.copies(),
         "warnings": [str(each.message) for each in caught if "prototype" not in str(each.message)],
@@ -92,8 +93,10 @@ RESNET = {"model": {"backbone": "resnet50", "head": {"name": "linear", "dropout"
 )
 def test_a_step_launches_few_kernels(changes, size, most, null_cuda):
     """Each costs the host 5 us and more, whatever the batch; torch's own way takes 233, 303 and 887."""
-    launches = null_cuda.call(take_steps, changes, size)["launches"]
+    seen = null_cuda.call(take_steps, changes, size)
+    launches = seen["launches"]
     assert sum(launches.values()) <= most
+    assert seen["augmentation"] == "fused (Triton)"
     assert [launches[name] for name in ("_sum_grey", "_paint")] == [1, 1]
 
 
@@ -119,8 +122,8 @@ def test_one_switch_lays_everything_of_a_step_in_one_way(setting, expected, null
     assert null_cuda.call(layouts, setting) == [expected] * 3
 
 
-def augment_without_kernels() -> int:
-    """The launches of an augmentation where Triton has no C compiler."""
+def augment_without_kernels() -> tuple[int, str]:
+    """The launches of an augmentation where Triton has no C compiler, and how it says that it ran."""
     os.environ["CC"] = "/nowhere"
     os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp()
     augment = build(validate(RunConfig, Document(data={"augment": PHOTO}, source="test")).augment)
@@ -129,12 +132,15 @@ def augment_without_kernels() -> int:
     counts.reset()
     assert augment(images, rows).shape == (4, 3, 8, 8)
     assert "nowhere" in no_kernels()
-    return sum(counts.launches().values())
+    return sum(counts.launches().values()), augment.ran
 
 
 def test_where_kernels_cannot_be_compiled_torch_augments(null_cuda):
-    """The same images by 120 launches, and the reason in one line."""
-    assert null_cuda.call(augment_without_kernels) > 50
+    """The same images by 120 launches, and the reason in one line, which the record has."""
+    num_launches, ran = null_cuda.call(augment_without_kernels)
+    assert num_launches > 50
+    assert ran.startswith("eager (torch; ")
+    assert "nowhere" in ran
 
 
 def multiply_compiled(precisions: list[str]) -> list[dict]:

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from ablation_suite.core.runs.ledger import Ledger
-from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, work
+from ablation_suite.core.scheduling.attempt import DONE, FAILED, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.watch import grid_rows
-from ablation_suite.core.training import loop
+from ablation_suite.core.training import finish, loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -438,6 +438,16 @@ def test_the_seconds_of_an_interrupted_epoch_are_counted_once(make_config, make_
     cost = folder.record()["cost"]
     assert cost["train_seconds"] > 17 * 0.02
     assert cost["images_per_second"] < cost["images_seen"] / (17 * 0.02)
+
+
+def test_what_only_an_earlier_attempt_did_is_recorded_as_such(make_config, make_folder, runtime, monkeypatch):
+    """Stopped between the last step and the record, the next process augments nothing, and does not say how."""
+    folder = make_folder(make_config(epochs=1, augment="photo"))
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, "network_cost", lambda *args: 1 / 0)
+        assert work(folder, runtime, Datasets()) == FAILED
+    assert work(folder, runtime, Datasets()) == DONE
+    assert folder.record()["provenance"]["augmentation"] == "by an earlier attempt"
 
 
 def test_a_finished_run_is_not_trained_again(finished):
