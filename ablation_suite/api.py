@@ -21,7 +21,7 @@ from ablation_suite.core.config.schema import Document
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.labels import Labels
-from ablation_suite.core.runs.shape import Epoch, Record
+from ablation_suite.core.runs.shape import EpochRow, Record
 from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Run:
         return self.folder.record()
 
     @property
-    def history(self) -> list[Epoch]:
+    def history(self) -> list[EpochRow]:
         """One row per epoch, of an unfinished run too."""
         return self.folder.ledger.history()
 

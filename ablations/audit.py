@@ -22,7 +22,7 @@ ASSUMED_NUM_CLASSES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AuditFinding:
     """One fact about an arm against the baseline."""
 
     arm: str
@@ -33,10 +33,10 @@ class Finding:
     """What was asked for; what came along with it; what makes the comparison ambiguous; what the spec says of it."""
 
 
-def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, num_classes: int) -> list[Finding]:
+def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, num_classes: int) -> list[AuditFinding]:
     """All findings, arm by arm; costs come from finished runs, else from the configs, so that no run needs to exist."""
     costs = {arm: _cost(config, records.get(arm, []), num_classes) for arm, config in arms.items()}
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     for arm in _changed(ablation):
         config, baseline = arms[arm.name], arms[ablation.baseline]
         several = arm.compound and not ablation.grid
@@ -48,7 +48,9 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
             *_between_runs(records.get(arm.name, []), records.get(ablation.baseline, [])),
         ]
         found += [("note", arm.note, "note")] if arm.note else []
-        findings += [Finding(arm=arm.name, kind=kind, text=text, severity=severity) for kind, text, severity in found]
+        findings += [
+            AuditFinding(arm=arm.name, kind=kind, text=text, severity=severity) for kind, text, severity in found
+        ]
     return findings
 
 
@@ -62,7 +64,7 @@ def finished_records(plan: Plan, store: Path) -> dict[str, list[Record]]:
     return found
 
 
-def as_text(ablation: Ablation, findings: list[Finding]) -> Iterator[str]:
+def as_text(ablation: Ablation, findings: list[AuditFinding]) -> Iterator[str]:
     """The findings as lines for a terminal."""
     yield f"{ablation.ablation}: {ablation.question}"
     for arm in _changed(ablation):

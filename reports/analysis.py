@@ -13,7 +13,7 @@ from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import provenance, unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.doubts import Doubt, doubts
-from ablation_suite.reports.layout import Layout
+from ablation_suite.reports.layout import TableLayout
 from ablation_suite.reports.method import Text, method
 from ablation_suite.reports.outputs import Split
 from ablation_suite.reports.paper_table import paper_table
@@ -61,7 +61,7 @@ class Analysis:
     confusions: dict[str, Any] | None
     method: Text
     """The paragraph for a method section."""
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[TableLayout, ...] = ()
     """Of the tables for papers that were asked for."""
     papers: tuple[Table, ...] = ()
     """These tables."""
@@ -106,7 +106,7 @@ class Analysis:
         }
 
 
-def analyse(results: Results, audit: Audit = (), layouts: Sequence[Layout] = ()) -> Analysis:
+def analyse(results: Results, audit: Audit = (), layouts: Sequence[TableLayout] = ()) -> Analysis:
     """Compute everything that a report of these results says; the same results give the same analysis.
 
     layouts: of tables for papers; those over blocks are left to the page over the blocks.

@@ -27,7 +27,7 @@ MOST_TOLD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class ForestBar:
     """One line of a forest plot: a difference in the unit of the metric with its interval and seeds, and its texts."""
 
     arm: str
@@ -66,7 +66,7 @@ class Blocks:
     metric: Metric
     facts: dict[str, str]
     tables: tuple[Table, ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[ForestBar, ...]
     pages: dict[str, str]
     """Block -> the folder of its own report."""
     method: Text = field(default_factory=list)
@@ -179,7 +179,7 @@ def _heterogeneity(
     )
 
 
-def _bars(family: Sequence[Results], told: Judged) -> Iterator[Bar]:
+def _bars(family: Sequence[Results], told: Judged) -> Iterator[ForestBar]:
     """Arm by arm its blocks, and their mean below them."""
     metric, design = family[0].metric, family[0].design
     seeds = {each.design.block: strokes(each)[metric.name] for each in family}
@@ -198,8 +198,8 @@ def _bars(family: Sequence[Results], told: Judged) -> Iterator[Bar]:
             yield _bar(told, metric, arm, OVER, told.over[arm].interval)
 
 
-def _bar(told: Judged, metric: Metric, arm: str, block: str, interval: Interval, **others: Any) -> Bar:
-    return Bar(
+def _bar(told: Judged, metric: Metric, arm: str, block: str, interval: Interval, **others: Any) -> ForestBar:
+    return ForestBar(
         arm=arm,
         block=block,
         difference=metric.scale * interval.estimate,

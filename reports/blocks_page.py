@@ -7,9 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.blocks import Bar, Blocks
-from ablation_suite.reports.drawings import Bar as Drawn
-from ablation_suite.reports.drawings import interval_plot
+from ablation_suite.reports.blocks import Blocks, ForestBar
+from ablation_suite.reports.drawings import IntervalBar, interval_plot
 from ablation_suite.reports.palette import inks
 from ablation_suite.reports.quantities import UNITS
 
@@ -17,7 +16,8 @@ from ablation_suite.reports.quantities import UNITS
 def blocks_context(blocks: Blocks) -> dict[str, Any]:
     """Everything that `blocks.html` draws and tells."""
     bars = {
-        key_of(bar): Drawn(estimate=bar.difference, low=bar.low, high=bar.high, seeds=bar.seeds) for bar in blocks.bars
+        key_of(bar): IntervalBar(estimate=bar.difference, low=bar.low, high=bar.high, seeds=bar.seeds)
+        for bar in blocks.bars
     }
     better, worse = ("0 → better", "worse ←") if blocks.metric.higher_is_better else ("0 → worse", "better ←")
     title = f"{blocks.unit}: {worse} {better}"
@@ -35,6 +35,6 @@ def blocks_context(blocks: Blocks) -> dict[str, Any]:
     }
 
 
-def key_of(bar: Bar) -> str:
+def key_of(bar: ForestBar) -> str:
     """Which row of the plot a bar is."""
     return f"{bar.arm}\n{bar.block}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ablation_suite.core.runs.shape import Record
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.consistency import device_of
@@ -18,7 +18,6 @@ from ablation_suite.reports.tables import ARM, Column, Row, Table, Value
 BUDGETS = {"epochs": "epochs", "flops": "training FLOPs", "seconds": "training seconds"}
 _ALIKE = 1.05
 """Arms of which none spends more than so many times as much as the other are told at equal epochs alone."""
-Record = dict[str, Any]
 Pairs = Sequence[tuple[Record, Record]]
 """The records of an arm and of the baseline, seed by seed."""
 

@@ -15,7 +15,7 @@ from ablation_suite.reports.blocks import Blocks, over_all_blocks
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
 from ablation_suite.reports.latex import NARROW_WIDTH, to_latex
-from ablation_suite.reports.layout import Layout, refuse_blocks
+from ablation_suite.reports.layout import TableLayout, refuse_blocks
 from ablation_suite.reports.method import method_files
 from ablation_suite.reports.page import (
     Images,
@@ -42,7 +42,7 @@ def build_report(
     *,
     audits: Mapping[str, Sequence[Any]] | None = None,
     images: Mapping[str, Images] | None = None,
-    layouts: Sequence[Layout] = (),
+    layouts: Sequence[TableLayout] = (),
     reader: Reader | None = None,
 ) -> list[Path]:
     """Write the report of every plan below `out`, and an index of several; returns the pages, the index first.
@@ -88,7 +88,7 @@ def build_report(
     return pages
 
 
-def blocks_of(family: Sequence[Results], layouts: Sequence[Layout]) -> Blocks:
+def blocks_of(family: Sequence[Results], layouts: Sequence[TableLayout]) -> Blocks:
     """What is said over the blocks of one spec, with the tables for papers that have them on an axis."""
     papers = tuple(paper_table(family, layout) for layout in layouts if "blocks" in layout.axes)
     return replace(over_all_blocks(family), papers=papers)

@@ -15,7 +15,7 @@ from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
 from ablation_suite.reports.build import blocks_files, blocks_of, index_files, text_files
 from ablation_suite.reports.consistency import unlike
 from ablation_suite.reports.design import Design
-from ablation_suite.reports.layout import Layout
+from ablation_suite.reports.layout import TableLayout
 from ablation_suite.reports.page import report_html
 from ablation_suite.reports.results import Reader, Results
 
@@ -60,10 +60,10 @@ def _report(folder: Path) -> Report | str:
         return str(error)
 
 
-def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[str, str]], list[Layout]]:
+def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[str, str]], list[TableLayout]]:
     try:
         design, store = Design.from_json(written["design"]), folder / written["store"]
-        layouts = [Layout.from_json(each) for each in written["layouts"]]
+        layouts = [TableLayout.from_json(each) for each in written["layouts"]]
         audit = [
             {key: str(finding[key]) for key in ("arm", "kind", "text", "severity")} for finding in written["audit"]
         ]
@@ -149,7 +149,7 @@ def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -
     try:
         of_index = read_json(folder / "index.json")
         names = [str(name) for name in of_index["ablations"]]
-        layouts = [Layout.from_json(each) for each in of_index["layouts"]]
+        layouts = [TableLayout.from_json(each) for each in of_index["layouts"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return {folder: [f"index.json: cannot be read ({error})"]}
     unread = [name for name in names if folder / name not in known]

@@ -35,7 +35,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "device", device_of(record)
 
 
-def device_of(record: dict[str, Any]) -> str:
+def device_of(record: Record) -> str:
     """What a run was trained on, in words."""
     how = record.get("provenance") or {}
     device = how.get("device") or {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.axes import Axis, around
-from ablation_suite.reports.drawings import Bar, Places, Tick, apart
+from ablation_suite.reports.drawings import IntervalBar, Places, Tick, apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ _LEFT_FROM = 60.0
 
 
 def cost_panel(
-    title: str, bars: Mapping[str, tuple[float, Bar]], places: Places, names: Mapping[str, str] | None = None
+    title: str, bars: Mapping[str, tuple[float, IntervalBar]], places: Places, names: Mapping[str, str] | None = None
 ) -> CostPanel:
     """bars: arm -> its cost as a ratio to the baseline's, and its difference. names: of keys that are no arm's name."""
     ratios = [ratio for ratio, _ in bars.values()]

@@ -18,7 +18,7 @@ Tick = tuple[float, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class IntervalBar:
     """What one row of an interval plot shows: a difference, its interval, its seeds, and what would go unseen."""
 
     estimate: float
@@ -51,12 +51,12 @@ class IntervalPlot:
 
 
 def interval_plot(
-    bars: Mapping[str, Bar],
+    bars: Mapping[str, IntervalBar],
     title: str,
     write: Callable[[float], str],
     *,
     margin: float | None = None,
-    beside: Iterable[Bar] = (),
+    beside: Iterable[IntervalBar] = (),
     most: int = 4,
     signs: bool = True,
 ) -> IntervalPlot:
@@ -80,14 +80,14 @@ def interval_plot(
     )
 
 
-def _grounds(bar: Bar) -> Iterable[float]:
+def _grounds(bar: IntervalBar) -> Iterable[float]:
     """The ends of the ground, as far as they are not far beyond what else is shown."""
     widest = max(map(abs, (bar.estimate, bar.low or 0.0, bar.high or 0.0, *bar.seeds)))
     edge = min(bar.unseen, 1.3 * widest) if bar.unseen is not None else 0.0
     return -edge, edge
 
 
-def _interval_row(bar: Bar, axis: Axis, write: Callable[[float], str]) -> IntervalRow:
+def _interval_row(bar: IntervalBar, axis: Axis, write: Callable[[float], str]) -> IntervalRow:
     seeds: list[tuple[float, int]] = []
     for place in sorted(axis.at(seed) for seed in bar.seeds):
         equal = sum(abs(place - other) < 0.5 for other, _ in seeds)

@@ -10,7 +10,7 @@ from functools import partial
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.cost_drawing import CostPanel, cost_panel
-from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
+from ablation_suite.reports.drawings import IntervalBar, IntervalPlot, interval_plot
 from ablation_suite.reports.palette import DIFFERENT
 from ablation_suite.reports.plots import bar_of
 from ablation_suite.reports.quantities import EQUAL, MISSING, UNITS
@@ -77,7 +77,7 @@ def _zipped(arms: Sequence[tuple[Analysis, Row]], table: Table) -> Iterator[tupl
     return ((analysis, row) for (analysis, _), row in zip(arms, table.rows, strict=True))
 
 
-def _bar(analysis: Analysis, row: Row) -> Bar | None:
+def _bar(analysis: Analysis, row: Row) -> IntervalBar | None:
     first = analysis.design.measures[0]
     return bar_of(row.values, analysis.strokes[first].get(str(row.values["arm"]), []), unit=analysis.unit)
 
@@ -251,7 +251,7 @@ def _span(values: Sequence[int]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
-def _cost(table: Table, bars: dict[str, Bar], places: dict[str, int]) -> CostPanel | None:
+def _cost(table: Table, bars: dict[str, IntervalBar], places: dict[str, int]) -> CostPanel | None:
     """Differences against training time; none of many arms, whose names would cover each other."""
     timed = {
         str(row.values["key"]): (float(row.values["train_seconds_ratio"]), bars[str(row.values["key"])])

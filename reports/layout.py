@@ -35,7 +35,7 @@ class LayoutError(UserError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class TableLayout:
     """The axes of the rows and of the columns, the outermost first, and the words of what stands in a cell."""
 
     rows: tuple[str, ...]
@@ -54,20 +54,20 @@ class Layout:
         return (*self.rows, *self.columns)
 
     def to_json(self) -> dict[str, list[str]]:
-        """The layout as JSON data; `Layout.from_json` gives it back."""
+        """The layout as JSON data; `TableLayout.from_json` gives it back."""
         return {name: list(words) for name, words in asdict(self).items()}
 
     @staticmethod
-    def from_json(data: Mapping[str, Iterable[str]]) -> Layout:
+    def from_json(data: Mapping[str, Iterable[str]]) -> TableLayout:
         """The layout that `to_json` wrote."""
-        return Layout(**{name: tuple(words) for name, words in data.items()})
+        return TableLayout(**{name: tuple(words) for name, words in data.items()})
 
     def words(self) -> str:
         """The layout as `layout_of` reads it."""
         return ",".join([*(f"{axis}=rows" for axis in self.rows), *(f"{axis}=columns" for axis in self.columns)])
 
 
-def layout_of(text: str, cells: str | None = None) -> Layout:
+def layout_of(text: str, cells: str | None = None) -> TableLayout:
     """The layout of `arms=rows,metrics=columns`, with cells of `mean,difference,p` or of what is usual.
 
     LayoutError: one line that names the choices.
@@ -88,23 +88,23 @@ def layout_of(text: str, cells: str | None = None) -> Layout:
         raise LayoutError(f"--table {text}: the arms are what is compared; add arms=rows or arms=columns")
     if not rows:
         raise LayoutError(f"--table {text}: no axis stands in rows; write one as {next(iter(places))}=rows")
-    layout = Layout(rows=rows, columns=columns, cells=())
+    layout = TableLayout(rows=rows, columns=columns, cells=())
     chosen = _usual(layout) if cells is None else tuple(_words(cells, "--columns"))
     for word in chosen:
         _check_cell(word, layout, f"--columns {cells}")
     if len(set(chosen)) < len(chosen):
         raise LayoutError(f"--columns {cells}: a word stands twice")
-    return Layout(rows=rows, columns=columns, cells=chosen)
+    return TableLayout(rows=rows, columns=columns, cells=chosen)
 
 
-def refuse_blocks(layouts: Iterable[Layout]) -> None:
+def refuse_blocks(layouts: Iterable[TableLayout]) -> None:
     """LayoutError where a layout has blocks on an axis, of which there are none."""
     for layout in layouts:
         if "blocks" in layout.axes:
             raise LayoutError(f"--table {layout.words()}: the spec has no blocks; leave blocks out")
 
 
-def _check_cell(word: str, layout: Layout, where: str) -> None:
+def _check_cell(word: str, layout: TableLayout, where: str) -> None:
     if word not in CELLS:
         raise LayoutError(f"{where}: no column {word!r}{nearest(word, CELLS)}; there are {', '.join(CELLS)}")
     if "seeds" in layout.axes and word in _OVER_SEEDS:
@@ -117,7 +117,7 @@ def _check_cell(word: str, layout: Layout, where: str) -> None:
         raise LayoutError(f"{where}: {word} would be the same in every row of {layout.words()}; it needs {axes}")
 
 
-def _usual(layout: Layout) -> tuple[str, ...]:
+def _usual(layout: TableLayout) -> tuple[str, ...]:
     return ("mean",) if "seeds" in layout.axes else ("mean", "difference")
 
 

@@ -18,7 +18,7 @@ _STEPS = (0.01, 0.1, 0.3, 0.6)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Square:
     """One square with its text; `look` is its class in the style sheet."""
 
     x: float
@@ -43,7 +43,7 @@ class Matrix:
     top: float
     rows: list[tuple[float, str]]
     columns: list[tuple[float, str]]
-    cells: list[Cell]
+    cells: list[Square]
     label: str
 
 
@@ -90,7 +90,7 @@ def _matrix(
     names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in classes]
     side, room = _SIDE + _GAP, 8 + _LETTER * max(map(len, names))
     cells = [
-        Cell(x=room + column * side, y=room + row * side, look=look, text=text)
+        Square(x=room + column * side, y=room + row * side, look=look, text=text)
         for (row, column), (look, text) in looks.items()
     ]
     places = [room + index * side + _SIDE / 2 for index in range(len(names))]

@@ -11,7 +11,7 @@ from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.judged import OVER, Judged, judged
-from ablation_suite.reports.layout import CELLS, Layout, refuse_blocks
+from ablation_suite.reports.layout import CELLS, TableLayout, refuse_blocks
 from ablation_suite.reports.quantities import MISSING, SPLITS, capital
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
@@ -32,7 +32,7 @@ _OF_THE_FIRST_METRIC = ("p", "verdict", "unseen")
 _BOLD = ("higher", "lower", "equivalent")
 
 
-def paper_table(family: Sequence[Results], layout: Layout) -> Table:
+def paper_table(family: Sequence[Results], layout: TableLayout) -> Table:
     """The table of a layout over the results of one ablation, or of all blocks of a spec where these have a place.
 
     LayoutError where the spec has nothing to put on an axis.
@@ -79,7 +79,7 @@ class _Source:
     """Where the rows, columns and cells of a table come from."""
 
     family: tuple[Results, ...]
-    layout: Layout
+    layout: TableLayout
 
     @cached_property
     def metrics(self) -> list[Metric]:

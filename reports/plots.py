@@ -10,7 +10,7 @@ from typing import Any
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import Analysis
 from ablation_suite.reports.captions import FIGURES
-from ablation_suite.reports.drawings import Bar
+from ablation_suite.reports.drawings import IntervalBar
 from ablation_suite.reports.quantities import EQUAL
 from ablation_suite.reports.series import MEASURES, Series, told_apart
 from ablation_suite.reports.tables import Column, Table, Value
@@ -39,7 +39,7 @@ class CostPlot:
     """Arm -> what it costs as a ratio to the baseline's, and its difference."""
 
     name: str
-    bars: dict[str, tuple[float, Bar]]
+    bars: dict[str, tuple[float, IntervalBar]]
 
 
 def captions(analysis: Analysis) -> dict[str, str]:
@@ -48,16 +48,16 @@ def captions(analysis: Analysis) -> dict[str, str]:
     return {name: caption for name, caption in FIGURES.items() if drawn.get(name)}
 
 
-def bar_of(values: Mapping[str, Value], seeds: list[float], prefix: str = "", unit: str = "pp") -> Bar | None:
+def bar_of(values: Mapping[str, Value], seeds: list[float], prefix: str = "", unit: str = "pp") -> IntervalBar | None:
     """The bar of a table's row; None where it has no difference."""
     estimate, low, high = (number(values.get(f"{prefix}{end}_{unit}")) for end in ("difference", "low", "high"))
     if estimate is None:
         return None
     unseen = number(values.get(f"detectable_{unit}")) if not prefix else None
-    return Bar(estimate=estimate, low=low, high=high, unseen=unseen, seeds=seeds)
+    return IntervalBar(estimate=estimate, low=low, high=high, unseen=unseen, seeds=seeds)
 
 
-def answer_bars(analysis: Analysis) -> dict[str, Bar]:
+def answer_bars(analysis: Analysis) -> dict[str, IntervalBar]:
     """Arm -> its difference in the metric that decides."""
     rows = {str(row.values["arm"]): row.values for row in analysis.tables["answer"].rows}
     return bars_of(rows, analysis.strokes[analysis.design.measures[0]], unit=analysis.unit)
@@ -65,7 +65,7 @@ def answer_bars(analysis: Analysis) -> dict[str, Bar]:
 
 def bars_of(
     rows: Mapping[str, Mapping[str, Value]], strokes: Mapping[str, list[float]], prefix: str = "", unit: str = "pp"
-) -> dict[str, Bar]:
+) -> dict[str, IntervalBar]:
     """Arm -> the bar of its row, of those that have one."""
     found = {arm: bar_of(values, strokes.get(arm, []), prefix, unit) for arm, values in rows.items()}
     return {arm: bar for arm, bar in found.items() if bar is not None}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ablation_suite.core.metrics import Metric, metric_of
 from ablation_suite.reports import rounding as digits
-from ablation_suite.reports.results import Run
+from ablation_suite.reports.results import CellRun
 from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.statistics.intervals import Interval
 
@@ -159,7 +159,7 @@ def significant(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else digits.significant(value)
 
 
-def metric(runs: Iterable[Run], key: str) -> list[float]:
+def metric(runs: Iterable[CellRun], key: str) -> list[float]:
     """A metric of those runs that have it."""
     return [run.record["metrics"][key] for run in runs if run.record and key in run.record["metrics"]]
 

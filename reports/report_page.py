@@ -12,7 +12,7 @@ from ablation_suite.reports.cost_drawing import COST_HEIGHT, CostPanel, cost_pan
 from ablation_suite.reports.drawings import (
     HEIGHT,
     PLOT,
-    Bar,
+    IntervalBar,
     IntervalPlot,
     Panel,
     Places,
@@ -140,7 +140,7 @@ def _evidence(analysis: Analysis) -> list[IntervalPlot]:
     return plots
 
 
-def _second(analysis: Analysis, name: str) -> tuple[dict[str, Bar], str, str]:
+def _second(analysis: Analysis, name: str) -> tuple[dict[str, IntervalBar], str, str]:
     """The bars of the second metric that was named, its title and its unit."""
     table = analysis.tables["further"]
     rows = {str(row.values["arm"]): row.values for row in table.rows}

@@ -26,7 +26,7 @@ from ablation_suite.reports.outputs import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class CellRun:
     """One cell of the plan. `record` and `outputs` are there exactly when `problem` is empty."""
 
     arm: str
@@ -60,7 +60,7 @@ class Results:
     design: Design
     split: Split
     epoch: Epoch
-    runs: tuple[Run, ...]
+    runs: tuple[CellRun, ...]
 
     @property
     def prefix(self) -> str:
@@ -84,11 +84,11 @@ class Results:
             runs=tuple(replace(run, outputs=run.kept or run.outputs, kept=None) for run in self.runs),
         )
 
-    def of_arm(self, arm: str) -> list[Run]:
+    def of_arm(self, arm: str) -> list[CellRun]:
         """The usable runs of an arm, in the order of the plan."""
         return [run for run in self.runs if run.arm == arm and run.usable]
 
-    def problems(self) -> list[Run]:
+    def problems(self) -> list[CellRun]:
         """The runs that count for nothing, each with its reason."""
         return [run for run in self.runs if not run.usable]
 
@@ -171,7 +171,7 @@ class Reader:
                 found[arm].append(record)
         return found
 
-    def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split, epoch: Epoch) -> Run:
+    def _run(self, design: Design, arm: str, seed: int, run_id: str, split: Split, epoch: Epoch) -> CellRun:
         status, problem, record = self._record(run_id)
         outputs = kept = None
         if record is not None and design.factors and not design.arm(arm).has_levels(record["config"]):
@@ -188,7 +188,7 @@ class Reader:
                 problem, record, outputs = str(error), None, None
             except OUTPUT_ERRORS as error:
                 status, problem, record, outputs = "damaged", f"outputs.npz: {_one_line(error)}", None, None
-        return Run(
+        return CellRun(
             arm=arm,
             seed=seed,
             run_id=run_id,

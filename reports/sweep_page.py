@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ablation_suite.reports.drawings import Bar, IntervalPlot, interval_plot
+from ablation_suite.reports.drawings import IntervalBar, IntervalPlot, interval_plot
 from ablation_suite.reports.quantities import listed
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
 from ablation_suite.reports.sweep_drawings import curves, history, score_of
@@ -135,7 +135,7 @@ def _drawn(found: Importance | None) -> dict[str, Any] | None:
     percent = {path: 100 * share for path, share in found.shares.items()}
     ends = {path: (100 * low, 100 * high) for path, (low, high) in found.ends.items()}
     bars = {
-        path: Bar(
+        path: IntervalBar(
             estimate=share, low=ends[path][0] if path in ends else None, high=ends[path][1] if path in ends else None
         )
         for path, share in percent.items()
@@ -148,8 +148,8 @@ def _drawn(found: Importance | None) -> dict[str, Any] | None:
     }
 
 
-def _from_0_to_100(bars: dict[str, Bar]) -> IntervalPlot:
-    return interval_plot(bars, "Share, %", "{:.0f}".format, beside=[Bar(estimate=100.0)], most=5, signs=False)
+def _from_0_to_100(bars: dict[str, IntervalBar]) -> IntervalPlot:
+    return interval_plot(bars, "Share, %", "{:.0f}".format, beside=[IntervalBar(estimate=100.0)], most=5, signs=False)
 
 
 def _share_text(path: str, found: Importance, percent: dict[str, float], ends: dict[str, tuple[float, float]]) -> str:

@@ -11,7 +11,7 @@ from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.quantities import MISSING, SPLITS
-from ablation_suite.reports.results import Results, Run
+from ablation_suite.reports.results import CellRun, Results
 from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.wording import epoch_told, seeds_added
 
@@ -147,7 +147,7 @@ def _answer_row(results: Results, row: Comparison, last: str, places: Mapping[st
     return Row(values=values, texts=shown)
 
 
-def mean_cost(runs: Iterable[Run]) -> dict[str, float]:
+def mean_cost(runs: Iterable[CellRun]) -> dict[str, float]:
     """The mean of each number in the `cost` of the runs."""
     costs = [run.record["cost"] for run in runs if run.record]
     keys = {key: None for cost in costs for key, value in cost.items() if isinstance(value, int | float)}
@@ -175,7 +175,7 @@ def runs_table(results: Results) -> Table:
     )
 
 
-def _run_row(results: Results, run: Run) -> Row:
+def _run_row(results: Results, run: CellRun) -> Row:
     metrics = run.record["metrics"] if run.record else {}
     accuracy, val = metrics.get(f"{results.prefix}/accuracy"), metrics.get("val/accuracy")
     seconds = run.record["cost"].get("seconds") if run.record else None

@@ -15,7 +15,7 @@ from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.trial import DONE, Trial, best, count
 
 
-class Progress(Display):
+class SweepProgress(Display):
     """A sweep: trials done, pruned and failed, the best so far, time left."""
 
     def begin(self, sweep: Sweep, trials: list[Trial], num_workers: int) -> None:

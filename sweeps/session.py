@@ -15,7 +15,7 @@ from ablation_suite.sweeps.database import database_lock
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.storage_errors import plain_errors
-from ablation_suite.sweeps.strategy import Reporter, drive
+from ablation_suite.sweeps.strategy import SweepReporter, drive
 from ablation_suite.sweeps.trial import Trial
 
 if TYPE_CHECKING:  # Optuna is loaded when a study is opened
@@ -35,7 +35,7 @@ def journal_path(sweep: Sweep, runtime: Runtime) -> Path:
 def run_sweep(
     sweep: Sweep,
     runtime: Runtime,
-    reporter: Reporter,
+    reporter: SweepReporter,
     *,
     url: str | None = None,
     executor: Executor | None = None,

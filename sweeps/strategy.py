@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.identity import data_fingerprint, job_of
 from ablation_suite.core.runs.labels import Labels
-from ablation_suite.core.runs.shape import Epoch, Job
+from ablation_suite.core.runs.shape import EpochRow, Job
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # which loads Optuna
     from ablation_suite.sweeps.study import Study
 
 
-class Reporter(Protocol):
+class SweepReporter(Protocol):
     """Is told how the sweep goes."""
 
     def begin(self, sweep: Sweep, trials: list[Trial], num_workers: int) -> None: ...
@@ -64,7 +64,7 @@ class _Active:
         return self.last_step < self.jobs[0]["config"]["epochs"] or len(self.jobs) > 1
 
 
-def drive(sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, reporter: Reporter) -> list[Trial]:
+def drive(sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, reporter: SweepReporter) -> list[Trial]:
     """Bring the study to its number of trials and return those that this call ended.
 
     Trials that a dead driver left are gone on with; finished runs are reused, whoever trained them. A trial is judged
@@ -80,7 +80,7 @@ def drive(sweep: Sweep, study: Study, runtime: Runtime, executor: Executor, repo
 class _Trials:
     """The strategy of a sweep: as many trials under way as there is room for, each with the run of its next seed."""
 
-    def __init__(self, sweep: Sweep, study: Study, runtime: Runtime, reporter: Reporter):
+    def __init__(self, sweep: Sweep, study: Study, runtime: Runtime, reporter: SweepReporter):
         self.sweep, self.study, self.runtime, self.reporter = sweep, study, runtime, reporter
         self.deadline = time.monotonic() + 3600.0 * sweep.spec.hours if sweep.spec.hours else None
         self.by_seeds = sweep.spec.pruner.name == "wilcoxon"
@@ -177,7 +177,7 @@ class _Trials:
             if failure.get("kind") == DIVERGED:
                 self._end(active, "diverged", reason=failure["message"])
 
-    def _is_hopeless(self, active: _Active, history: list[Epoch]) -> bool:
+    def _is_hopeless(self, active: _Active, history: list[EpochRow]) -> bool:
         """The pruner's verdict on the epochs of the first seed that it has not seen."""
         if active.measured or self.by_seeds:
             return False

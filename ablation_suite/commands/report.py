@@ -22,7 +22,7 @@ from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.layout import CELLS, Layout, layout_of
+from ablation_suite.reports.layout import CELLS, TableLayout, layout_of
 from ablation_suite.reports.results import Reader, answer_split
 from ablation_suite.reports.test_reads import record_read, sentence, write_summary
 from ablation_suite.reports.thumbnails import thumbnails
@@ -101,7 +101,9 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
         say("\n".join(comparison_text(split, found)))
 
 
-def write_reports(plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[Layout] = ()) -> list[Path]:
+def write_reports(
+    plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[TableLayout] = ()
+) -> list[Path]:
     """The pages of all plans with their audits, the index first; layouts of tables for papers beside them."""
     reader, audits, images, looks = Reader(runtime.store), {}, {}, []
     for plan in plans:

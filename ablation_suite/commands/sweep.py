@@ -24,7 +24,7 @@ from ablation_suite.output import say
 from ablation_suite.sweeps.budget import rule_met
 from ablation_suite.sweeps.front import front, front_sentence, hypervolume, reference_point, unfounded
 from ablation_suite.sweeps.objectives import measure_text
-from ablation_suite.sweeps.progress import Progress, as_overrides
+from ablation_suite.sweeps.progress import SweepProgress, as_overrides
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
 from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
 from ablation_suite.sweeps.storage_errors import hide_password
@@ -68,7 +68,7 @@ def sweep(
         return 0
     check_tracker(runtime.tracker)
     try:
-        with Progress() as progress:
+        with SweepProgress() as progress:
             ended = run_sweep(search, runtime, progress, url=storage, source=source)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("sweep", *words, **_shown(storage))

@@ -22,7 +22,7 @@ from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
 from ablation_suite.sweeps.front import best_in
 from ablation_suite.sweeps.objectives import measure_text
-from ablation_suite.sweeps.progress import Progress, as_overrides
+from ablation_suite.sweeps.progress import SweepProgress, as_overrides
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import Sweep, SweepSpec, Until, find_sweep, make_sweep, own_values, read_sweep_spec
 from ablation_suite.sweeps.storage_errors import hide_password
@@ -51,7 +51,7 @@ def tune(words: tuple[str, ...], space: str, front: str | None, storage: str | N
         try:
             with open_executor(runtime) as executor:
                 for sweep in sweeps.values():
-                    with Progress() as progress:
+                    with SweepProgress() as progress:
                         run_sweep(sweep, runtime, progress, url=storage, executor=executor)
         except (KeyboardInterrupt, SystemExit):
             shown = {"storage": hide_password(storage)} if storage else {}

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, get_type_hints, is_typeddict
 
 from ablation_suite.core.runs.labels import Labels, Use
 
-Epoch = dict[str, Any]
+EpochRow = dict[str, Any]
 """A row of a ledger, of an epoch: its number, its counts, and numbers by names with a stroke (`val/accuracy`)."""
 
 
@@ -49,7 +49,7 @@ class Record(Job, total=False):
     """The contents of a `record.json`: all that reports read."""
 
     metrics: dict[str, float]
-    history: list[Epoch]
+    history: list[EpochRow]
     cost: dict[str, float]
     classes: list[str]
     weights: str
@@ -65,7 +65,7 @@ _KINDS: dict[Any, str] = {
     dict[str, str]: "mapping",
     dict[str, float]: "mapping of numbers",
     list[str]: "list of texts",
-    list[Epoch]: "list of epochs",
+    list[EpochRow]: "list of epochs",
     dict[str, Use]: "list of uses",
 }
 _NEEDED = ("config", "metrics", "history", "cost", "classes")

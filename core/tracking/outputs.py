@@ -22,7 +22,7 @@ class Pictured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Guessed:
     """What a run made of the validation images; labels and guesses are numbers of classes, one each per image."""
 
     classes: list[str]
@@ -42,7 +42,7 @@ class Judged:
         return ["class", "images", "recall", "precision", "f1"], rows
 
 
-def judged(folder: RunFolder, num_worst: int) -> Judged | None:
+def guessed(folder: RunFolder, num_worst: int) -> Guessed | None:
     """The validation images of a finished run, and those whose own class it gave the least probability; or None."""
     record, outputs = folder.record(), folder.outputs()
     if record is None or f"{SPLIT}_labels" not in outputs:
@@ -58,7 +58,7 @@ def judged(folder: RunFolder, num_worst: int) -> Judged | None:
         )
         for k in np.argsort(own, kind="stable")[:num_worst]
     ]
-    return Judged(classes=classes, labels=labels.tolist(), guesses=guesses.tolist(), worst=worst)
+    return Guessed(classes=classes, labels=labels.tolist(), guesses=guesses.tolist(), worst=worst)
 
 
 def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]]]:

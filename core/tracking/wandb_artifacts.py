@@ -18,7 +18,7 @@ from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.shape import Job, Record
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import TrackerError
-from ablation_suite.core.tracking.outputs import SPLIT, judged, predictions
+from ablation_suite.core.tracking.outputs import SPLIT, guessed, predictions
 from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, shown
 from ablation_suite.core.tracking.publisher import add_to_note, notes
 from ablation_suite.core.tracking.same_training import mark
@@ -61,7 +61,7 @@ def log_media(runtime: Runtime, folder: RunFolder, num_images: int, picture: Pic
 
     They are one more row of its history, and are sent once.
     """
-    found = judged(folder, num_images)
+    found = guessed(folder, num_images)
     if found is None:
         return "no validation images with labels"
     wandb = connect()

@@ -13,7 +13,7 @@ from torch import Tensor
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.data.dataset import Split
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.core.runs.shape import Epoch, Provenance, Record
+from ablation_suite.core.runs.shape import EpochRow, Provenance, Record
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
@@ -67,7 +67,7 @@ def _named(prefix: str, logits: Tensor, split: Split) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics(logits, labels).items()}
 
 
-def _cost(config: RunConfig, num_classes: int, history: list[Epoch]) -> dict[str, Any]:
+def _cost(config: RunConfig, num_classes: int, history: list[EpochRow]) -> dict[str, Any]:
     images_seen = sum(row["images_seen"] for row in history)
     seconds_train = sum(row["seconds_train"] for row in history)
     return {

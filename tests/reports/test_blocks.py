@@ -12,7 +12,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.metrics import metric_of
 from ablation_suite.reports.ablation_figures import forest
-from ablation_suite.reports.blocks import Bar, Blocks, over_all_blocks
+from ablation_suite.reports.blocks import Blocks, ForestBar, over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
@@ -167,7 +167,9 @@ def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
 
 def test_the_bars_of_a_forest_plot_reach_both_ways():
     """From the low end to the high end, with the difference between."""
-    bars = tuple(Bar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="", p=1.0) for name in ("one", OVER))
+    bars = tuple(
+        ForestBar(arm="a", block=name, difference=1.0, low=-2.0, high=3.5, text="", p=1.0) for name in ("one", OVER)
+    )
     settings = {"family": "", "question": "", "claim": "", "answer": "", "facts": {}, "tables": (), "pages": {}}
     blocks = Blocks(**settings, baseline="b", metric=metric_of("val/accuracy", ()), bars=bars)
     lines = [list(map(float, line.get_xdata())) for line in forest(blocks).axes[0].get_lines()]

@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.cost_drawing import cost_panel
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.drawings import Bar
+from ablation_suite.reports.drawings import IntervalBar
 from ablation_suite.reports.glance import glance
 from ablation_suite.reports.page import report_html
 from ablation_suite.reports.results import Reader
@@ -116,8 +116,8 @@ def test_a_control_many_arms_and_many_classes_have_their_forms(tmp_path):
 
 def test_names_of_arms_of_one_cost_do_not_cover_each_other():
     """Five marks at one place have names twelve pixels apart or more, in the order of the marks."""
-    bars = {f"arm {index}": (1.0, Bar(estimate=index / 10)) for index in range(5)}
-    bars["wide"] = (2.0, Bar(estimate=0.1))
+    bars = {f"arm {index}": (1.0, IntervalBar(estimate=index / 10)) for index in range(5)}
+    bars["wide"] = (2.0, IntervalBar(estimate=0.1))
     panel = cost_panel("training time", bars, {arm: index + 1 for index, arm in enumerate(bars)})
     left = sorted((point.name_at, -point.y) for point in panel.points if not point.is_left)
     assert len(left) == 5

@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from ablation_suite.core.scheduling import console
-from ablation_suite.sweeps.progress import Progress
+from ablation_suite.sweeps.progress import SweepProgress
 from ablation_suite.sweeps.session import run_sweep
 from tests.sweeps.conftest import Ablate
 from tests.sweeps.fake import Fake, make_fake_sweep, make_runtime, write_spec
@@ -53,7 +53,7 @@ def test_on_a_terminal_the_trials_under_way_have_bars(tmp_path: Path, monkeypatc
     monkeypatch.setattr(console, "DRAW_SECONDS", 0.0)
     for name, value in {"TERM": "xterm", "COLUMNS": "150", "LINES": "30"}.items():
         monkeypatch.setenv(name, value)
-    with Progress(out) as progress:
+    with SweepProgress(out) as progress:
         run_sweep(make_fake_sweep(tmp_path, pruner="none"), runtime, progress, executor=Fake(runtime.store, size=2))
     lines = [
         re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in re.split(r"\n|\r?\x1b\[2K", out.getvalue())

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from ablation_suite.sweeps.progress import Progress
+from ablation_suite.sweeps.progress import SweepProgress
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import StorageError, repair_journal
@@ -259,7 +259,7 @@ def test_a_driver_with_nothing_left_to_begin_says_that_it_waits(tmp_path: Path) 
     theirs = study.ask()
     theirs.set_user_attr("driver", "elsewhere")
 
-    class Waiting(Progress):
+    class Waiting(SweepProgress):
         looks = 0
 
         def waits(self) -> None:
