@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from ablation_suite.core.data import groups
 SHIPPED_SPECS = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
 """Name of the arm that `control: true` adds; no arm of a spec can have it, since names there hold no slash."""
+
+MAX_SEEDS, MAX_ARMS = 1000, 1000
+"""More seeds are a mistake, the number of one for the number of all; more arms are no comparison."""
 
 
 class Seeds(Frozen):
@@ -74,6 +78,13 @@ class Spec(Frozen):
     """W&B project."""
     tuned: str | None = None
     """File of the values that `ablate tune` found, relative to the spec; every arm is then compared under them."""
+
+    @field_validator("grid")
+    @classmethod
+    def _can_be_trained(cls, grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        if (num := math.prod(map(len, grid.values()))) > MAX_ARMS:
+            raise ValueError(f"{num:,} combinations; {MAX_ARMS:,} are the most, and a sweep searches more")
+        return grid
 
     @field_validator("groups")
     @classmethod
@@ -336,6 +347,8 @@ def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
 def _seed_faults(seeds: int | tuple[int, ...] | Seeds) -> Iterator[str]:
     if isinstance(seeds, int) and seeds < 1:
         yield f"should be at least 1, not {seeds}"
+    elif isinstance(seeds, int) and seeds > MAX_SEEDS:
+        yield f"should be at most {MAX_SEEDS:,}, not {seeds}; a seed of your own is written seeds=[{seeds}]"
     if isinstance(seeds, tuple) and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
         yield "should be a list of different seeds, none below 0"
     if isinstance(seeds, Seeds):

@@ -84,6 +84,13 @@ class Parameter:
             return sorted({round(_between(self.low, self.high, share)) for share in shares})
         return sorted({round(self.low + share * (self.high - self.low)) for share in shares})
 
+    @property
+    def num_points(self) -> int | None:
+        """How many values `grid` has at most, counted without making them."""
+        if self.kind == "choice":
+            return len(self.labels)
+        return self.points if self.points is not None or self.step is None else self._num_values(self.step)
+
     def ends(self) -> list[Any]:
         """The values at which a fault of the range shows."""
         return list(self.labels) if self.kind == "choice" else [self._number(self.low), self._number(self.high)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.runs.identity import canonical
 from ablation_suite.sweeps.parameter import Parameter, WrongParameter, read_parameter
 
+MAX_COMBINATIONS = 100_000
 Values = dict[str, Any]
 """Parameter -> its value; a choice that has parts goes by its label."""
 
@@ -69,12 +71,16 @@ class Space:
         return values
 
     def grid(self) -> list[Values]:
-        """Every combination once, the last parameter fastest; SchemaError names a range that has no `points`."""
+        """Every combination once, the last parameter fastest; SchemaError for a range without `points`, or too many."""
         faults = [
             Fault(self.source.where((each.path,)), f"space.{each.path}", "a range needs `points:` for a grid")
             for each in self.parameters
-            if each.grid() is None
+            if each.num_points is None
         ]
+        num = math.prod(each.num_points or 1 for each in self.parameters)
+        if num > MAX_COMBINATIONS:
+            message = f"a grid of {num:,} combinations; {MAX_COMBINATIONS:,} are the most. Give ranges fewer `points:`"
+            faults.append(Fault(self.source.where(()), "space", message))
         if faults:
             raise SchemaError(faults)
         found: dict[str, Values] = {}

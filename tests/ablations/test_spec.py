@@ -132,6 +132,7 @@ def test_a_compound_arm_says_so(tmp_path):
         ("baseline: some", "project: a/b", "spec.yaml:5", "a W&B project takes none of"),
         ("much:", "some:", "spec.yaml:8", "has the name of the baseline"),
         ("seeds: 2", "seeds: 0", "spec.yaml:4", "at least 1, not 0"),
+        ("seeds: 2", "seeds: 99999999999999999999", "spec.yaml:4", "at most 1,000, not 9"),
         ("seeds: 2", "seeds: [1, 1]", "spec.yaml:4", "different seeds"),
         ("seeds: 2", "seeds: {min: 3, max: 2, until: decided}", "spec.yaml:4", "min should not be above max"),
         ("seeds: 2", "seeds: {min: 3, max: 9}", "spec.yaml:4", "either `until: decided` or `precision:`"),
@@ -148,6 +149,14 @@ def test_each_fault_of_a_spec_is_one_line_with_its_place(tmp_path, old, new, whe
     [line] = faults(tmp_path, SPEC.replace(old, new))
     assert line.startswith(where)
     assert words in line
+
+
+def test_a_factorial_beyond_all_measure_is_refused_before_it_is_made(tmp_path):
+    """Nine factors of ten levels come to a thousand million arms, and to one line."""
+    factors = "".join(f", f{index}: [{', '.join('0123456789')}]" for index in range(8))
+    text = SPEC.split("arms:")[0] + f"grid: {{model.head.dropout: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]{factors}}}"
+    [line] = faults(tmp_path, text)
+    assert "grid: 1,000,000,000 combinations; 1,000 are the most" in line
 
 
 def test_a_fault_of_the_base_points_into_the_base(tmp_path):

@@ -67,6 +67,15 @@ def test_a_wrong_parameter_is_named_with_its_line(text: str, message: str) -> No
     assert str(caught.value).startswith("space.yaml:")
 
 
+def test_a_grid_beyond_all_measure_is_refused_before_it_is_made() -> None:
+    """A thousand million whole numbers times three; ranges without points beside them are told too."""
+    with pytest.raises(SchemaError, match=r"a grid of 3,000,000,000 combinations; 100,000 are the most"):
+        space("epochs: {int: [1, 1000000000]}\noptimizer: {choice: [adam, sgd, adamw]}").grid()
+    with pytest.raises(SchemaError, match="a grid of 1,000,000 combinations"):
+        space("optimizer.lr: {log: [1e-5, 1e-1], points: 1000000}").grid()
+    assert len(space("epochs: {int: [1, 3]}\noptimizer.lr: {log: [1e-5, 1e-1], points: 4}").grid()) == 12
+
+
 def test_all_faults_are_told_at_once() -> None:
     """Two wrong parameters give two faults."""
     with pytest.raises(SchemaError) as caught:
