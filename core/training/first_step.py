@@ -59,7 +59,8 @@ def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstSt
 
 
 def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstStep:
-    session = set_up(config, dataset, runtime)
+    pieces = min(config.accumulate, max(1, min(NUM_IMAGES, len(dataset.splits["train"])) // 2))
+    session = set_up(config.model_copy(update={"accumulate": pieces}), dataset, runtime)  # else of one image each
     network, num_views = session.parts.network, session.parts.loss.num_views
     initial = _digests(network)
     epoch = session.draw(1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
@@ -39,13 +40,34 @@ def misfits(
         yield f"schedule: plateau watches the validation {config.schedule.metric}, which needs labelled images"
     yield from teachers.misfits(config, dataset, runtime or Runtime())
     trained_on = part_of(dataset.splits["train"], config.data.share, config.data.split_seed)
-    yield from _single_images(config, len(trained_on))
+    yield from _single_images(config, len(dataset.classes), len(trained_on))
     yield from _lonely_classes(config, dataset.classes, trained_on)
     yield from _idle_average(config, len(trained_on))
 
 
-def _single_images(config: RunConfig, num_images: int) -> Iterator[str]:
+def _single_images(config: RunConfig, num_classes: int, num_images: int) -> Iterator[str]:
     """Pieces of one image: batch norm has no variance over it, and where maps are 1 x 1, torch raises in mid-run."""
+    told = next(_with_single_images(config, num_images), "")
+    if told and _has_batch_norm(config, num_classes):
+        yield told
+
+
+def _has_batch_norm(config: RunConfig, num_classes: int) -> bool:
+    """Whether a part of the network that is trained takes statistics over the images at hand."""
+    import torch
+
+    from ablation_suite.core.models.network import Network
+
+    own = any(own_parts(config.model))  # which may compute with values, and `meta` has none
+    try:
+        with torch.device("cpu" if own else "meta"), torch.random.fork_rng(devices=[]):
+            network = Network(config.model, num_classes, config.train_size).train()
+    except Exception:  # why it cannot be built, its first step says
+        return True
+    return any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) and each.training for each in network.modules())
+
+
+def _with_single_images(config: RunConfig, num_images: int) -> Iterator[str]:
     pieces = f" in {config.accumulate} pieces (accumulate)" if config.accumulate > 1 else ""
     whole = min(config.batch_size, num_images)
     last = num_images % config.batch_size  # the loop leaves out a last batch of one
@@ -67,8 +89,8 @@ def _lonely_classes(config: RunConfig, classes: Sequence[str], split: Split) -> 
     if alone:
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
         yield (
-            f"loss: contrastive pairs images of one class, and {', '.join(alone[:3])}{more} have a single training "
-            "image; add images, or leave these classes out"
+            f"loss: contrastive pairs images of one class, and there is a single training image of "
+            f"{', '.join(alone[:3])}{more}; add images, or leave these classes out"
         )
 
 
@@ -82,6 +104,6 @@ def _idle_average(config: RunConfig, num_images: int) -> Iterator[str]:
     if share > 0.5:
         limit = 0.5 ** (1 / max(1, num_steps - 1))
         yield (
-            f"ema_decay: after {num_steps} steps, {100 * share:.3g} % of the average with {config.ema_decay:g} are the "
-            f"weights of the first step; take one below {limit:.3g}, or train longer"
+            f"ema_decay: after {num_steps} steps, {min(100 * share, 99.9):.3g} % of the average with "
+            f"{config.ema_decay} are the weights of the first step; take one below {limit:.3g}, or train longer"
         )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ablation_suite.core.data.dataset import Dataset, Split
+from ablation_suite.core.training.first_step import first_step
 from ablation_suite.core.training.fit import misfits
 
 CLASSES = ("newt", "toad", "frog")
@@ -27,7 +28,7 @@ def test_a_class_of_one_image_cannot_be_paired(make_config):
     """Cross-entropy can learn from it, and the contrastive loss would pair it with itself."""
     pairs = make_config(loss={"name": "contrastive"})
     (told,) = misfits(pairs, dataset(30, 1, 30))
-    assert "toad have a single training image" in told
+    assert "there is a single training image of toad; add images" in told
     assert list(misfits(pairs, dataset(30, 2, 30))) == []
     assert list(misfits(make_config(), dataset(30, 1, 30))) == []
 
@@ -39,6 +40,37 @@ def test_a_share_of_the_images_is_what_batches_are_made_of(make_config):
     assert list(misfits(whole, dataset(44, 44, 44))) == []
     (told,) = misfits(half, dataset(44, 44, 44))
     assert "66 images in batches of 64 leave a last one of 2" in told
+
+
+def test_a_batch_of_one_image_is_refused_where_batch_norm_is_trained(make_config):
+    """Group norm takes no statistics over images, and a frozen backbone keeps those that it has."""
+    for settings, refused in (
+        ({}, True),
+        ({"model.backbone.norm": "group"}, False),
+        ({"model.freeze": "backbone"}, False),
+        ({"model.freeze": "layer1"}, True),
+    ):
+        config = make_config({"model.backbone": {"name": "resnet18"}, **settings}, batch_size=1)
+        told = list(misfits(config, dataset(30, 30, 30)))
+        assert [each.startswith("batch_size: a batch of 1 gives batch norm a single image") for each in told] == (
+            [True] if refused else []
+        )
+
+
+def test_an_average_that_cannot_move_is_told_with_its_own_decay(make_config):
+    """Of 0.9999999 it is neither 1, nor all of the average."""
+    (told,) = misfits(make_config(epochs=2, batch_size=30, ema_decay=0.9999999), dataset(30, 30, 30))
+    assert "after 6 steps, 99.9 % of the average with 0.9999999 are the weights of the first step" in told
+
+
+@pytest.mark.parametrize("accumulate", [4, 35])
+def test_more_pieces_than_a_first_step_has_images_are_tried(make_config, runtime, accumulate):
+    """The step is one of a few images on maps of one pixel, and no piece of it may be a single image."""
+    network = {"name": "bottleneck", "planes": [16] * 5, "blocks": [1] * 5, "groups": 4, "width_per_group": 16}
+    config = make_config(
+        batch_size=72, accumulate=accumulate, data={"name": "digits", "size": 2}, model={"backbone": network}
+    )
+    assert first_step(config, dataset(30, 30, 30), runtime).loss > 0
 
 
 @pytest.mark.parametrize(
