@@ -111,6 +111,7 @@ def _reading(arm: str, budget: str, pairs: Pairs) -> Reading | None:
 def _spent(record: Record, budget: str) -> Array | None:
     """What a run had spent after each epoch; None where its record does not say."""
     history, per_image = record["history"], record["cost"].get("flops_per_image")
+    spent: list[float | None]
     if budget == "epochs":
         spent = [1.0 for _ in history]
     elif budget == "flops":
