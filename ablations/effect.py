@@ -12,6 +12,7 @@ from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.data import groups
 from ablation_suite.core.data.dataset import DataError, Dataset
 
 LATER_FACTORS = (
@@ -42,6 +43,8 @@ class Effects:
     """What these images cannot give, each once; no step is taken then."""
     broken: dict[str, str] = field(default_factory=dict)
     """Arm -> why its network or its own parts cannot take a step."""
+    groups: list[str] = field(default_factory=list)
+    """How many groups the images of each split are, and which lie in several."""
     untried: str = ""
     """Why nothing could be tried, if so."""
 
@@ -63,6 +66,9 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         unfit = [
             fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metrics, runtime)
         ]
+        rule, splits = ablation.groups, datasets[arms[ablation.baseline].data].splits
+        names = {split: each.names for split, each in splits.items()}
+        unfit += groups.faults(names, rule) if rule is not None else []
         if unfit:
             return Effects(misfits=list(dict.fromkeys(unfit)))
         steps, broken = {}, {}
@@ -79,7 +85,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         return Effects(untried=str(error).splitlines()[0])
     except OwnPartError as error:
         return Effects(misfits=[str(error)])
-    found = Effects(broken=broken)
+    found = Effects(broken=broken, groups=groups.in_words(names, rule) if rule is not None else [])
     baseline = steps.get(ablation.baseline)
     for arm in ablation.arms[1:]:
         if arm.control or baseline is None or arm.name not in steps:

@@ -67,6 +67,8 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
         for each in good:
             tried = f"not tried: {each['untried']}" if each["untried"] else "one step of each tried"
             say(f"{each['spec']}: reads well, {len(each['arms'])} arms; {tried}")
+            for line in each["groups"]:
+                say(f"  groups: {line}")
             for arm, moved in each["moved"].items():
                 say(f"  {arm}: moved outside its factor: {', '.join(moved)}")
         for fault in faults:

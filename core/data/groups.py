@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
+
+from ablation_suite.core.data.dataset import NUM_EXAMPLES
+from ablation_suite.core.data.entries import bare
 
 if TYPE_CHECKING:  # a spec is read, and its rule judged, without NumPy
     import numpy as np
@@ -18,17 +23,43 @@ def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
     """The group of each image (N,), numbered as they appear; an image that does not fit the rule is one alone.
 
     rule: `{plant}_*.jpg`. What stands in braces tells the groups apart, a star is any text, and a slash makes it a rule
-    on the whole path instead of the file's name. Images of one group in several folders are one group by file name.
+    on the whole path below the split instead of the file's name. The extension says nothing: data sets name their
+    images without. Images of one group in several folders are one group by file name.
     """
     import numpy as np
 
-    pattern = _compiled(rule)
-    keys = []
-    for index, name in enumerate(names):
-        found = pattern.fullmatch(name if "/" in rule else name.rpartition("/")[2])
-        keys.append(found.groups() if found else (index,))
     numbers: dict[tuple[object, ...], int] = {}
+    keys = (key or (index,) for index, key in enumerate(_keys(names, rule)))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def faults(names: Mapping[str, Sequence[str]], rule: str) -> list[str]:
+    """A line for each split that is evaluated and that a rule fits no image of. names: those of each split."""
+    return [
+        f"groups: {rule} fits no image of {split}, whose names are like {each[0]}"
+        for split, each in names.items()
+        if split != "train" and each and not any(_keys(each, rule))
+    ]
+
+
+def in_words(names: Mapping[str, Sequence[str]], rule: str) -> list[str]:
+    """A line for each split on its groups, and one for each two splits that share some."""
+    of = {split: _keys(each, rule) for split, each in names.items()}
+    lines = []
+    for split, keys in of.items():
+        num_groups = len({key for key in keys if key}) + keys.count(None)
+        alone = f", {keys.count(None):,} of them images that do not fit" if None in keys else ""
+        lines.append(f"{split}: {len(keys):,} images in {num_groups:,} groups{alone}")
+    for one, other in combinations(of, 2):
+        shared = list(dict.fromkeys(key for key in of[one] if key and key in set(of[other])))
+        if shared:
+            examples = ", ".join("/".join(key) for key in shared[:NUM_EXAMPLES])
+            more = ", ..." if len(shared) > NUM_EXAMPLES else ""
+            lines.append(
+                f"{len(shared):,} groups lie in {one} and in {other}, so that {other} asks for what {one} has shown: "
+                f"{examples}{more}"
+            )
+    return lines
 
 
 def summed(contributions: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -38,6 +69,13 @@ def summed(contributions: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np
     num_groups = int(groups.max()) + 1
     sums = np.bincount(groups, weights=contributions, minlength=num_groups)
     return np.asarray(sums * (num_groups / len(groups)), dtype=np.float64)
+
+
+def _keys(names: Sequence[str], rule: str) -> list[tuple[str, ...] | None]:
+    """What stands in the braces of each name; None where it does not fit."""
+    pattern = _compiled(bare(rule.removesuffix(".*")))
+    shown = (bare(name if "/" in rule else name.rpartition("/")[2]) for name in names)
+    return [found.groups() if (found := pattern.fullmatch(name)) else None for name in shown]
 
 
 def _compiled(rule: str) -> re.Pattern[str]:

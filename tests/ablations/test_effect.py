@@ -50,6 +50,24 @@ def test_a_factor_that_acts_is_let_pass(tmp_path, arm):
     assert found == Effects()
 
 
+def test_groups_that_lie_in_several_splits_are_told(tmp_path):
+    """Digits are named by four figures: by their last one they are ten groups, of which all splits have all."""
+    found = effects(tmp_path, 'groups: "*{last}.png"\narms: {one: {optimizer.lr: 0.01}}').groups
+    assert found[2] == "test: 359 images in 10 groups"
+    assert [line.partition(", so")[0] for line in found[3:]] == [
+        f"10 groups lie in {one} and in {other}"
+        for one, other in (("train", "val"), ("train", "test"), ("val", "test"))
+    ]
+
+
+def test_groups_that_no_name_fits_are_a_fault(tmp_path):
+    """Each image would be judged alone, which is not what was asked for."""
+    found = effects(tmp_path, 'groups: "{plant}_*.jpg"\narms: {one: {optimizer.lr: 0.01}}')
+    assert [line.partition(", whose")[0] for line in found.misfits] == [
+        f"groups: {{plant}}_*.jpg fits no image of {split}" for split in ("val", "test")
+    ]
+
+
 def test_a_factor_that_acts_later_is_let_pass(tmp_path):
     """More epochs show in no first step."""
     assert effects(tmp_path, "arms: {longer: {epochs: 20}}").without == []
