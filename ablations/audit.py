@@ -34,7 +34,10 @@ class AuditFinding:
 
 
 def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, num_classes: int) -> list[AuditFinding]:
-    """All findings, arm by arm; costs come from finished runs, else from the configs, so that no run needs to exist."""
+    """All findings, arm by arm; costs come from finished runs, else from the configs, so that no run needs to exist.
+
+    Those of a network with own parts come from runs alone, so that no code of anybody's is run here.
+    """
     costs = {arm: _cost(config, records.get(arm, []), num_classes) for arm, config in arms.items()}
     findings: list[AuditFinding] = []
     for arm in _changed(ablation):
@@ -43,6 +46,7 @@ def audit(ablation: Ablation, arms: Mapping[str, RunConfig], records: Records, n
         found: list[Found] = [
             *_factors(arm.delta, describe(arm), config, baseline, several),
             *_moved(costs[arm.name], costs[ablation.baseline]),
+            *_unknown(config, baseline, costs[arm.name], costs[ablation.baseline]),
             *_weights(config, baseline),
             *_own_code(config, baseline),
             *_between_runs(records.get(arm.name, []), records.get(ablation.baseline, [])),
@@ -104,15 +108,17 @@ def _below(path: str, factor: str) -> bool:
     return f"{path}.".startswith(f"{factor}.")
 
 
+SIZES = ("parameters", "head_parameters", "flops_per_image")
+
+
 def _cost(config: RunConfig, records: list[Record], num_classes: int) -> dict[str, float]:
     """Parameters and FLOPs, and images and steps for each training image."""
-    names = ("parameters", "head_parameters", "flops_per_image")
-    cost = next((record["cost"] for record in records if record["cost"].keys() >= set(names)), {})
-    if not cost:
+    cost = next((record["cost"] for record in records if record["cost"].keys() >= set(SIZES)), {})
+    if not cost and not any(own_parts(config.model)):
         from ablation_suite.core.training.cost import network_cost
 
         cost = {**network_cost(config, num_classes)}
-    sizes = {name: cost[name] for name in names}
+    sizes = {name: cost[name] for name in SIZES if cost}
     return {**sizes, "images": config.loss.num_views * config.epochs, "steps": config.epochs / config.batch_size}
 
 
@@ -129,8 +135,17 @@ def _moved(cost: Mapping[str, float], baseline: Mapping[str, float]) -> Iterator
         "steps": ("steps", lambda new, old: f"takes {new / old:.1f}x optimizer steps"),
     }
     for name, (kind, word) in wording.items():
-        if cost[name] != baseline[name]:
+        if name in cost and name in baseline and cost[name] != baseline[name]:
             yield kind, word(cost[name], baseline[name]), "confound" if kind in ("images", "steps") else "moved"
+
+
+def _unknown(
+    config: RunConfig, baseline: RunConfig, cost: Mapping[str, float], base_cost: Mapping[str, float]
+) -> Iterator[Found]:
+    """That the sizes of another network cannot be compared yet, since nobody has run its code."""
+    if config.model != baseline.model and not (cost.keys() & base_cost.keys() & set(SIZES)):
+        text = "parameters and FLOPs of own parts are known once a run of each is finished; ask again then"
+        yield "parameters", text, "moved"
 
 
 def _weights(config: RunConfig, baseline: RunConfig) -> Iterator[Found]:

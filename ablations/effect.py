@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
+from ablation_suite.ablations.plan import Plan, distinct, folder
 from ablation_suite.ablations.spec import Ablation
-from ablation_suite.core.config.errors import OwnPartError
-from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.data import groups
-from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.scheduling.aside import try_aside
+from ablation_suite.core.training.tried import Tried
 
 LATER_FACTORS = (
     "epochs",
@@ -54,38 +53,12 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """
-    from ablation_suite.core.models.weights import NetworkError, WeightsError
-    from ablation_suite.core.own.loading import told
-    from ablation_suite.core.training.first_step import first_step
-    from ablation_suite.core.training.fit import misfits
-
-    try:
-        datasets: dict[Any, Dataset] = {}
-        for data in dict.fromkeys(config.data for config in arms.values()):
-            datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
-        unfit = [
-            fault for each in arms.values() for fault in misfits(each, datasets[each.data], ablation.metrics, runtime)
-        ]
-        rule, splits = ablation.groups, datasets[arms[ablation.baseline].data].splits
-        names = {split: each.names for split, each in splits.items()}
-        unfit += groups.faults(names, rule) if rule is not None else []
-        if unfit:
-            return Effects(misfits=list(dict.fromkeys(unfit)))
-        steps, broken = {}, {}
-        for name, config in arms.items():
-            try:
-                steps[name] = first_step(config, datasets[config.data], runtime)
-            except (OwnPartError, NetworkError) as error:
-                broken[name] = str(error)
-            except Exception as error:
-                if (own := told(error)) is None:
-                    raise
-                broken[name] = str(own)
-    except (DataError, WeightsError) as error:
-        return Effects(untried=str(error).splitlines()[0])
-    except OwnPartError as error:
-        return Effects(misfits=[str(error)])
-    found = Effects(broken=broken, groups=groups.in_words(names, rule) if rule is not None else [])
+    first = {ablation.baseline: arms[ablation.baseline], **arms}
+    tried = _first_steps(first, ablation, runtime)
+    found = Effects(misfits=tried.misfits, broken=tried.broken, groups=tried.groups, untried=tried.untried)
+    if len(found.broken) == len(arms) and len(set(found.broken.values())) == 1:  # of what all arms share
+        found.misfits, found.broken = list(set(found.broken.values())), {}
+    steps = tried.steps
     baseline = steps.get(ablation.baseline)
     for arm in ablation.arms[1:]:
         if arm.control or baseline is None or arm.name not in steps:
@@ -96,6 +69,35 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         if unasked := [each for each in moved if not _is_asked_for(each, arm.delta)]:
             found.moved[arm.name] = unasked
     return found
+
+
+def require_steps(plans: Sequence[Plan], runtime: Runtime) -> None:
+    """SchemaError where an own part of a missing run cannot take a first step, so that no worker meets it.
+
+    A config that a run of any seed has finished is known to work, and nothing is started for it.
+    """
+    new: dict[str, list[Fault]] = {}
+    configs = {}
+    for plan in plans:
+        of_block = f"block {plan.ablation.block}, " if plan.ablation.block else ""
+        for cells in distinct(plan.cells):
+            config = cells[0].config
+            if any(own_parts(config)) and not any(folder(cell, runtime.store).is_finished() for cell in cells):
+                key = config.model_dump_json()
+                configs[key] = config
+                new.setdefault(key, []).append(Fault(plan.ablation.source, f"{of_block}arms.{cells[0].arm}", ""))
+    broken = try_aside(configs, runtime).broken
+    if faults := [fault._replace(message=line) for key, line in broken.items() for fault in new[key]]:
+        raise SchemaError(faults)
+
+
+def _first_steps(arms: Mapping[str, RunConfig], ablation: Ablation, runtime: Runtime) -> Tried:
+    """The first steps of all arms: here, where all code is ours, else aside."""
+    if any(part for config in arms.values() for part in own_parts(config)):
+        return try_aside(arms, runtime, ablation.metrics, ablation.groups)
+    from ablation_suite.core.training.first_step import try_steps
+
+    return try_steps(arms, runtime, ablation.metrics, ablation.groups)
 
 
 def _acts_later(delta: Mapping[str, object]) -> bool:

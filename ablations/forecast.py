@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import heapq
-import json
-import os
 import statistics
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from ablation_suite.ablations.plan import Cell, Plan, folder
+from ablation_suite.ablations.effect import require_steps
+from ablation_suite.ablations.plan import Cell, Plan, distinct, folder
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import packed
-from ablation_suite.core.scheduling import isolation
+from ablation_suite.core.scheduling.aside import Aside
 from ablation_suite.core.scheduling.devices import cuda_devices, num_jobs, placed
 
 RUN_SECONDS = 0.15
@@ -44,6 +43,7 @@ def forecast(plans: Sequence[Plan], runtime: Runtime) -> dict[str, Any]:
     """
     groups = distinct(_missing(plans, runtime))
     num_runs = sum(len(cells) for cells in groups)
+    require_steps(plans, runtime)
     if not num_runs:
         return {"text": "nothing to forecast: every run is finished", "seconds": 0.0, "workers": 0, "arms": []}
     workers = min(num_runs, num_jobs(runtime))
@@ -88,14 +88,6 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
     return max(ends)
 
 
-def distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """The cells of each config, whatever their seed."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.config.model_copy(update={"seed": 0}).model_dump_json(), []).append(cell)
-    return list(groups.values())
-
-
 def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
     """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
     data = [each.model_dump(mode="json") for each in configs]
@@ -103,10 +95,23 @@ def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[f
     for _ in range(workers):
         places.append(placed(runtime, devices, [each.devices[0] for each in places if each.devices]))
     code = packed(data)
-    orders = [json.dumps({"runtime": each.model_dump_json(), "configs": data, "code": code}) for each in places]
+    threads = {"OMP_NUM_THREADS": str(runtime.threads), "MKL_NUM_THREADS": str(runtime.threads)}
     begun = time.time()
-    probes = [_Probe(order, str(runtime.threads)) for order in orders]
-    answers = [each.answer() for each in probes]
+    with ExitStack() as running:
+        probes = [
+            running.enter_context(
+                Aside(
+                    "ablation_suite.core.training.probe",
+                    {"runtime": each.model_dump_json(), "configs": data, "code": code},
+                    **threads,
+                )
+            )
+            for each in places
+        ]
+        told = [list(each.answers()) for each in probes]
+    if silent := [each for each, answers in zip(probes, told, strict=True) if not answers]:
+        raise UserError(f"nothing could be timed: one of {len(probes)} processes {silent[0].ending}")
+    answers = [answer for (answer,) in told]
     if faults := dict.fromkeys(answer["fault"] for answer in answers if "fault" in answer):
         raise UserError("\n".join(faults))
     start_up = statistics.median(answer["ready"] - begun for answer in answers)
@@ -126,34 +131,6 @@ def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
     cells = {cell.run_id: cell for plan in plans for cell in reversed(plan.cells)}
     order = dict.fromkeys(cell.run_id for plan in plans for cell in plan.cells)
     return [cells[name] for name in order if not folder(cells[name], runtime.store).is_finished()]
-
-
-class _Probe:
-    """A process that times; it answers on a pipe of its own, and what it prints goes to our error stream."""
-
-    def __init__(self, order: str, threads: str):
-        output, answers = os.pipe()
-        self.output = os.fdopen(output)
-        self.process = subprocess.Popen(
-            isolation.command("ablation_suite.core.training.probe", f"main({answers})"),
-            stdin=subprocess.PIPE,
-            stdout=2,
-            text=True,
-            env=isolation.environment(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads),
-            pass_fds=[answers],
-        )
-        os.close(answers)
-        assert self.process.stdin is not None
-        self.process.stdin.write(order + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        with self.output:
-            output = self.output.read()
-        self.process.communicate()
-        if self.process.returncode:
-            raise RuntimeError(f"the timing ended with exit status {self.process.returncode}; its error stands above")
-        return json.loads(output)
 
 
 def _text(arms: list[ArmForecast], seconds: float, start_up: float, workers: int, memory: int) -> str:

@@ -140,6 +140,14 @@ def folder(cell: Cell, store: Path) -> RunFolder:
     return RunFolder(store / cell.run_id)
 
 
+def distinct(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells of each config, whatever their seed."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.config.model_copy(update={"seed": 0}).model_dump_json(), []).append(cell)
+    return list(groups.values())
+
+
 def _variants(path: Path, overrides: tuple[str, ...], results: Path | None) -> list[tuple[Ablation, Arms]]:
     """The ablations of a spec file: one for each block; two where it takes values that tuning has found for its arms.
 

@@ -23,7 +23,7 @@ class StudyMismatch(UserError):
 
 def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     """What a study belongs to: whatever moves a score or a proposal, so not the number of trials."""
-    codes = {f"{part.name} {part.code}" for each in _levels(sweep) for part in own_parts(each)}
+    codes = {f"{part.name} {part.code}" for each in levels(sweep) for part in own_parts(each)}
     labels = {
         each.path: list(each.labels) for each in sweep.space.parameters if any(map(has_parts, each.levels.values()))
     }
@@ -44,14 +44,14 @@ def identity(sweep: Sweep, data_fingerprint: str) -> dict[str, Any]:
     }
 
 
-def _limits(sweep: Sweep) -> dict[str, Any]:
-    return {name: limit.model_dump(exclude_none=True) for name, limit in sweep.spec.constraints.items()}
-
-
-def _levels(sweep: Sweep) -> Iterator[RunConfig]:
+def levels(sweep: Sweep) -> Iterator[RunConfig]:
     """A config for each level of the space that may bring an own part with it."""
     if any(isinstance(level, str | dict) for each in sweep.space.parameters for level in each.levels.values()):
         yield from (sweep.run_config(values, seed=0) for values in sweep.space.probes())
+
+
+def _limits(sweep: Sweep) -> dict[str, Any]:
+    return {name: limit.model_dump(exclude_none=True) for name, limit in sweep.spec.constraints.items()}
 
 
 def refuse_another(

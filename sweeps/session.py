@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.own import own_parts
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.runs.identity import data_fingerprint
+from ablation_suite.core.scheduling.aside import try_aside
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.sweeps.database import database_lock
+from ablation_suite.sweeps.identity import levels
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.storage_errors import plain_errors
@@ -52,6 +57,7 @@ def run_sweep(
 
     if runtime.executor == "slurm" and runtime.jobs == "auto":
         raise UserError("a sweep on slurm needs --jobs N, trials at a time: each learns from those before it")
+    _require_steps(sweep, runtime)
     journal = journal_path(sweep, runtime)
     with plain_errors(url, journal), ExitStack() as stack:
         pool = stack.enter_context(open_executor(runtime)) if executor is None else executor
@@ -77,3 +83,13 @@ def existing_study(sweep: Sweep, runtime: Runtime, url: str | None = None) -> It
     journal = journal_path(sweep, runtime)
     with plain_errors(url, journal), open_storage(url, journal, to_write=False) as storage:
         yield Study(sweep, storage, None, data_fingerprint(sweep.config, runtime, {}))
+
+
+def _require_steps(sweep: Sweep, runtime: Runtime) -> None:
+    """SchemaError where own parts of the base or of a choice cannot take a first step, before a study names them."""
+    new: dict[str, RunConfig] = {}
+    for config in (sweep.config, *levels(sweep)):
+        if parts := sorted({f"{part.name} {part.code}" for part in own_parts(config)}):
+            new.setdefault(", ".join(parts), config)
+    if lines := dict.fromkeys(try_aside(new, runtime).broken.values()):
+        raise SchemaError([Fault(sweep.source, "", line) for line in lines])

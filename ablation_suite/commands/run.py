@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ablation_suite import options
+from ablation_suite.ablations.effect import require_steps
 from ablation_suite.ablations.plan import Plan, folder, grown, jobs, make_plans
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
@@ -123,6 +124,7 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
         if config.model.is_tried_early:
             import_module("ablation_suite.core.models.weights").check_weights(config.model, config.train_size)
+    require_steps(plans, runtime)
     datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()

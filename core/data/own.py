@@ -40,7 +40,7 @@ class OwnSource:
         from ablation_suite.core.data.cache import decoded
         from ablation_suite.core.data.splits import as_splits, readable_rows
         from ablation_suite.core.own.loading import blamed, make
-        from ablation_suite.core.own.randomness import undisturbed
+        from ablation_suite.core.own.undisturbed import undisturbed
 
         name, entry = self.entry.name, self.entry
         given = {key: getattr(entry, key) for key in type(entry).model_fields if key not in ("name", "code")}

@@ -79,16 +79,23 @@ def changed_files(folder: Path, old: str, new: str) -> list[str]:
     return sorted((kept.keys() | files.keys()) - same)
 
 
-def packed(configs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def packed(configs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, str]]]:
     """The code of the own parts of configs as plain JSON, for a process of ours."""
-    codes = dict.fromkeys(code for config in configs for code in _codes(config))
-    return {code: {name: content.decode("latin-1") for name, content in known[code].files.items()} for code in codes}
+    sources = {code: known[code] for code in dict.fromkeys(code for config in configs for code in _codes(config))}
+    return {
+        code: {
+            "files": {name: content.decode("latin-1") for name, content in source.files.items()},
+            "origins": dict(source.origins),
+        }
+        for code, source in sources.items()
+    }
 
 
-def unpack(codes: Mapping[str, Mapping[str, str]]) -> None:
+def unpack(codes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> None:
     """Take up what `packed` gave."""
-    for code, files in codes.items():
-        known.setdefault(code, Source({name: content.encode("latin-1") for name, content in files.items()}))
+    for code, source in codes.items():
+        files = {name: content.encode("latin-1") for name, content in source["files"].items()}
+        known.setdefault(code, Source(files, source["origins"]))
 
 
 def _codes(config: Any) -> list[str]:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from ablation_suite.core.config.errors import OwnPartError, UserError
@@ -125,6 +125,13 @@ def user_line(error: BaseException) -> str | None:
         return f"{_shown[error.filename]}:{error.lineno}"
     frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename in _shown]
     return f"{_shown[frames[-1].filename]}:{frames[-1].lineno}" if frames else None
+
+
+def running_line(frame: FrameType | None) -> str | None:
+    """File and line of the innermost frame of a running stack that belongs to an own part."""
+    while frame is not None and frame.f_code.co_filename not in _shown:
+        frame = frame.f_back
+    return None if frame is None else f"{_shown[frame.f_code.co_filename]}:{frame.f_lineno}"
 
 
 _shown: dict[str, str] = {}

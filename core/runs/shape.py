@@ -43,6 +43,7 @@ class Provenance(TypedDict, total=False):
     time: str
     compile: str
     compiled: list[str]
+    augmentation: str
 
 
 class Record(Job, total=False):

@@ -1,50 +1,117 @@
-"""What does one step of this config do? Digests of its data, initial values, loss and result."""
+"""Can these configs take a step? One is taken of each, and its data, initial values, loss and result are told."""
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from ablation_suite.core.config.own import own_parts
+from ablation_suite.core.config.errors import OwnPartError, UserError
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.own import Own, own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.data.dataset import Dataset
-from ablation_suite.core.own.randomness import undisturbed
+from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.data import groups as grouping
+from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.models.weights import WeightsError
+from ablation_suite.core.own.kept import unpack
+from ablation_suite.core.own.loading import load, running_line, told
+from ablation_suite.core.own.undisturbed import undisturbed
+from ablation_suite.core.training.fit import misfits
 from ablation_suite.core.training.session import set_up
+from ablation_suite.core.training.tried import FirstStep, Tried
 
 NUM_IMAGES = 4
 """Images of the batch: enough for batch norm, few enough for a large network on a CPU."""
 
+Begin = Callable[[str, Sequence[str], str], None]
+"""Hears what is begun: "import", "data" or "step", the configs that need it, and the own parts that it may fail of."""
 
-@dataclass(frozen=True, kw_only=True)
-class FirstStep:
-    """Digests of what went in and what came out; tensors by name and shape."""
 
-    order: str
-    """The order of the first epoch's images, partners included."""
-    draws: str
-    """The augmentation of the first epoch."""
-    initial: dict[str, str]
-    """Name and shape of every tensor -> its value before the step."""
-    loss: float
-    after: dict[str, str]
-    """The same after the step."""
+def try_steps(
+    configs: Mapping[str, RunConfig],
+    runtime: Runtime,
+    metrics: Sequence[str] = (),
+    groups: str | None = None,
+    begin: Begin = lambda what, names, parts: None,
+) -> Tried:
+    """Take one step of every config on the same few images; nothing is written.
 
-    def has_effect_against(self, other: FirstStep) -> bool:
-        """Whether anything at all differs."""
-        return self != other
+    metrics, groups: what will be asked of the runs; the rule of groups is tried on the first config's images.
+    Where the data or the weights are not on this machine, nothing is tried and the reason is given.
+    """
+    tried = Tried()
 
-    def moved_against(self, other: FirstStep) -> list[str]:
-        """What two arms should share and do not: batch order, augmentation draws, initial values of equal tensors."""
-        moved = [name for name in ("order", "draws") if getattr(self, name) != getattr(other, name)]
-        shared = self.initial.keys() & other.initial.keys()
-        tensors = sorted(name for name in shared if self.initial[name] != other.initial[name])
-        more = f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
-        return moved + ([f"initial values of {', '.join(tensors[:3])}{more}"] if tensors else [])
+    def whole() -> dict[str, RunConfig]:
+        return {name: config for name, config in configs.items() if name not in tried.broken}
+
+    try:
+        _import_parts(whole(), tried, begin)
+        datasets = _load(whole(), runtime, tried, begin)
+        unfit = [fault for each in whole().values() for fault in misfits(each, datasets[each.data], metrics, runtime)]
+        if groups is not None and (first := next(iter(whole().values()), None)) is not None:
+            names = {split: each.names for split, each in datasets[first.data].splits.items()}
+            unfit += grouping.faults(names, groups)
+            tried.groups = grouping.in_words(names, groups)
+        tried.misfits = list(dict.fromkeys(unfit))
+        for name, config in {} if unfit else whole().items():
+            begin("step", [name], _names(config))
+            with _told([name], config, tried):
+                tried.steps[name] = first_step(config, datasets[config.data], runtime)
+    except (DataError, WeightsError) as error:
+        tried.untried = str(error).splitlines()[0]
+    return tried
+
+
+def main(answers: int) -> int:
+    """Try the configs of the order on the input, and answer on a pipe in lines of JSON, before anything is begun too.
+
+    What is overdue ends this process; its answer is then the user's line that keeps it.
+    """
+    order = json.loads(sys.stdin.readline())
+    os.set_inheritable(answers, False)
+    pipe, lock = os.fdopen(answers, "w"), threading.Lock()
+    overdue: list[threading.Timer] = []
+
+    def answer(**values: Any) -> None:
+        with lock:
+            pipe.write(json.dumps(values) + "\n")
+            pipe.flush()
+
+    def give_up(thread: int) -> None:
+        answer(late=running_line(sys._current_frames()[thread]))
+        os._exit(1)
+
+    def begin(what: str, names: Sequence[str], parts: str) -> None:
+        for timer in overdue:
+            timer.cancel()
+        answer(begun=what, names=list(names), parts=parts)
+        overdue[:] = [threading.Timer(order["patience"][what], give_up, [threading.get_ident()])] if parts else []
+        for timer in overdue:
+            timer.daemon = True
+            timer.start()
+
+    unpack(order["code"])
+    configs = {
+        name: validate(RunConfig, Document(data=data, source="first step")) for name, data in order["configs"].items()
+    }
+    runtime = Runtime.model_validate_json(order["runtime"])
+    tried = try_steps(configs, runtime, order["metrics"], order["groups"], begin)
+    begin("end", [], "")
+    answer(tried=asdict(tried))
+    return 0
 
 
 def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstStep:
@@ -53,9 +120,12 @@ def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstSt
     Raises WeightsError where pretrained weights are not there or do not fit, and OwnPartError where own code changes a
     global random state.
     """
-    names = ", ".join(each.name for each in own_parts(config))
-    with undisturbed(names) if names else nullcontext():
-        return _first_step(config, dataset, runtime)
+    parts = _names(config)
+    with undisturbed(parts) if parts else nullcontext():
+        step = _first_step(config, dataset, runtime)
+    if parts and not math.isfinite(step.loss):
+        raise OwnPartError(f"{parts}: the loss of the first step is {step.loss}")
+    return step
 
 
 def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstStep:
@@ -77,6 +147,51 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
         loss=float(tally[0]),
         after=_digests(network),
     )
+
+
+def _import_parts(configs: Mapping[str, RunConfig], tried: Tried, begin: Begin) -> None:
+    """Run the module of every own part; who needs one that cannot be imported is broken."""
+    needs: dict[tuple[str, str], tuple[Own, dict[str, RunConfig]]] = {}
+    for name, config in configs.items():
+        for part in own_parts(config):
+            needs.setdefault((part.name, part.code), (part, {}))[1][name] = config
+    for part, users in needs.values():
+        begin("import", list(users), part.name)
+        with _told(users, part, tried), undisturbed(part.name):
+            load(part)
+
+
+def _load(configs: Mapping[str, RunConfig], runtime: Runtime, tried: Tried, begin: Begin) -> dict[Any, Dataset]:
+    """Every data set, once; of an own one that cannot be had, the configs are broken."""
+    datasets: dict[Any, Dataset] = {}
+    for data in dict.fromkeys(config.data for config in configs.values()):
+        users = [name for name, config in configs.items() if config.data == data]
+        begin("data", users, _names(data))
+        with _told(users, data, tried):
+            datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
+    return datasets
+
+
+@contextmanager
+def _told(names: Iterable[str], blamed: RunConfig | Own, tried: Tried) -> Iterator[None]:
+    """Make of what is raised the line that tells why these configs are broken; a defect of ours stays one."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        parts = _names(blamed)
+        if isinstance(error, WeightsError) or (isinstance(error, DataError) and not parts):
+            raise
+        line = error if isinstance(error, UserError) else told(error)
+        if line is None and not parts:
+            raise
+        what = f"{type(error).__name__}: {error}"
+        words = str(line or f"{parts}: {what}").splitlines()[0]
+        tried.broken.update(dict.fromkeys(names, words))
+
+
+def _names(config: RunConfig | Own) -> str:
+    """The own parts of a config, for people; "" where it has none."""
+    return ", ".join(dict.fromkeys(each.name for each in own_parts(config)))
 
 
 def _with_a_pair(labels: np.ndarray) -> list[int]:

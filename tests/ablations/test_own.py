@@ -179,6 +179,15 @@ def test_two_versions_of_one_file_are_told_in_the_audit(folder):
     assert told == [("other", "confound")]
 
 
+def test_an_audit_runs_no_code_of_a_users(folder):
+    """What only that code could tell is said to be unknown until a run is finished."""
+    (folder / "net.py").write_text("import os\nos._exit(3)\ndef Net(): ...\n")
+    spec = write_spec(folder, "mine: {model.backbone: net.py:Net}", "twice: {epochs: 4}")
+    findings = audit(*resolve(spec), {}, num_classes=10)
+    unknown = "parameters and FLOPs of own parts are known once a run of each is finished; ask again then"
+    assert {each.text for each in findings if each.severity != "factor"} >= {unknown, "sees 2.0x images"}
+
+
 def test_own_code_of_a_record_runs_only_where_the_user_asks_for_that_run(folder, runtime):
     """Reading it does not, a copy elsewhere does not, and changed files never; the user's own run by name does."""
     typed("init", "part", "backbone")

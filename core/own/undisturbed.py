@@ -1,0 +1,76 @@
+"""Does an own part leave the process as it found it? Random states and settings that others read are compared."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ablation_suite.core.config.errors import OwnPartError
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""Those that ask a worker to save and stop."""
+
+
+@contextmanager
+def undisturbed(name: str) -> Iterator[None]:
+    """OwnPartError where a global random state, or a setting that all code of a process shares, is another afterwards.
+
+    No seed of the run governs such draws, and a warm worker would train the next run under such a setting. All are
+    given back in any case, so that one part cannot move another either.
+    """
+    before = list(_states())
+    try:
+        yield
+    finally:
+        now = {kind: value for kind, value, _ in _states()}
+        moved = {kind: value for kind, value, _ in before if not _same(now[kind], value)}
+        for kind, value, give_back in before:
+            if kind in moved:
+                give_back(value)
+    if random_states := [kind for kind in moved if kind in RANDOM]:
+        raise OwnPartError(
+            f"{name}: changes the global random state of {' and '.join(random_states)}, which no seed of the run "
+            "governs; draw from torch's generators, where `ablate menu own` says that they are seeded, or from one "
+            "with a fixed seed"
+        )
+    if moved:
+        raise OwnPartError(
+            f"{name}: changes {' and '.join(moved)} for the whole process, and so for other runs; undo it, or pass "
+            "what you need as an argument"
+        )
+
+
+RANDOM = ("Python's", "NumPy's", "torch's")
+
+State = tuple[str, Any, Callable[[Any], object]]
+"""What it is, as people say it; its value; and how it is given back."""
+
+
+def _states() -> Iterator[State]:
+    yield "Python's", random.getstate(), random.setstate
+    if (numpy := sys.modules.get("numpy")) is not None:
+        yield "NumPy's", numpy.random.get_state(legacy=True), numpy.random.set_state
+    if (torch := sys.modules.get("torch")) is not None:
+        yield "torch's", torch.get_rng_state(), torch.set_rng_state
+        yield "torch's default dtype", torch.get_default_dtype(), torch.set_default_dtype
+        yield "whether torch keeps gradients", torch.is_grad_enabled(), torch.set_grad_enabled
+    yield "the current folder", os.getcwd(), os.chdir
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            yield f"what {number.name} does", signal.getsignal(number), _handler(number)
+
+
+def _handler(number: signal.Signals) -> Callable[[Any], object]:
+    return lambda handler: signal.signal(number, handler)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple):
+        return all(_same(*pair) for pair in zip(one, other, strict=True))
+    return bool((one == other).all()) if hasattr(one, "all") else bool(one == other)
