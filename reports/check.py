@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
 from ablation_suite.reports.build import blocks_files, blocks_of, index_files, text_files
@@ -18,6 +21,7 @@ from ablation_suite.reports.design import Design
 from ablation_suite.reports.layout import TableLayout
 from ablation_suite.reports.page import report_html
 from ablation_suite.reports.results import Reader, Results
+from ablation_suite.reports.thumbnails import thumbnails
 
 MOST_SHOWN = 20
 
@@ -26,20 +30,24 @@ class ReportError(UserError):
     """A report or a run that cannot be read, with its path."""
 
 
-def check_reports(folder: Path) -> dict[Path, list[str]]:
+def check_reports(folder: Path, runtime: Runtime | None = None) -> dict[Path, list[str]]:
     """Each report in a folder, or the one that it is -> what is wrong with it, nothing where all is well.
 
     An index over several, and the pages over the blocks of a spec, are checked beside their reports.
 
     Wrong is: a number that has drifted from the run folders, a page or a table file that no longer holds it, a run
     that is missing or damaged, a record that its own outputs contradict, and arms trained by different recipes, data,
-    library versions or devices.
+    library versions or devices. Where `runtime` says where the data lie, a picture of another image is wrong too; where
+    they are not there, pictures are passed over, since they are no numbers.
     """
     paths = sorted(path.parent for path in (*folder.glob("report.json"), *folder.glob("*/report.json")))
     if not paths:
         raise ReportError(f"{folder}: holds no report.json, nor does a folder in it")
     reports = {path: _report(path) for path in paths}
-    found = {path: list(_faults(path, *each)) if isinstance(each, tuple) else [each] for path, each in reports.items()}
+    found = {
+        path: list(_faults(path, *each, runtime)) if isinstance(each, tuple) else [each]
+        for path, each in reports.items()
+    }
     known = {path: (each[1], each[2]) for path, each in reports.items() if isinstance(each, tuple)}
     if (folder / "index.json").is_file():
         found |= _faults_over(folder, known)
@@ -72,13 +80,17 @@ def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[
     return Reader(store).results(design), audit, layouts
 
 
-def _faults(folder: Path, written: dict[str, Any], results: Results, analysis: Analysis) -> Iterator[str]:
+def _faults(
+    folder: Path, written: dict[str, Any], results: Results, analysis: Analysis, runtime: Runtime | None
+) -> Iterator[str]:
     yield from (f"run {run.describe()}" for run in results.problems())
     yield from unlike(analysis.provenance)
     yield from _contradictions(results)
     now = json.loads(json.dumps(analysis.to_json()))
     yield from _drift({key: value for key, value in written.items() if key != "store"}, now, "")
     yield from _stale_files(folder, analysis)
+    if runtime is not None:
+        yield from _other_pictures(folder, results, analysis, runtime)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -167,9 +179,34 @@ def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -
     return found
 
 
+def _other_pictures(folder: Path, results: Results, analysis: Analysis, runtime: Runtime) -> Iterator[str]:
+    """The images whose picture on the page is not the one in the data; none where page or data cannot be read."""
+    record = next((run.record for run in results.runs if run.usable and run.record), None)
+    named = analysis.tables.get("disagreements")
+    page = folder / "report.html"
+    if record is None or named is None or not page.is_file():
+        return
+    try:
+        config = validate(RunConfig, Document(data=record["config"], source="record"))
+    except UserError:  # of another version
+        return
+    shown = _SHOWN.findall(page.read_text(encoding="utf-8"))
+    there = _SHOWN.findall(report_html(analysis, thumbnails(config.data, runtime)))
+    if not any(there):  # no data here
+        return
+    for row, ours, theirs in zip(named.rows, shown, there, strict=False):
+        if ours and ours != theirs:
+            yield f"report.html: shows a picture of {row.values['image']} that is not the one in the data"
+
+
+_PICTURE = r'<img src="(data:image/[^"]*)" alt="[^"]*">'
+_SHOWN = re.compile(rf"<li>(?:{_PICTURE})?<b>")
+"""An image that the page names, with its picture or without."""
+
+
 def _without_images(page: str) -> str:
     """A page without the thumbnails, which are no numbers and need the data."""
-    return re.sub(r'<img src="data:image/[^"]*" alt="[^"]*">', "", page)
+    return re.sub(_PICTURE, "", page)
 
 
 def _brief(value: Any) -> str:

@@ -61,7 +61,7 @@ def report(
     finished yet.
     """
     if checked:
-        return _check(typed(checked))
+        return _check(typed(checked), runtime)
     if not words:
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
     layouts = [layout_of(each, columns) for each in tables or (("arms=rows",) if columns else ())]
@@ -154,10 +154,11 @@ def tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> N
         say(f"{what}: this reading of the test split could not be recorded ({error})", err=True)
 
 
-def _check(folder: Path) -> int:
-    faults = check_reports(folder)
+def _check(folder: Path, runtime: Runtime) -> int:
+    faults = check_reports(folder, runtime)
     for path, found in faults.items():
-        say(f"{path}: " + ("every number is what the runs say" if not found else f"{len(found)} faults"))
+        told = f"{len(found)} fault{'s' * (len(found) > 1)}" if found else "every number is what the runs say"
+        say(f"{path}: {told}")
         for fault in found:
             say(f"  {fault}")
     return 1 if any(faults.values()) else 0

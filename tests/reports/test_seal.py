@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -15,8 +16,10 @@ from click.testing import CliRunner
 
 from ablation_suite.ablations.spec import CONTROL
 from ablation_suite.commands import run as command
+from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.test_reads import READS, reads, record_read, sentence, write_summary
 from tests.core.tracked_run import BARE_RECORD
 
@@ -82,6 +85,23 @@ def test_each_report_of_test_results_is_counted_and_changes_no_byte_of_it(traine
     page = (trained / "results/report/tiny/report.html").read_text()
     assert "data:image/png;base64," in page
     assert "test split" not in page
+
+
+def test_a_picture_of_another_image_is_a_fault_of_the_page(trained):
+    """Two pictures that changed places are both named; without the data they are passed over, as are pages without."""
+    ablate("report", "tiny.yaml", "-o", "again", cwd=trained)
+    page = trained / "again/tiny/report.html"
+    here = Runtime(cache=str(trained / "cache"))
+    assert check_reports(trained / "again", here) == {page.parent: []}
+    text = page.read_text()
+    one, other = list(dict.fromkeys(re.findall(r'<li><img src="(data:image[^"]*)"', text)))[:2]
+    swapped = {one: other, other: one}
+    page.write_text(re.sub(r'(?<=<li><img src=")[^"]*', lambda found: swapped.get(found[0], found[0]), text))
+    told = check_reports(trained / "again", here)[page.parent]
+    assert len(told) == 2
+    words = re.compile(r"report.html: shows a picture of \d{4} that is not the one in the data")
+    assert all(map(words.fullmatch, told))
+    assert check_reports(trained / "again") == {page.parent: []}
 
 
 def test_a_comparison_of_runs_is_counted_on_its_own(trained):
