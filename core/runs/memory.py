@@ -34,9 +34,15 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 
 def num_oom_kills(root: Path = Path("/")) -> int:
-    """How many processes the kernel has ended since it started because memory ran out, in cgroups too; 0 if unknown."""
-    with suppress(OSError, KeyError, ValueError):
-        return _numbers(root / "proc/vmstat")["oom_kill"]
+    """How many processes of our cgroup the kernel has ended because memory ran out; 0 if unknown.
+
+    Where the cgroup does not count them it is the number of the whole machine.
+    """
+    folders = [folder for folder, _ in _groups(root)]
+    counters = [folder / name for folder in folders for name in ("memory.events", "memory.oom_control")]
+    for path in [*counters, root / "proc/vmstat"]:
+        with suppress(OSError, KeyError, ValueError):
+            return _numbers(path)["oom_kill"]
     return 0
 
 

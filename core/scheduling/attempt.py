@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,7 +105,9 @@ def work(
             except (Preempted, Stopped) as error:
                 folder.ledger.append("event", event="preempted", message=str(error))
                 return PREEMPTED
-            except Exception as error:
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                if _is_of_a_signal(error):
+                    raise
                 status, kind, message = _explain(error, folder, runtime)
                 on_failure(message)
                 failure = {"kind": kind, "status": status, "message": message, "traceback": traceback.format_exc()}
@@ -166,7 +169,15 @@ def _train(
     folder.clean()
 
 
-def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
+def _is_of_a_signal(error: BaseException) -> bool:
+    """Whether people end this process by Ctrl-C or SIGTERM; a worker's signals raise nothing, and code that exits does."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_code is getattr(signal.getsignal(signal.SIGTERM), "__code__", None)
+
+
+def _explain(error: BaseException, folder: RunFolder, runtime: Runtime) -> tuple[int, str, str]:
     """Exit status, kind and message of a failure."""
     from ablation_suite.core.models.weights import NetworkError, WeightsError
     from ablation_suite.core.training.device import DeviceError, is_lost
@@ -187,10 +198,12 @@ def _explain(error: Exception, folder: RunFolder, runtime: Runtime) -> tuple[int
         return BAD_CONFIG, "out of memory", _out_of_memory(error, folder, runtime)
     if own is not None:
         return BAD_CONFIG, "own part failed", str(own)
+    if not isinstance(error, Exception):
+        return FAILED, type(error).__name__, f"the training ends its process ({error!r})"
     return FAILED, type(error).__name__, str(error) or type(error).__name__
 
 
-def _out_of_memory(error: Exception, folder: RunFolder, runtime: Runtime) -> str:
+def _out_of_memory(error: BaseException, folder: RunFolder, runtime: Runtime) -> str:
     """How much there was, what asked for more, and the two settings that need less."""
     from ablation_suite.core.training.device import pick_device, total_memory_bytes
 
@@ -206,11 +219,11 @@ def _out_of_memory(error: Exception, folder: RunFolder, runtime: Runtime) -> str
     )
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out; the same run would run out of it again."""
     import torch
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.memory import memory, num_oom_kills
+from ablation_suite.core.runs.memory import available_bytes, memory, num_oom_kills
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import devices, isolation
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE
@@ -31,6 +31,9 @@ SILENCE_SECONDS, SILENCE_RATIO = 30.0, 20.0
 """How long it may be silent afterwards: so many seconds, or times its own usual time between news if that is longer."""
 LONGEST_LOOK_SECONDS = 2.0
 """Of the time between two looks of ours, more is no silence of the workers: we did not run, so perhaps no one did."""
+SHORT_SHARE = 0.1
+"""Memory is short where less than this share was free at one of the last looks; a killed worker has given its back."""
+MEMORY_LOOK_SECONDS, NUM_MEMORY_LOOKS = 1.0, 10
 
 
 class ProcessPool:
@@ -45,6 +48,8 @@ class ProcessPool:
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
         self.looked_at = time.monotonic()
+        self.free_bytes = deque([available_bytes()], maxlen=NUM_MEMORY_LOOKS)
+        self.memory_looked_at = time.monotonic()
 
     def check(self) -> None:
         """This machine is here."""
@@ -65,6 +70,9 @@ class ProcessPool:
 
     def poll(self, seconds: float) -> list[Event]:
         events: list[Event] = []
+        if time.monotonic() - self.memory_looked_at >= MEMORY_LOOK_SECONDS:
+            self.memory_looked_at = time.monotonic()
+            self.free_bytes.append(available_bytes())
         for key, _ in self.selector.select(timeout=seconds):
             worker: _Worker = key.data
             lines = worker.read()
@@ -146,16 +154,19 @@ class ProcessPool:
         return [Event(run_id=worker.folder.name, retry="counted", message=message)]
 
     def _killed_words(self, worker: _Worker) -> str:
-        """Who killed a worker that we did not kill, and what needs less memory."""
+        """Who killed a worker that we did not kill, and what needs less memory where that ran out."""
         assert worker.folder is not None
-        sure = num_oom_kills() > worker.num_oom_kills
-        cause = (
-            "the kernel killed the worker" if sure else "the worker was killed (SIGKILL), most likely by the kernel,"
-        )
+        there = memory()
+        if num_oom_kills() > worker.num_oom_kills:
+            cause = "the kernel killed the worker"
+        elif min(self.free_bytes) < SHORT_SHARE * there.total_bytes:
+            cause = "the worker was killed (SIGKILL), most likely"
+        else:
+            return f"the worker was killed from outside (SIGKILL), not for want of memory: {there}"
         folder = RunFolder(worker.folder)
         size = folder.job()["config"].get("batch_size") if folder.has_job() else None
         return (
-            f"{cause} because memory ran out: {memory()}; set fewer --jobs ({self.capacity()} now), or a smaller "
+            f"{cause} because memory ran out: {there}; set fewer --jobs ({self.capacity()} now), or a smaller "
             f"batch_size{f' ({size} now)' if size else ''} with more accumulate"
         )
 

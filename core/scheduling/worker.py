@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
+from ablation_suite.core.scheduling.attempt import LOST_DEVICE, PREEMPTED, Datasets, retry_after, work
 
 if TYPE_CHECKING:
     from ablation_suite.core.training.session import StepTaken
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 0.5
 BEAT_SECONDS = 2.0
 """Between two signs of life while a step, an evaluation or the end of a run takes long."""
+ORPHAN_SECONDS = 60.0
+"""How long a worker may take to end when its driver is gone; a step that hangs would else hold its run for ever."""
 
 
 def main() -> int:
@@ -119,7 +121,7 @@ def _begin() -> tuple[Runtime, threading.Event, Datasets]:
 def stop_flag() -> threading.Event:
     """What the signals set that ask a process to stop."""
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     return stopping
 
@@ -132,8 +134,8 @@ def _should_stop(stopping: threading.Event, cancelled: set[str], run_id: str) ->
 def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[dict[str, Any] | None]:
     """Messages of runs to be trained, as they arrive: `folder`, and `jobs`, the number of runs on our device.
 
-    The end of the input means that the driver is gone, and the run saves and stops. A message that cancels a run adds
-    it to `cancelled`; being given again takes it out.
+    The end of the input means that the driver is gone, and the run saves and stops; where it does not, the process
+    ends all the same. A message that cancels a run adds it to `cancelled`; being given again takes it out.
     """
     folders: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
@@ -147,6 +149,8 @@ def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[d
                 folders.put(message)
         stopping.set()
         folders.put(None)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(PREEMPTED)
 
     threading.Thread(target=read, daemon=True).start()
     return folders

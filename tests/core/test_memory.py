@@ -71,6 +71,15 @@ def test_the_tightest_limit_is_told(name, tmp_path):
     assert num_oom_kills(root) == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "counter"),
+    [("0::/job\n", "sys/fs/cgroup/job/memory.events"), ("4:memory:/job\n", "sys/fs/cgroup/memory/memory.oom_control")],
+)
+def test_a_cgroup_that_counts_its_kills_is_believed_before_the_machine(text, counter, tmp_path):
+    """Those of other containers are not ours; the second group is that of a container, at the top."""
+    assert num_oom_kills(system(tmp_path, text, {counter: "low 0\noom 7\noom_kill 1\n"})) == 1
+
+
 def test_memory_in_words():
     """What a message says."""
     assert str(LIMITED) == "this container or job (cgroup) has 4.0 GiB, 3.0 GiB of them free"
@@ -83,43 +92,49 @@ def test_where_nothing_is_known_the_machine_has_its_pages(tmp_path):
     assert num_oom_kills(tmp_path) == 0
 
 
+def ending_of_a_killed_worker(pool, folder) -> str:
+    """What is told of a run whose worker gets SIGKILL from us."""
+    pool.submit(folder.path)
+    os.kill(pool.workers[0].process.pid, signal.SIGKILL)
+    events = []
+    while not events:
+        events = pool.poll(1.0)
+    return events[0].message
+
+
 @pytest.mark.fault(
     "a worker killed for want of memory, unseen",
-    injected="SIGKILL from outside",
+    injected="SIGKILL from outside, with little memory free",
     promised="the likely cause, the memory that there is, and what to set",
 )
+@pytest.mark.fault(
+    "a worker killed by hand",
+    injected="SIGKILL from outside, with memory free",
+    promised="told as that; memory is not blamed",
+)
 def test_a_worker_that_was_killed_names_the_likely_cause(make_config, make_folder, runtime, monkeypatch):
-    """Told with the machine's memory and the two settings that need less; where the kernel counted a kill, for sure."""
-    monkeypatch.setattr("ablation_suite.core.scheduling.process.num_oom_kills", lambda: 3)
+    """Memory only where it was short, with the two settings that need less; where the kernel counted a kill, for sure.
+
+    A batch size that is not known, of a damaged run, is left out.
+    """
+    place, folder = "ablation_suite.core.scheduling.process", make_folder(make_config())
     pool = ProcessPool(runtime.model_copy(update={"jobs": 2}))
     try:
-        for counted, words in (
-            (3, "the worker was killed (SIGKILL), most likely by the kernel, because"),
-            (4, "the kernel killed the worker because"),
+        for free, kills, words in (
+            (10, 3, "the worker was killed from outside (SIGKILL), not for want of memory: this machine has 16.0 GiB"),
+            (1, 3, "the worker was killed (SIGKILL), most likely because memory ran out: this machine has 16.0 GiB"),
+            (10, 4, "the kernel killed the worker because memory ran out: this machine has 16.0 GiB"),
         ):
-            pool.submit(make_folder(make_config()).path)
-            monkeypatch.setattr("ablation_suite.core.scheduling.process.num_oom_kills", lambda n=counted: n)
-            os.kill(pool.workers[0].process.pid, signal.SIGKILL)
-            events = []
-            while not events:
-                events = pool.poll(1.0)
-            assert events[0].message.startswith(f"{words} memory ran out: this machine has ")
-            assert "set fewer --jobs (2 now), or a smaller batch_size (64 now)" in events[0].message
-    finally:
-        pool.close(detach=False)
-
-
-def test_a_worker_that_was_killed_in_a_damaged_run_is_told_all_the_same(make_config, make_folder, runtime):
-    """The batch size is not known then, and the others of the grid go on."""
-    folder, pool = make_folder(make_config()), ProcessPool(runtime)
-    try:
-        pool.submit(folder.path)
+            # When the worker starts, and when it has ended.
+            monkeypatch.setattr(f"{place}.num_oom_kills", iter([3, kills]).__next__)
+            monkeypatch.setattr(f"{place}.memory", lambda free=free: Memory(16 * GIB, free * GIB, "this machine"))
+            monkeypatch.setattr(pool, "free_bytes", [free * GIB])
+            told = ending_of_a_killed_worker(pool, folder)
+            assert told.startswith(words)
+            assert ("set fewer --jobs (2 now), or a smaller batch_size (64 now)" in told) == ("ran out" in told)
         os.truncate(folder.path / "run.json", 50)
-        os.kill(pool.workers[0].process.pid, signal.SIGKILL)
-        events = []
-        while not events:
-            events = pool.poll(1.0)
-        assert "or a smaller batch_size with more accumulate" in events[0].message
+        monkeypatch.setattr(f"{place}.num_oom_kills", iter([3, 4]).__next__)
+        assert "or a smaller batch_size with more accumulate" in ending_of_a_killed_worker(pool, folder)
     finally:
         pool.close(detach=False)
 

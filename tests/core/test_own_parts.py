@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from ablation_suite.core.config.schema import Document, parse, validate
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.models.network import build_network
 from ablation_suite.core.own.loading import load, told
+from ablation_suite.core.scheduling.attempt import BAD_CONFIG, Datasets, work
+from ablation_suite.core.scheduling.worker import stop_flag
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.first_step import first_step
 from ablation_suite.core.training.session import set_up
@@ -359,6 +362,47 @@ def test_what_is_wrong_with_a_part_is_one_line_with_the_users_own(kind, config, 
     assert words in message
     assert "\n" not in message
     assert states() == before
+
+
+EXIT = "import os, sys\ndef bad(logits, targets):\n    {}"
+
+
+@pytest.fixture
+def signals():
+    """The handlers of this process, which a test may change."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.fault(
+    "own code that ends its process",
+    injected="sys.exit(0) and KeyboardInterrupt in a step",
+    promised="the run fails with the user's line, and its worker goes on",
+)
+@pytest.mark.usefixtures("signals")
+def test_a_part_that_exits_fails_its_run_and_a_signal_ends_the_process_in_the_midst_of_one(
+    config, make_folder, runtime, tmp_path, monkeypatch
+):
+    """Whoever trains in line is ended by Ctrl-C and SIGTERM; a worker's signals raise nothing."""
+    monkeypatch.chdir(tmp_path)
+    folders = {}
+    for number, line in enumerate(
+        ("sys.exit(0)", "raise KeyboardInterrupt", "os.kill(os.getpid(), 2)", "os.kill(os.getpid(), 15)")
+    ):
+        (tmp_path / "bad.py").write_text(EXIT.format(line))
+        folders[line] = make_folder(config(loss="bad.py:bad", seed=number))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    assert work(folders["sys.exit(0)"], runtime, Datasets()) == BAD_CONFIG
+    assert folders["sys.exit(0)"].failure()["message"] == "bad.py:3: SystemExit: 0"
+    for line, error in (("os.kill(os.getpid(), 2)", KeyboardInterrupt), ("os.kill(os.getpid(), 15)", SystemExit)):
+        with pytest.raises(error):
+            work(folders[line], runtime, Datasets())
+        assert folders[line].status() == "interrupted"
+    stop_flag()
+    assert work(folders["raise KeyboardInterrupt"], runtime, Datasets()) == BAD_CONFIG
+    assert folders["raise KeyboardInterrupt"].failure()["message"] == "bad.py:3: KeyboardInterrupt"
 
 
 DATA = """

@@ -7,6 +7,8 @@ import io
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import weakref
 from types import SimpleNamespace
@@ -327,6 +329,32 @@ def test_a_long_step_gives_signs_of_life_until_nothing_was_done_for_long(monkeyp
     with writer.alive():
         time.sleep(0.2)
     assert told.getvalue().count('"b"') == 2  # the step, and that the thread has begun
+
+
+ORPHAN = """
+import sys, time
+from ablation_suite.core.scheduling import worker
+worker.ORPHAN_SECONDS = 0.2
+worker._read_input(worker.stop_flag(), set())
+print("reads", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.fault(
+    "an orphan that hangs",
+    injected="the end of a worker's input, in a step that does not end",
+    promised="the worker ends by itself in a minute, and its run goes on from the checkpoint, free of charge",
+)
+def test_a_worker_whose_driver_is_gone_ends_though_its_step_does_not():
+    """Not before: it has that long to save itself."""
+    command = [sys.executable, "-c", ORPHAN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as orphan:
+        assert orphan.stdout.readline() == b"reads\n"
+        time.sleep(0.5)
+        assert orphan.poll() is None
+        orphan.stdin.close()
+        assert orphan.wait(30) == PREEMPTED
 
 
 def test_a_worker_that_waits_for_its_data_stops_free_of_charge(make_config, make_folder, runtime):
