@@ -170,7 +170,7 @@ def _train(
 
 
 def _is_of_a_signal(error: BaseException) -> bool:
-    """Whether people end this process by Ctrl-C or SIGTERM; a worker's signals raise nothing, and code that exits does."""
+    """Whether people end this process, by Ctrl-C or SIGTERM; a worker's signals raise nothing, code that exits does."""
     if isinstance(error, KeyboardInterrupt):
         return signal.getsignal(signal.SIGINT) is signal.default_int_handler
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
