@@ -55,7 +55,7 @@ def budgets_table(results: Results) -> Table | None:
     return Table(
         name="budgets",
         title="At equal budgets",
-        note=_note(results),
+        note=_note(results, with_intervals=bool(known)),
         columns=(
             ARM,
             Column(key="equal", heading="Equal", sort="equal", number=False),
@@ -163,11 +163,15 @@ def _range(epochs: Array) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-def _note(results: Results) -> str:
+def _note(results: Results, *, with_intervals: bool) -> str:
     devices = {device_of(run.record) for run in results.runs if run.record}
     parts = [
-        "Validation accuracy of the last epoch within what the cheaper run of each pair spent in all, with 95 % "
-        "intervals over seeds, on these validation images and not adjusted for their number.",
+        "Validation accuracy of the last epoch within what the cheaper run of each pair spent in all"
+        + (
+            ", with 95 % intervals over seeds, on these validation images and not adjusted for their number."
+            if with_intervals
+            else "; one seed a side says nothing about the changes."
+        ),
         "FLOPs are the network's, of all images seen in training; of the seconds each epoch of an arm has its mean.",
         "A run that is cut here had not ended its schedule: planned for that budget, it might do better.",
         f"Costs within {100 * (_ALIKE - 1):.0f} % of each other are left out.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 FIGURES = {
-    "differences": "The paired difference of each arm with its interval and its seeds; the ground is what goes unseen.",
-    "curves": "Training by epoch, and the paired difference with bands of 95 % for all epochs and arms together.",
+    "differences": "The paired difference of each arm with its seeds and, of two or more, its interval; the ground is "
+    "what goes unseen.",
+    "curves": "Training by epoch, and the paired difference, from three seeds on with bands of 95 % for all epochs and "
+    "arms together.",
     "cost": "Differences against the costs that vary.",
     "forest": "Differences in every block of a spec, and over all of them.",
 }

@@ -52,8 +52,12 @@ def classes_table(results: Results) -> Table | None:
     return Table(
         name="classes",
         title="Class by class",
-        note="Difference of each arm to the baseline in pp; the 95 % intervals are not adjusted for their number, and "
-        "one seed a side has none.",
+        note="Difference of each arm to the baseline in pp"
+        + (
+            "; the 95 % intervals are not adjusted for their number, and one seed a side has none."
+            if any(each.interval for each in found.values())
+            else "; one seed a side has no interval."
+        ),
         columns=(
             Column(key="class", heading="Class", sort="class", number=False),
             Column(key="images", heading="Images", sort="images"),

@@ -10,7 +10,7 @@ from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval, pair
 from ablation_suite.reports.statistics.curse import without_the_curse
 from ablation_suite.reports.statistics.intervals import Interval
-from ablation_suite.reports.statistics.sequential import SeedRule, repeated_interval
+from ablation_suite.reports.statistics.sequential import SeedRule, next_seeds, repeated_interval
 
 
 def comparisons(results: Results, measure: str | None = None) -> dict[str, Comparison]:
@@ -49,6 +49,18 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
         arm.name: replace(found[arm.name], num_images=num_images, interval=_possible(found[arm.name].interval, widest))
         for arm in design.arms
     }
+
+
+def seeds_to_add(results: Results) -> dict[str, int]:
+    """Arm -> number of finished seeds that it should have at the next look at these images.
+
+    Empty where the rule is satisfied, and without one. A control is never among them: it decides nothing.
+    """
+    design, rule = results.design, stopping_rule(results.design, results.metric.scale)
+    if rule is None:
+        return {}
+    scores = {arm.name: results.scores(arm.name) for arm in design.arms if not arm.control}
+    return next_seeds(scores, design.baseline, rule)
 
 
 def stopping_rule(design: Design, scale: float) -> SeedRule | None:

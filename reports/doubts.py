@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def doubts(
         *_classes(results),
         *_time(results),
         *_length(results),
+        *_same_seeds(results),
         *_budgets(budgets, compared, higher_is_better=results.metric.higher_is_better),
         *_alarm(results, compared),
         *_pairing(pairing, results.design.control),
@@ -138,6 +140,22 @@ def _length(results: Results) -> Iterator[Doubt]:
         yield Doubt(kind="epochs", text=text, flag=True)
 
 
+def _same_seeds(results: Results) -> Iterator[Doubt]:
+    """Arms whose seeds err alike on every image, as if they were one training that was made again."""
+    told = []
+    for arm in results.design.arms:
+        found = list(results.outputs(arm.name).values())
+        alike = len(found) > 1 and all(np.array_equal(each.predicted, found[0].predicted) for each in found)
+        if alike and results.comparable(arm.name) and not found[0].correct.all():
+            told.append(texts.quoted(arm.name))
+    if told:
+        text = (
+            f"The seeds of {texts.listed(told)} differ in no prediction. Where that is because they change nothing, "
+            "they count as one, and one seed has no verdict."
+        )
+        yield Doubt(kind="seeds", text=text, flag=True)
+
+
 def _budgets(table: Table | None, compared: Mapping[str, Comparison], *, higher_is_better: bool) -> Iterator[Doubt]:
     """Arms that are told apart, and whether they still are where both spend as much."""
     rows = [row for row in table.rows if row.values["low_pp"] is not None] if table else []
@@ -145,21 +163,23 @@ def _budgets(table: Table | None, compared: Mapping[str, Comparison], *, higher_
     sides = {
         arm: _decided(compared[arm], higher_is_better=higher_is_better) or _side(row) for arm, row in at_epochs.items()
     }
+    answered = {arm for arm in at_epochs if _decided(compared[arm], higher_is_better=higher_is_better)}
     for budget in (each for each in BUDGETS if each != "epochs"):
         found = [row for row in rows if row.values["equal"] == budget and sides[row.texts["arm"]]]
-        for stays in (False, True):
+        for stays, in_answer in product((False, True), (True, False)):
             told = [
                 f"“{row.texts['arm']}” {row.texts['difference']} pp, at equal epochs "
                 f"{at_epochs[row.texts['arm']].texts['difference']}"
                 for row in found
-                if (_side(row) == sides[row.texts["arm"]]) == stays
+                if (_side(row) == sides[row.texts["arm"]]) == stays and (row.texts["arm"] in answered) == in_answer
             ]
             if told:
+                what = "What the answer tells apart" if in_answer else "What equal epochs alone tell apart"
                 more = [f"{len(told) - _MOST_ARMS} more"] if len(told) > _MOST_ARMS else []
                 cut = "" if stays else " A run that is cut at its budget had not ended its schedule."
                 text = (
-                    f"What is told apart is {'so' if stays else 'not so'} at equal {BUDGETS[budget]}"
-                    f"{' too' if stays else ''}, in validation accuracy: {'; '.join(told[:_MOST_ARMS] + more)}.{cut}"
+                    f"{what} is {'so' if stays else 'not so'} at equal {BUDGETS[budget]}{' too' if stays else ''}, "
+                    f"in validation accuracy: {'; '.join(told[:_MOST_ARMS] + more)}.{cut}"
                 )
                 yield Doubt(kind="budget", text=text, flag=not stays)
 

@@ -60,7 +60,7 @@ def glance(analyses: Sequence[Analysis]) -> Glance:
     plot = interval_plot(found, f"{unit}{sides(alike)}", partial(digits.signed, places=places[unit])) if found else None
     return Glance(
         claim=_claim(analyses, table),
-        told=" ".join(_told(table, places)),
+        told=" ".join(_told(table, places)) or "No arm has a finished run that can be paired with its baseline yet.",
         families=families([_num_compared(analysis) for analysis in analyses]),
         shared=" ".join(_shared(analyses)),
         facts=_facts(analyses),
@@ -89,12 +89,18 @@ def _table(arms: Sequence[tuple[Analysis, Row]], places: Mapping[str, int]) -> T
         _row(index, analysis, row, places[analysis.unit], several=several) for index, (analysis, row) in enumerate(arms)
     ]
     is_adjusted = any(row.values["p_adjusted"] != row.values["p"] for row in rows)
+    judged = any(row.values["p"] is not None for row in rows)
+    size = (
+        " with 95 % intervals. “Unseen below”: the true difference that these seeds and images find four times in five"
+        if judged
+        else ""
+    )
     return Table(
         name="index",
         title="All differences at a glance",
         note="Each arm minus the baseline of its ablation, paired by seed and image, "
-        f"in {' or '.join(UNITS[each] for each in places)} with 95 % intervals. “Unseen below”: the true difference "
-        "that these seeds and images find four times in five. Parameters and time are relative to the baseline.",
+        f"in {' or '.join(UNITS[each] for each in places)}{size}. Parameters and time are relative "
+        "to the baseline.",
         columns=(
             Column(key="question", heading="Question", sort="question", number=False),
             Column(key="arm", heading="Arm", sort="arm", number=False),
@@ -103,7 +109,7 @@ def _table(arms: Sequence[tuple[Analysis, Row]], places: Mapping[str, int]) -> T
                 heading="Baseline" + (" %" if list(places) == ["pp"] else ""),
                 sort=f"baseline_{word}",
             ),
-            Column(key="difference", heading="Difference [95 %]", sort=f"difference_{unit}"),
+            Column(key="difference", heading=f"Difference{' [95 %]' if judged else ''}", sort=f"difference_{unit}"),
             *([Column(key="p", heading="Adjusted p", sort="p_adjusted")] if is_adjusted else []),
             Column(key="verdict", heading="Verdict", sort="verdict", number=False),
             Column(key="detectable", heading="Unseen below", sort=f"detectable_{unit}", paper=False),
@@ -175,7 +181,7 @@ def _claim(analyses: Sequence[Analysis], table: Table) -> str:
 
 
 def _told(table: Table, places: Mapping[str, int]) -> Iterator[str]:
-    """The decided arms with their numbers, then what the undecided ones have in common."""
+    """The decided arms with their numbers, then what the undecided ones have in common, then those of one seed."""
     decided = [row for row in table.rows if row.values["verdict"] in _DECIDED]
     for row in decided[:4]:
         yield f"“{row.values['arm']}” is {_verdict(row)} “{row.values['baseline']}”: {_size(row)}."
@@ -187,18 +193,23 @@ def _told(table: Table, places: Mapping[str, int]) -> Iterator[str]:
             continue
         ends = [float(row.values[f"difference_{unit}"]) for row in undecided]  # type: ignore[arg-type]
         low, high = (digits.signed(end, places[unit]) for end in (min(ends), max(ends)))
-        which = "None of the" if not decided else "The other"
-        can = "can" if not decided else "cannot"
         between = (
             f"differences lie between {low} and {high} {unit}" if low != high else f"the difference is {low} {unit}"
         )
-        yield f"{which} {len(undecided)} changes {can} be told apart from their baselines: {between}."
+        alone = len(undecided) == 1
+        which = "One change" if alone else f"{len(undecided)} changes"
+        yield f"{which} cannot be told apart from {'its baseline' if alone else 'their baselines'}: {between}."
         sizes = (row.values[f"detectable_{unit}"] for row in undecided)
         found = [float(size) for size in sizes if size is not None]
         if found:
             first, last = (digits.fixed(end, digits.decimals(min(found))) for end in (min(found), max(found)))
             span = first if first == last else f"{first} to {last}"
-            yield f"True ones of {span} {unit} would have been found four times in five."
+            known = "" if len(found) == len(undecided) else ", where that is known"
+            yield f"True ones of {span} {unit} would have been found four times in five{known}."
+    single = sum(row.values["verdict"] == "one seed" for row in table.rows)
+    if single:
+        which = "One arm has" if single == 1 else f"{single} arms have"
+        yield f"{which} one seed a side, which says nothing about {'it' if single == 1 else 'them'}."
 
 
 def _units(units: Sequence[str]) -> str:

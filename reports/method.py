@@ -15,6 +15,7 @@ from ablation_suite.reports.quantities import SPLITS, listed, quoted
 from ablation_suite.reports.references import bibtex
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
+from ablation_suite.reports.wording import wanting_seeds
 from ablation_suite.reports.writers import markdown
 
 _MOST_NAMED = 8
@@ -49,12 +50,14 @@ Text = list[str | Cite]
 
 def method(results: Results, compared: Mapping[str, Comparison]) -> Text:
     """The paragraph of one ablation: what was compared, trained, paired, kept, measured, and how it is judged."""
+    if all(row.difference is None for row in compared.values()):
+        return ["No arm has a finished run that can be paired with the baseline yet."]
     parts = (
         _design(results),
         _training(results),
-        _seeds(results),
+        _seeds(results, compared),
         _selection(results),
-        _metric(results),
+        _metric(results, compared),
         _interval(results, compared),
         _family(results, compared),
     )
@@ -172,34 +175,35 @@ def _torch_versions(results: Results) -> set[str]:
     return {str(version) for version in found} if found and all(found) else set()
 
 
-def _seeds(results: Results) -> Iterator[Text]:
+def _seeds(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Text]:
     design = results.design
     usable = [run for run in results.runs if run.usable]
-    if not usable:
-        return
-    counts = sorted({len(results.of_arm(arm.name)) for arm in design.arms})
+    counts = sorted({row.n for row in compared.values() if row.n})
     span = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    without = [quoted(arm) for arm, row in compared.items() if not row.n]
+    each = f"{listed(without)} {_has(without)} no result, every other arm {span}" if without else f"Each arm has {span}"
     missing = len(results.runs) - len(usable)
     yield [
-        f"Each arm has {span}"
+        each
         + (f"; {missing} of {len(results.runs)} planned runs have no result and count for nothing." if missing else ".")
     ]
     rule = design.rule
     if rule:
+        were, was = ("are", "is") if wanting_seeds(results, compared.values()) else ("were", "was")
         until = (
-            f"its interval was within ±{rule['precision']:g} {results.metric.unit}"
+            f"its interval {was} within ±{rule['precision']:g} {results.metric.unit}"
             if rule["precision"] is not None
-            else "its difference was decided, or more would hardly have decided it,"
+            else f"its difference {was} decided, or more would hardly decide it,"
         )
         yield [
-            f"Seeds were added one at a time, from {rule['min']} to at most {rule['max']}, until {until} on validation "
-            "images."
+            f"Seeds {were} added to an arm one at a time, from {rule['min']} to at most {rule['max']}, until {until} "
+            "on validation images."
         ]
     configs = [run.record["config"] for run in usable if run.record]
     if max(counts) and len(design.arms) > 1:
         order = all(_is_shared(configs, path) for path in ("data", "batch_size", "epochs", "loss.name"))
         shares = "the split, the order of the images and " if order else ""
-        but = f", but for those of {quoted(design.control)}" if design.control else ""
+        but = f", but for those of {quoted(design.control)}," if design.control else ""
         yield [
             f"Runs of one seed{but} share {shares}the initial values of all tensors that agree in name and shape, so "
             "that arms are compared seed by seed and image by image."
@@ -232,16 +236,17 @@ def _selection(results: Results) -> Iterator[Text]:
         yield [f"All results are those of {num}."]
 
 
-def _metric(results: Results) -> Iterator[Text]:
+def _metric(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Text]:
     metrics = [results.measure(name) for name in results.design.measures]
     first, *others = metrics
     text: Text = [f"The arms are compared by {first.text}", *_source(first.name)]
     if others:
-        text.append("; beside it stand ")
+        text.append("; beside it stand " if len(others) > 1 else "; beside it stands ")
         for index, metric in enumerate(others):
             text += [", " if 0 < index < len(others) - 1 else " and " if index else "", metric.text]
             text += _source(metric.name)
-        text.append(", whose intervals are not adjusted for their number")
+        if any(row.interval for row in compared.values()):
+            text.append(", whose intervals are not adjusted for their number")
     yield [*text, "."]
     nonlinear = [m.text for m in metrics if m.name not in _MEANS and not m.name.startswith("top_")]
     if nonlinear:
@@ -304,6 +309,10 @@ def _family(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Te
         ]
     if any(row.smallest_detectable is not None and texts.is_known(row, results.metric) for row in family):
         yield ["What could have gone unseen is told as the true difference that is found with a probability of 0.8."]
+
+
+def _has(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"
 
 
 def _is_shared(configs: Sequence[Mapping[str, Any]], path: str) -> bool:

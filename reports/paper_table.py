@@ -247,18 +247,17 @@ class _Source:
         span = (
             f"{min(images, default=0)} to {max(images, default=0)}" if len(images) > 1 else f"{max(images, default=0)}"
         )
-        each = "one run each." if "seeds" in self.layout.axes else "mean ± standard deviation over seeds."
-        yield f"{SPLITS[self.family[0].split].capitalize()}, {span} images" + (f"; {each}" if "mean" in shown else ".")
+        of_runs = "seeds" in self.layout.axes
+        most_seeds = 1 if of_runs else max(results.most_seeds for results in self.family)
+        judged_at_all = not of_runs and any(told.adjusted for told in self.told.values())
+        each = f"; {texts.over_seeds(most_seeds)}" if "mean" in shown else ""
+        yield f"{SPLITS[self.family[0].split].capitalize()}, {span} images{each}."
         if "difference" in shown:
-            what = (
-                "by seed, of single runs"
-                if "seeds" in self.layout.axes
-                else "with 95 % intervals, paired by seed and image"
-            )
+            what = "with 95 % intervals, paired by seed and image" if judged_at_all else "by seed, of single runs"
             yield f"Differences to {self.family[0].design.baseline}, {what}."
-        if "seeds" in self.layout.axes:
+        if of_runs:
             return
-        if shown & set(_TO_THE_BASELINE):
+        if shown & set(_TO_THE_BASELINE) and judged_at_all:
             over = "all differences of it in this table" if len(self.family) > 1 else "the arms"
             yield f"Bold: decided in {first.text}, by Holm over {over}."
             if len(self.metrics) > 1:

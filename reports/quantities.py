@@ -97,14 +97,14 @@ def detectable(row: Comparison, metric: Metric = ACCURACY) -> str:
     """The smallest detectable difference: `1.4 pp = 4 of 300 images`, a range where it is less well known, or why not.
 
     The images are told where the metric counts them. None is told that is more than two arms can differ, nor one of
-    which so few seeds know nothing.
+    which so few seeds and images know nothing.
     """
     if row.smallest_detectable is None:
         return MISSING
     if not can_show(row, metric):
         return "none"
     if not is_known(row, metric):
-        return "too few seeds to say"
+        return "too few to say"
     size, images = detectable_sizes(row, metric)
     return f"{size} = {images}" if metric.counts_images else size
 
@@ -157,6 +157,11 @@ def scaled(value: float | None, scale: float) -> float | None:
 def significant(value: float | None) -> float | None:
     """A number in the digits of a file; None for what is no number."""
     return None if value is None or not math.isfinite(value) else digits.significant(value)
+
+
+def over_seeds(most_seeds: int) -> str:
+    """What a column of means is, where no arm has more seeds than so many."""
+    return "mean ± standard deviation over seeds" if most_seeds > 1 else "one run each"
 
 
 def metric(runs: Iterable[CellRun], key: str) -> list[float]:

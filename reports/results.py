@@ -92,6 +92,11 @@ class Results:
         """The runs that count for nothing, each with its reason."""
         return [run for run in self.runs if not run.usable]
 
+    @property
+    def most_seeds(self) -> int:
+        """The largest number of usable runs that an arm has."""
+        return max(len(self.of_arm(arm.name)) for arm in self.design.arms)
+
     def outputs(self, arm: str) -> dict[int, Outputs]:
         """Seed -> outputs of the usable runs of an arm."""
         return {run.seed: run.outputs for run in self.of_arm(arm) if run.outputs is not None}

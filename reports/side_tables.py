@@ -22,7 +22,7 @@ def further_table(results: Results) -> Table | None:
     arms = [arm.name for arm in results.design.arms]
     values: dict[str, dict[str, Value]] = {arm: {"arm": arm, "n": len(results.of_arm(arm))} for arm in arms}
     shown = {arm: {"arm": arm} for arm in arms}
-    columns = [ARM]
+    columns, with_intervals = [ARM], False
     for name in measures:
         metric, compared = results.measure(name), comparisons(results, name)
         scale, unit, of_difference = metric.scale, metric.word, metric.unit
@@ -30,6 +30,7 @@ def further_table(results: Results) -> Table | None:
         places, of_ends = texts.accuracy_places(cells, scale), texts.answer_places(compared.values(), scale)
         for arm, row in compared.items():
             found = row.interval
+            with_intervals |= found is not None
             values[arm] |= {
                 f"{name}_{unit}": texts.scaled(row.mean, scale),
                 f"{name}_sd_{unit}": texts.scaled(row.sd, scale),
@@ -38,7 +39,7 @@ def further_table(results: Results) -> Table | None:
                 f"{name}_high_{of_difference}": texts.scaled(found.high if found else None, scale),
             }
             shown[arm][name] = texts.accuracy(row.mean, row.sd, places, scale)
-            shown[arm][f"{name}_difference"] = texts.difference(found, of_ends, scale)
+            shown[arm][f"{name}_difference"] = texts.row_difference(row, of_ends, scale)
         heading = metric.text[0].upper() + metric.text[1:]
         columns += [
             Column(key=name, heading=f"{heading}{' %' if metric.is_share else ''}", sort=f"{name}_{unit}"),
@@ -51,11 +52,20 @@ def further_table(results: Results) -> Table | None:
     return Table(
         name="further",
         title="The other metrics that were asked for",
-        note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds, and the paired "
-        f"difference with its 95 % interval. {results.metric.text[0].upper()}{results.metric.text[1:]} decides; "
-        "these intervals stand beside it and are not adjusted for their number.",
+        note=_further_note(results, with_intervals=with_intervals),
         columns=tuple(columns),
         rows=tuple(Row(values=values[arm], texts=shown[arm]) for arm in arms),
+    )
+
+
+def _further_note(results: Results, *, with_intervals: bool) -> str:
+    means = f"{SPLITS[results.split].capitalize()} images, {texts.over_seeds(results.most_seeds)}, and the paired"
+    decides = f"{texts.capital(results.metric.text)} decides"
+    if not with_intervals:
+        return f"{means} difference. {decides}; one seed a side says nothing about the changes."
+    return (
+        f"{means} difference with its 95 % interval. {decides}; these intervals stand beside it and are not adjusted "
+        "for their number."
     )
 
 
@@ -73,7 +83,7 @@ def metrics_table(results: Results) -> Table:
     return Table(
         name="metrics",
         title="Other metrics",
-        note=f"{SPLITS[results.split].capitalize()} images, mean ± standard deviation over seeds; "
+        note=f"{SPLITS[results.split].capitalize()} images, {texts.over_seeds(results.most_seeds)}; "
         f"percent but for loss and epoch.{beside} By chance: the calibration error of a predictor whose confidences "
         "are true, on as many images.",
         columns=(
@@ -191,9 +201,9 @@ def effects_table(results: Results) -> Table | None:
     return Table(
         name="effects",
         title="Main effects and interactions",
-        note=f"Averaged over the levels of all other factors, in {results.metric.unit} with 95 % intervals; "
-        "p by Holm over all rows. "
-        "An interaction is how much the first effect changes when the second factor does. "
+        note=f"Averaged over the levels of all other factors, in {results.metric.unit}"
+        + (" with 95 % intervals; p by Holm over all rows. " if any(e.num_pairs > 1 for e in effects) else ". ")
+        + "An interaction is how much the first effect changes when the second factor does. "
         "One seed says nothing about the training noise, so that it has neither interval nor p.",
         columns=(
             Column(key="effect", heading="Effect", sort="effect", number=False),

@@ -209,31 +209,39 @@ def _run_row(results: Results, run: CellRun) -> Row:
 
 def _answer_note(results: Results, compared: Iterable[Comparison]) -> str:
     rows = list(compared)
-    num_images = max((row.num_images for row in rows), default=0)
+    if not results.most_seeds:
+        return "No run is finished yet."
+    num_images = max(row.num_images for row in rows)
     parts = [
         f"{SPLITS[results.split].capitalize()} {results.metric.text} over {num_images} images, "
-        "mean ± standard deviation over seeds."
+        f"{texts.over_seeds(results.most_seeds)}."
     ]
     if not results.metric.higher_is_better:
         parts.append(f"A lower {results.metric.text} is better.")
     parts += epoch_told(results)
-    parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
-    parts.append(_independence(results))
-    if results.design.margin is not None:
-        parts.append("So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests.")
+    if any(row.interval for row in rows):
+        parts.append("Differences are paired by seed and image, with 95 % intervals; p by Holm over the arms.")
+        if results.design.margin is not None:
+            parts.append(
+                "So is equivalence: an arm inside the margin also needs the adjusted p of two one-sided tests."
+            )
+        parts.append(_independence(results))
     if any(row.difference is not None and row.interval is None for row in rows):
         parts.append("With one seed a side the training noise is unknown: there is no interval, and no verdict.")
     if results.design.rule:
         parts.append(seeds_added(results, rows))
-    parts.append(
-        "“Unseen below”, the grey ground of a plot: the true difference that these seeds and images find four times in "
-        "five, at the level that Holm asks of the first of so many arms; a range where the seeds do not say it closer."
-    )
-    if results.design.control:
+    if any(row.smallest_detectable is not None for row in rows):
         parts.append(
-            f"“{results.design.control}” is the baseline on other seeds, outside the family of the adjusted p: nothing "
-            "was changed, so its interval should hold zero. Where it does not, that is a false alarm; chance gives one "
-            "to 1 control in 20; several of them mean that the intervals are too narrow for this task."
+            "“Unseen below”, the grey ground of a plot: the true difference that these seeds and images find four "
+            "times in five, at the level that Holm asks of the first of so many arms; a range where the seeds do not "
+            "say it closer."
+        )
+    control = next((row for row in rows if row.arm == results.design.control), None)
+    if control is not None and control.interval:
+        parts.append(
+            f"“{control.arm}” is the baseline on other seeds, outside the family of the adjusted p: nothing was "
+            "changed, so its interval should hold zero. Where it does not, that is a false alarm; chance gives one to "
+            "1 control in 20; several of them mean that the intervals are too narrow for this task."
         )
     apart = [arm.name for arm in results.design.arms if results.of_arm(arm.name) and not results.comparable(arm.name)]
     if apart:

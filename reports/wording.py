@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ablation_suite.core.metrics import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.compared import seeds_to_add
 from ablation_suite.reports.design import Design, DesignArm
 from ablation_suite.reports.quantities import SPLITS, listed, quoted
 from ablation_suite.reports.results import Results
@@ -77,7 +78,19 @@ def families(num_comparisons: Sequence[int]) -> str:
 def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
     """Why an ablation with a rule for its seeds has as many as it has, and what that does to its numbers."""
     rule = results.design.rule or {}
-    allowed = "Intervals and p allow for having looked that often."
+    rows = [row for row in compared if row.interval and row.arm != results.design.control]
+    allowed = "Intervals and p allow for having looked that often." if rows else "There is nothing to judge yet."
+    waiting = wanting_seeds(results, compared)
+    if waiting:
+        until = (
+            f"their intervals are within ±{rule['precision']:g} {results.metric.unit}"
+            if rule["precision"] is not None
+            else "there is an answer on validation images"
+        )
+        return (
+            f"Seeds are added until {until}, up to {rule['max']}; {listed([*map(quoted, waiting)])} "
+            f"{'is' if len(waiting) == 1 else 'are'} to get more. {allowed}"
+        )
     if rule["precision"] is not None:
         return (
             f"Seeds were added until the interval was within ±{rule['precision']:g} {results.metric.unit}, "
@@ -88,12 +101,11 @@ def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
             f"Seeds were added, up to {rule['max']}, until the validation images gave an answer or more would hardly "
             f"have brought one. {allowed}"
         )
-    rows = [row for row in compared if row.interval and row.arm != results.design.control]
     without = [f"{quoted(row.arm)} (after {row.num_pairs})" for row in rows if row.verdict == "undecided"]
     told = "Seeds were added until there was an answer."
     if without:
         told = (
-            f"Seeds were added until there was an answer, or {rule['max']} would hardly have brought one: "
+            f"Seeds were added, up to {rule['max']}, until there was an answer or more would hardly have brought one: "
             f"{listed(without)} stayed without."
         )
     scale = results.metric.scale
@@ -108,6 +120,16 @@ def seeds_added(results: Results, compared: Sequence[Comparison]) -> str:
             f"{listed(freed)} {results.metric.unit}."
         )
     return f"{told} {allowed}"
+
+
+def wanting_seeds(results: Results, compared: Iterable[Comparison]) -> list[str]:
+    """Arms that their rule gives more seeds; on test images, those that have too few for its first look."""
+    design, rule = results.design, results.design.rule
+    if not rule:
+        return []
+    wanted = seeds_to_add(results) if results.split == "val" else {}
+    few = {row.arm for row in compared if row.num_pairs < rule["min"]}
+    return [arm.name for arm in design.contenders if arm.name in wanted or arm.name in few]
 
 
 def epoch_told(results: Results) -> Iterator[str]:
@@ -310,7 +332,7 @@ def _could_have_shown(row: Comparison, metric: Metric) -> str:
     if not texts.can_show(row, metric):
         return "and with so few seeds and images no difference could have shown"
     if not texts.is_known(row, metric):
-        return "and so few seeds cannot say what difference would have been found"
+        return "and so few seeds and images cannot say what difference would have been found"
     size, images = texts.detectable_sizes(row, metric)
     size = f"{size} ({images})" if metric.counts_images else size
     return f"and a true one of {size} would have been found four times in five"

@@ -11,11 +11,13 @@ import pytest
 from sklearn.metrics import log_loss
 
 from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.blocks import over_all_blocks
+from ablation_suite.reports.build import blocks_files, index_files, text_files
 from ablation_suite.reports.cost_drawing import cost_panel
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.drawings import IntervalBar
 from ablation_suite.reports.glance import glance
-from ablation_suite.reports.page import report_html
+from ablation_suite.reports.page import blocks_html, report_html
 from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 from tests.reports.test_page import index_of, page_of
@@ -93,7 +95,9 @@ def test_missing_runs_are_told_beside_their_arm_and_flagged(tmp_path):
     gone = [cell for cell in plan.cells if cell.arm == "no-encoding" or (cell.arm == "wide" and cell.seed == 0)]
     for cell in gone:
         shutil.rmtree(tmp_path / cell.run_id)
-    text = report_html(analyse(Reader(tmp_path).results(design_of(plan)), ()))
+    analysis = analyse(Reader(tmp_path).results(design_of(plan)), ())
+    assert "“no-encoding” has no result, every other arm 2 to 3 seeds; 4 of 9 planned runs" in "".join(analysis.method)
+    text = report_html(analysis)
     assert '<span class="sub">2 of 3 seeds</span></span>' in text
     assert '<span class="sub">0 of 3 seeds</span></span>' in text
     assert text.count("⚠ runs") == len(gone)
@@ -123,3 +127,45 @@ def test_names_of_arms_of_one_cost_do_not_cover_each_other():
     assert len(left) == 5
     assert all(below[0] - above[0] >= 11.9 for above, below in itertools.pairwise(left))
     assert [point.is_left for point in panel.points if point.arm == "wide"] == [True]
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_seeds_that_change_nothing_are_flagged(tmp_path, same):
+    """Copies of one run are told as what they are: one seed, whatever their interval says."""
+    plan = make_store(tmp_path, {"baseline": TRUTHS["baseline"], "wide": TRUTHS["wide"]}, seeds=2, num_images=200)
+    first, second = (tmp_path / cell.run_id / "outputs.npz" for cell in plan.of_arm("wide"))
+    if same:
+        shutil.copy(first, second)
+    doubts = analyse(Reader(tmp_path).results(design_of(plan))).doubts
+    told = [doubt.text for doubt in doubts if doubt.kind == "seeds" and doubt.flag]
+    assert [text.partition(".")[0] for text in told] == ["The seeds of “wide” differ in no prediction"] * same
+
+
+OF_SEVERAL_SEEDS = ("95 %", "±", "Holm", "four times in five", "equivalent", "not adjusted", "higher", "lower")
+
+
+def test_one_seed_promises_neither_interval_nor_verdict_anywhere(tmp_path):
+    """No note, sentence, heading, table or paragraph of a report, of its blocks or of an index speaks of several."""
+    truths = {**THREE, "same again": Truth(delta={}, control=True)}
+    settings = {"seeds": 1, "epochs": 4, "num_images": 60, "margin": 2.0}
+    metrics = {"metrics": ("test/accuracy", "test/macro_f1")}
+    plans = [
+        make_store(tmp_path, truths, ablation=f"clothes-{block}", family="clothes", block=block, **settings, **metrics)
+        for block in ("small", "large")
+    ]
+    levels = {"model.backbone": ("a", "b"), "model.encoding": ("c", "d")}
+    cells = {f"{a}-{c}": {"model.backbone": a, "model.encoding": c} for a, c in itertools.product("ab", "cd")}
+    grid = {name: Truth(delta=delta) for name, delta in cells.items()}
+    plans.append(make_store(tmp_path, grid, ablation="grid", grid=levels, **settings))
+    family = [Reader(tmp_path).results(design_of(plan)) for plan in plans]
+    analyses = [analyse(results) for results in family]
+    over = over_all_blocks(family[:2])
+    said = {**blocks_files(over), **index_files(analyses), "blocks.html": blocks_html(over)}
+    for analysis in analyses:
+        said |= {f"{analysis.design.ablation}/{name}": text for name, text in text_files(analysis).items()}
+        said[f"{analysis.design.ablation}/report.html"] = report_html(analysis)
+    assert "9 arms have one seed a side, which says nothing about them." in said["index.html"]
+    for name, text in said.items():
+        told = re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+        told = re.sub(r"within which arms count as equivalent|±2 pp|from the lowest to the highest|!\[.*\]", "", told)
+        assert [told[at - 60 : at + 60] for word in OF_SEVERAL_SEEDS if (at := told.find(word)) >= 0] == [], name

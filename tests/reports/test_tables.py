@@ -323,9 +323,11 @@ def test_seeds_as_needed_are_judged_by_the_sequential_rule(tmp_path):
 @pytest.mark.parametrize(
     ("rule", "split", "wanted", "unwanted"),
     [
-        ({"until": "decided"}, "val", ["“wide” (after 3) stayed without"], ["ended its own search"]),
+        ({"until": "decided", "max": 3}, "val", ["“wide” (after 3) stayed without"], ["ended its own search"]),
         ({"until": "decided"}, "test", ["until the validation images gave an answer or"], ["stayed without"]),
-        ({"precision": 1.5}, "val", ["until the interval was within ±1.5 pp, up to 10"], ["answer"]),
+        ({"precision": 80}, "val", ["Seeds were added until the interval was within ±80 pp"], ["answer", "more"]),
+        ({"precision": 1.5}, "val", ["are within ±1.5 pp, up to 10; “wide” is to get more."], ["were added"]),
+        ({"until": "decided", "min": 4}, "test", ["Seeds are added until", "“wide” is to get more."], ["were added"]),
     ],
 )
 def test_seeds_are_said_to_have_brought_an_answer_only_where_they_did(tmp_path, rule, split, wanted, unwanted):
@@ -439,8 +441,8 @@ def test_what_could_have_shown_is_told_of_the_worst_arm():
     [
         ((0.018, 0.022), "2 pp = 2 of 100 images", "a true one of 2 pp (2 of 100 images) would have been found"),
         ((0.012, 0.041), "1.2 to 4.1 pp = 1 to 4 of 100 images", "one of 1.2 to 4.1 pp (1 to 4 of 100 images) would"),
-        ((0.011, 0.09), "too few seeds to say", "so few seeds cannot say what difference would have been found"),
-        ((0.4, 1.3), "too few seeds to say", "so few seeds cannot say what difference would have been found"),
+        ((0.011, 0.09), "too few to say", "so few seeds and images cannot say what difference would have been found"),
+        ((0.4, 1.3), "too few to say", "so few seeds and images cannot say what difference would have been found"),
         ((1.1, 4.0), "none", "with so few seeds and images no difference could have shown"),
     ],
     ids=["known", "a range", "too wide a range", "an impossible end", "impossible"],
