@@ -16,7 +16,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import ray_cluster
 from ablation_suite.core.scheduling.devices import num_jobs
-from ablation_suite.core.scheduling.elsewhere import FarRun, abroad
+from ablation_suite.core.scheduling.elsewhere import LONGEST_LOOK_SECONDS, FarRun, abroad
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.process import GRACE_SECONDS, ProcessPool
 from ablation_suite.core.scheduling.ray_cluster import alive_nodes, first_line, fitting_nodes, resources
@@ -25,6 +25,10 @@ LOOK_SECONDS = 1.0
 """Between two looks at the folders of the runs under way."""
 LIMBO_SECONDS = 60.0
 """How long after an actor was lost its node may turn out to be dead."""
+DIED_ALONE = "its worker process has died"
+"""What Ray says of an actor whose process ended on a node that lives to tell."""
+CALL_SECONDS, MUTE_SECONDS = 5.0, 60.0
+"""Between two calls to an actor that it only has to answer, and for how long it may leave one unanswered."""
 
 
 class Ray:
@@ -121,15 +125,16 @@ class Ray:
 
         assert actor.run is not None
         try:
-            event = Event(**ray.get(actor.answer))
+            events = [Event(**each) for each in ray.get(actor.answer)]
         except ray.exceptions.RayActorError as error:
-            actor.answer, actor.lost_at, actor.reason = None, time.monotonic(), first_line(error)
-            ray.kill(actor.handle)  # it must not train any more when its run is given again
+            actor.answer, actor.lost_at, actor.reason = None, time.monotonic(), _cause(error)
+            actor.call = actor.handle.node.remote()
             return self._settle(actor)
         except ray.exceptions.RayError as error:
-            event = Event(run_id=actor.run.folder.run_id, retry="counted", message=f"ray: {first_line(error)}")
+            message = f"ray: {first_line(error)}"
+            events = [Event(run_id=actor.run.folder.run_id, retry="counted", message=message)]
         actor.answer = actor.run = None
-        return [event]
+        return events
 
     def _settle(self, actor: _Actor) -> list[Event]:
         """Free of charge where the node of a lost actor is dead; an actor that dies alone counts."""
@@ -142,37 +147,78 @@ class Ray:
         except ray.exceptions.RayError:
             node = None  # it never began
         if node is None or node not in {each["NodeID"] for each in alive_nodes()}:
-            self.actors.remove(actor)
+            self._let_go(actor)
             told = Event(run_id=run_id, message="its node is gone; it goes on elsewhere")
             return [told, Event(run_id=run_id, retry="free")]
-        if actor.is_hung or "worker process" in actor.reason or time.monotonic() - actor.lost_at > LIMBO_SECONDS:
-            self.actors.remove(actor)
+        if actor.is_hung or DIED_ALONE in actor.reason or time.monotonic() - actor.lost_at > LIMBO_SECONDS:
+            self._let_go(actor)
             return [Event(run_id=run_id, retry="counted", message=f"its Ray actor ended: {actor.reason}")]
-        return []  # Ray has lost sight of it, and does not know yet of what else
+        # Ray has lost sight of it, and is asked again until it knows why.
+        if ray.wait([actor.call], timeout=0)[0]:
+            try:
+                ray.get(actor.call)
+            except ray.exceptions.RayError as error:
+                actor.reason = _cause(error)
+            actor.call = actor.handle.node.remote()
+        return []
+
+    def _let_go(self, actor: _Actor) -> None:
+        """Of a lost actor: it must not train any more when its run is given again."""
+        import ray
+
+        ray.kill(actor.handle)
+        self.actors.remove(actor)
 
     def _look(self, actor: _Actor) -> list[Event]:
         import ray
 
         assert actor.run is not None
         events = actor.run.news()
-        if words := actor.run.hung_words():
+        if (words := actor.run.hung_words() or actor.mute_words()) and not actor.is_hung:
             actor.is_hung = True
             ray.kill(actor.handle)
             events.append(Event(run_id=actor.run.folder.run_id, message=words))
         return events
 
 
+def _cause(error: BaseException) -> str:
+    """What Ray knows of the end of an actor, in one sentence; the first line of its errors says only that it ended."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line.partition(". ")[0] for line in lines if "dead because" in line), first_line(error))
+
+
 @dataclass(kw_only=True, eq=False)
 class _Actor:
     handle: Any
     node: Any
-    """The promise of its node's id."""
+    """The promise of its node's id, which is the first that it has to answer."""
     run: FarRun | None = None
     answer: Any = None
     """The promise of the end of its run."""
     is_hung: bool = False
     lost_at: float = 0.0
     reason: str = ""
+    call: Any = None
+    """The promise of an answer that says only that it lives; none before it has begun."""
+    called_at: float = 0.0
+    looked_at: float = 0.0
+    mute_seconds: float = 0.0
+
+    def mute_words(self) -> str | None:
+        """For how long it has left a call unanswered, where that is too long; its worker may be done, or train on."""
+        import ray
+
+        now = time.monotonic()
+        passed, self.looked_at = min(now - self.looked_at, LONGEST_LOOK_SECONDS), now
+        if ray.wait([self.node if self.call is None else self.call], timeout=0)[0]:
+            self.mute_seconds = 0.0
+            if now - self.called_at >= CALL_SECONDS:
+                self.call, self.called_at = self.handle.node.remote(), now
+        elif self.call is not None:
+            self.mute_seconds += passed
+        if self.mute_seconds < MUTE_SECONDS:
+            return None
+        return f"its Ray actor has not answered for {self.mute_seconds:.0f} s and is killed"
 
 
 class Trainer:
@@ -195,15 +241,18 @@ class Trainer:
 
         return ray.get_runtime_context().get_node_id()
 
-    def train(self, folder: str) -> dict[str, Any]:
-        """Bring a run to its end, and tell of it as of an event."""
+    def train(self, folder: str) -> list[dict[str, Any]]:
+        """Bring a run to its end, and tell what people should know and that end, as events."""
+        told: list[Event] = []
         with self.lock:
             self.pool.submit(Path(folder))
             while not self.is_closing:
                 for event in self.pool.poll(0.25):
                     if event.retry is not None:
-                        return asdict(event)
-        return asdict(Event(run_id=Path(folder).name, retry="free"))
+                        return [asdict(each) for each in (*told, event)]
+                    if event.message:
+                        told.append(event)
+        return [asdict(Event(run_id=Path(folder).name, retry="free"))]
 
     def cancel(self, run_id: str) -> None:
         """Ask the run to save itself and end."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import socket
 import statistics
 import sys
 import time
@@ -205,10 +207,23 @@ class Slurm:
 
     @contextmanager
     def _sole_submitter(self) -> Iterator[IO[str]]:
-        """A lock that sbatch inherits, so that it is held as long as it may still submit, whatever becomes of us."""
+        """A lock that sbatch inherits, so that it is held as long as it may still submit, whatever becomes of us.
+
+        UserError names a holder that keeps it for longer than an sbatch is waited for: it hangs.
+        """
         self.queue.home.mkdir(parents=True, exist_ok=True)
-        with open(self.queue.home / "sbatch.lock", "a") as lock:
-            locks.take(lock)
+        deadline = time.monotonic() + 1.5 * slurm_queue.COMMAND_SECONDS
+        with open(self.queue.home / "sbatch.lock", "a+") as lock:
+
+            def heed() -> None:
+                if time.monotonic() > deadline:
+                    lock.seek(0)
+                    raise UserError(f"slurm: {lock.read() or 'another driver'} has not come back from sbatch; end it")
+
+            locks.take(lock, heed=heed)
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
             yield lock
 
     def _begin_all(self, submission: Submission) -> None:

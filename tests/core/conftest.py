@@ -185,22 +185,23 @@ def finished(tmp_path_factory, digits):
     return runtime, folders
 
 
+def _weights_digest(folder: RunFolder) -> str:
+    import torch
+
+    found = hashlib.sha256()
+    values = torch.load(folder.path / folder.record()["weights"], weights_only=True)
+    for name, value in values.items():
+        found.update(name.encode() + value.contiguous().numpy().tobytes())
+    with np.load(folder.path / "outputs.npz") as outputs:
+        for name in outputs.files:
+            found.update(name.encode() + outputs[name].tobytes())
+    return found.hexdigest()
+
+
 @pytest.fixture
 def weights_digest():
     """The SHA-256 of every tensor of a finished run's kept weights, and of its outputs."""
-    import torch
-
-    def digest(folder: RunFolder) -> str:
-        found = hashlib.sha256()
-        values = torch.load(folder.path / folder.record()["weights"], weights_only=True)
-        for name, value in values.items():
-            found.update(name.encode() + value.contiguous().numpy().tobytes())
-        with np.load(folder.path / "outputs.npz") as outputs:
-            for name in outputs.files:
-                found.update(name.encode() + outputs[name].tobytes())
-        return found.hexdigest()
-
-    return digest
+    return _weights_digest
 
 
 @pytest.fixture

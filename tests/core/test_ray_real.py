@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,12 +15,14 @@ from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import ray_cluster
 from ablation_suite.core.scheduling.attempt import Datasets, work
 from ablation_suite.core.scheduling.ray import Ray
+from tests.core import processes
 from tests.core.fake_slurm import wait_until
 from tests.core.killed_driver import epochs_trained, kill_and_start_again, start_driver
+from tests.core.real_ray import RealRay, why_not
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
+    pytest.mark.skipif(why_not() is not None, reason=f"no Ray: {why_not()}"),
     # Ray leaves sockets and processes to the end of its own process.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
@@ -31,17 +31,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head without cores, and two nodes of one core each."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ray_cluster.ENVIRONMENT.items():
-            patch.setenv(name, value)
-        from ray.cluster_utils import Cluster
-
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
-        yield cluster
-        cluster.shutdown()
+    """Two nodes of one core each."""
+    cluster = RealRay(num_nodes=2)
+    yield cluster
+    cluster.close()
+    assert processes.carrying(cluster.mark) == []
 
 
 @pytest.fixture
@@ -66,12 +60,6 @@ def printed(runtime) -> str:
     return (Path(runtime.results) / "driver.txt").read_text()
 
 
-def actors() -> list[int]:
-    """The processes of our actors, on any node of this machine."""
-    found = subprocess.run(["pgrep", "-f", "^ray::Trainer"], capture_output=True, text=True)
-    return [int(word) for word in found.stdout.split()]
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_a_grid_whose_driver_is_killed_again_and_again_is_trained_once_to_the_same_bits(grid, runtime, weights_digest):
     """No run lost; an epoch is trained again only where its worker was killed before it could save it."""
@@ -85,26 +73,26 @@ def test_a_grid_whose_driver_is_killed_again_and_again_is_trained_once_to_the_sa
         assert sum(epochs_trained(folder).values()) <= 12 + instants, f"seed {seed}"
 
 
-def test_the_actors_of_a_killed_driver_end_and_the_next_driver_goes_on(grid, runtime):
+def test_the_actors_of_a_killed_driver_end_and_the_next_driver_goes_on(cluster, grid, runtime):
     """Ray kills them with their workers, within a second where nothing else runs; here they have ten."""
     folder = grid("results/runs", 1, 60)[0]
     driver = start_driver([folder], runtime)
     wait_until(lambda: len(list((folder.path / "checkpoints").glob("*.pt"))) == 2, 120)
-    assert len(actors()) == 1
+    assert len(cluster.actors()) == 1
     driver.kill()
     driver.wait()
-    wait_until(lambda: not actors() and not folder.is_locked(), 10.0)
+    wait_until(lambda: not cluster.actors() and not folder.is_locked(), 10.0)
     assert start_driver([folder], runtime).wait() == 0, printed(runtime)
     assert [row["event"] for row in folder.ledger.rows() if row["kind"] == "event"].count("resumed") == 1
 
 
 def test_a_dead_node_costs_no_try_and_its_run_goes_on_elsewhere(cluster, grid, runtime):
     """Told in one line; Ray's own words stay away from the terminal."""
-    extra = cluster.add_node(num_cpus=1)
+    extra = cluster.add_node()
     folders = grid("results/runs", 3, 40)
     driver = start_driver(folders, runtime)
     wait_until(lambda: all(folder.ledger.history() for folder in folders), 120)
-    cluster.remove_node(extra, allow_graceful=False)
+    cluster.cluster.remove_node(extra, allow_graceful=False)
     assert driver.wait(240) == 0, printed(runtime)
     lines = printed(runtime).splitlines()
     assert sum("its node is gone; it goes on elsewhere" in line for line in lines) == 1
@@ -112,15 +100,15 @@ def test_a_dead_node_costs_no_try_and_its_run_goes_on_elsewhere(cluster, grid, r
     assert all(set(epochs_trained(folder).values()) == {1} for folder in folders)
 
 
-def test_an_actor_that_dies_counts_as_a_try(grid, runtime):
+def test_an_actor_that_dies_counts_as_a_try(cluster, grid, runtime):
     """Three times, and the run has failed; its words say of what."""
     folder = grid("results/runs", 1, 400)[0]
     driver = start_driver([folder], runtime)
     for attempt in range(1, 4):
-        wait_until(lambda attempt=attempt: len(folder.attempts()) == attempt and actors(), 120)
-        for process in actors():
+        wait_until(lambda attempt=attempt: len(folder.attempts()) == attempt and cluster.actors(), 120)
+        for process in cluster.actors():
             os.kill(process, signal.SIGKILL)
-        wait_until(lambda: not actors())
+        wait_until(lambda: not cluster.actors())
     assert driver.wait(120) == 1
     assert "its Ray actor ended: " in printed(runtime)
 

@@ -216,6 +216,16 @@ def test_an_sbatch_of_a_killed_driver_that_still_submits_is_waited_for(cluster, 
     assert cluster.count("sbatch") == 1
 
 
+def test_a_driver_that_hangs_in_sbatch_is_named_and_not_waited_for(cluster, grid, runtime, monkeypatch):
+    """An sbatch itself is given up after a minute."""
+    cluster.train = trains(runtime.store)
+    grid("a")
+    monkeypatch.setattr(slurm_queue, "COMMAND_SECONDS", 0.1)
+    words = rf"^slurm: process {os.getpid()} on \S+ has not come back from sbatch; end it$"
+    with Slurm(runtime)._sole_submitter(), pytest.raises(UserError, match=words):
+        Slurm(runtime).adopt()
+
+
 def test_a_submission_that_failed_and_yet_is_in_the_queue_is_not_made_again(cluster, grid, runtime):
     """`Socket timed out`: the controller took the job, and only its answer was lost."""
     cluster.train = trains(runtime.store)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.attempt import Datasets, work
 from ablation_suite.core.scheduling.slurm import Slurm
+from tests.core import processes
 from tests.core.fake_slurm import wait_until
 from tests.core.killed_driver import epochs_trained, kill_and_start_again, start_driver
 from tests.core.real_slurm import RealSlurm, why_not
@@ -26,6 +25,7 @@ def cluster(tmp_path_factory):
     cluster = RealSlurm(tmp_path_factory.mktemp("cluster") / "slurm")
     yield cluster
     cluster.close()
+    assert processes.carrying(cluster.mark) == []
 
 
 @pytest.fixture
@@ -82,14 +82,11 @@ def test_a_preempted_run_loses_no_finished_step_and_comes_out_the_same(slurm, gr
     before = len(jobs(slurm))
     driver = start_driver([folder], runtime)
     wait_until(lambda: len(folder.ledger.history()) >= 2)
-    high = subprocess.run(
-        ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 2"], capture_output=True
-    )
-    assert high.returncode == 0
+    slurm.submit_high(2)
     wait_until(lambda: any(row.get("event") == "preempted" for row in folder.ledger.rows()))
     told = next(row["message"] for row in folder.ledger.rows() if row.get("event") == "preempted")
     wait_until(lambda: "PENDING" in jobs(slurm))
-    wait_until(lambda: _start_now(slurm) or folder.is_finished(), 120)
+    wait_until(lambda: slurm.start_now() or folder.is_finished(), 120)
     assert driver.wait(60) == 0
     resumed = [row for row in folder.ledger.rows() if row.get("event") == "resumed"]
     assert len(resumed) == 1
@@ -120,12 +117,3 @@ def test_what_the_cluster_does_not_have_is_one_line_at_check(slurm, runtime, opt
     with pytest.raises(Exception, match=f"slurm refuses --slurm '{options}': .+") as caught:
         Slurm(runtime.model_copy(update={"slurm": options})).check()
     assert "\n" not in str(caught.value)
-
-
-def _start_now(cluster) -> None:
-    """Requeued jobs are held back for two minutes; here nobody has so much time."""
-    for line in cluster.run("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i %j").splitlines():
-        job, name = line.split()
-        if name.startswith("ablate-"):
-            cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
-    time.sleep(0.5)
