@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ablation_suite.ablations.plan import Plan, distinct, folder
@@ -72,7 +72,7 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 
 
 def require_steps(plans: Sequence[Plan], runtime: Runtime) -> None:
-    """SchemaError where an own part of a missing run cannot take a first step, so that no worker meets it.
+    """SchemaError where an own part of a missing run cannot take a first step, or an own metric fails, before training.
 
     A config that a run of any seed has finished is known to work, and nothing is started for it.
     """
@@ -87,13 +87,25 @@ def require_steps(plans: Sequence[Plan], runtime: Runtime) -> None:
                 configs[key] = config
                 new.setdefault(key, []).append(Fault(plan.ablation.source, f"{of_block}arms.{cells[0].arm}", ""))
     broken = try_aside(configs, runtime).broken
-    if faults := [fault._replace(message=line) for key, line in broken.items() for fault in new[key]]:
+    faults = [fault._replace(message=line) for key, line in broken.items() for fault in new[key]]
+    if faults := [*faults, *_metric_faults(plans, runtime)]:
         raise SchemaError(faults)
+
+
+def _metric_faults(plans: Sequence[Plan], runtime: Runtime) -> Iterator[Fault]:
+    """What is wrong with the own metrics of ablations of which no run is finished yet; a later fault costs no run."""
+    for plan in plans:
+        metrics = list(own_parts(plan.ablation.metrics))
+        if metrics and not any(folder(cell, runtime.store).is_finished() for cell in plan.cells):
+            first = plan.of_arm(plan.ablation.baseline)[0].config
+            tried = try_aside({plan.ablation.baseline: first}, runtime, plan.ablation.metrics)
+            for line in (*tried.misfits, *tried.broken.values()):
+                yield Fault(plan.ablation.source, "", line)
 
 
 def _first_steps(arms: Mapping[str, RunConfig], ablation: Ablation, runtime: Runtime) -> Tried:
     """The first steps of all arms: here, where all code is ours, else aside."""
-    if any(part for config in arms.values() for part in own_parts(config)):
+    if any(own_parts((*arms.values(), *ablation.metrics))):
         return try_aside(arms, runtime, ablation.metrics, ablation.groups)
     from ablation_suite.core.training.first_step import try_steps
 

@@ -19,6 +19,7 @@ from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
 from ablation_suite.core.data import groups
+from ablation_suite.core.metrics import MetricField, OwnMetric, key_of, metric_fault, split_of
 
 SHIPPED_SPECS = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
@@ -38,7 +39,7 @@ class Seeds(Frozen):
     until: Literal["decided"] | None = None
     """`decided`: stop an arm as soon as its difference has a verdict."""
     precision: float | None = Field(None, gt=0.0)
-    """Stop an arm as soon as its interval is this narrow on either side, in percentage points (NLL: nats)."""
+    """Stop an arm once its interval is this narrow on either side, in percentage points or the metric's own unit."""
 
 
 class Spec(Frozen):
@@ -52,9 +53,9 @@ class Spec(Frozen):
     """RunConfig file that everything starts from, relative to the spec."""
     shared: dict[str, Any] = {}
     """Dotted path -> value, for the baseline and all arms."""
-    metric: str | None = None
+    metric: MetricField | None = None
     """What is compared, as `test/macro_f1`; null takes accuracy, on test images where all runs have labelled ones."""
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[MetricField, ...] = ()
     """Several of one split, where a report should show more than one: the first decides."""
     seeds: int | tuple[int, ...] | Seeds = 3
     """A number of seeds, a list of them, or `{min, max, until | precision}`."""
@@ -69,7 +70,7 @@ class Spec(Frozen):
     grid: dict[str, tuple[Any, ...]] = {}
     """Factor -> levels: a full factorial, whose first levels are the baseline."""
     margin: float | None = Field(None, gt=0.0)
-    """Differences smaller than this, in percentage points (NLL: nats), count as equivalent."""
+    """Differences smaller than this, in percentage points or the metric's own unit, count as equivalent."""
     groups: str | None = None
     """Which images belong together, by their file names, as `{plant}_*.jpg`: they are judged as one. No run changes."""
     control: bool = False
@@ -112,7 +113,7 @@ class Ablation(Frozen):
     question: str
     metric: str | None
     """The metric that decides."""
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[str | OwnMetric, ...] = ()
     """All that were asked for by name, that one first."""
     seeds: tuple[int, ...]
     rule: Seeds | None
@@ -214,7 +215,7 @@ def _ablation(spec: Spec, arms: list[Arm], path: Path, overrides: tuple[str, ...
         named |= {"ablation": f"{spec.ablation}-{spec.block}", "question": f"{spec.question} ({spec.block})"}
     return Ablation(
         **named,
-        metric=metrics[0] if metrics else None,
+        metric=key_of(metrics[0]) if metrics else None,
         metrics=metrics,
         family=spec.ablation if spec.block is not None else "",
         block=spec.block,
@@ -329,12 +330,9 @@ def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it)"""
     if spec.metric is not None and spec.metrics:
         yield "metrics", "a spec has either `metric:` or `metrics:`"
-    key, names = ("metrics", spec.metrics) if spec.metrics else ("metric", (spec.metric,) if spec.metric else ())
-    if not names:
-        return
-    from ablation_suite.core.metrics import metric_fault, split_of  # which load NumPy
-
-    wrong = [metric_fault(name) for name in names]
+    key, asked = ("metrics", spec.metrics) if spec.metrics else ("metric", (spec.metric,) if spec.metric else ())
+    names = list(map(key_of, asked))
+    wrong = [metric_fault(each) for each in asked if isinstance(each, str)]
     yield from ((key, why) for why in wrong if why)
     if any(wrong):
         return

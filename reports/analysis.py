@@ -25,7 +25,7 @@ from ablation_suite.reports.strokes import Strokes, strokes
 from ablation_suite.reports.tables import Table
 from ablation_suite.reports.wording import answer, claim
 
-FORMAT = 6
+FORMAT = 7
 Audit = Sequence[Mapping[str, str]]
 """Findings as `arm`, `kind`, `text` and `severity`."""
 
@@ -39,7 +39,7 @@ class Analysis:
     metric: str
     """The metric that decides, as a sentence says it."""
     unit: str
-    """Of its differences: pp or nats."""
+    """Of its differences: pp, nats, or that of an own metric."""
     higher_is_better: bool
     data: str
     """The name of the data set, where a record has it."""

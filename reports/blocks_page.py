@@ -10,7 +10,7 @@ from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.blocks import Blocks, ForestBar
 from ablation_suite.reports.drawings import IntervalBar, interval_plot
 from ablation_suite.reports.palette import inks
-from ablation_suite.reports.quantities import UNITS
+from ablation_suite.reports.quantities import introduced
 
 
 def blocks_context(blocks: Blocks) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def blocks_context(blocks: Blocks) -> dict[str, Any]:
     return {
         "blocks": blocks,
         "rest": blocks.answer.removeprefix(blocks.claim).strip(),
-        "unit": UNITS[blocks.unit],
+        "unit": introduced(blocks.unit),
         "groups": [(arm, list(of_arm)) for arm, of_arm in groupby(blocks.bars, key=lambda bar: bar.arm)],
         "places": {arm: ink.place for arm, ink in inks([blocks.baseline, *arms], blocks.baseline).items()},
         "plot": interval_plot(bars, title, partial(digits.signed, places=places)) if bars else None,

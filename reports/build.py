@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablation_suite.core.own.kept import keep
 from ablation_suite.reports.analysis import Analysis, analyse
 from ablation_suite.reports.beside import Figures
 from ablation_suite.reports.blocks import Blocks, over_all_blocks
@@ -143,6 +144,7 @@ def paper_files(tables: Sequence[Table]) -> dict[str, str]:
 def _write_report(analysis: Analysis, store: Path, folder: Path, images: Images | None, *, has_index: bool) -> Path:
     _write_all(folder, text_files(analysis))
     data = {**analysis.to_json(), "store": os.path.relpath(store, folder)}
+    keep(folder, data["design"]["own_metrics"])
     _write(folder / "report.json", json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return _write(folder / "report.html", report_html(analysis, images, has_index=has_index))
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import OwnPartError, UserError
+from ablation_suite.core.config.own import own_data
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.core.own.kept import admit
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.reports.analysis import FORMAT, Analysis, analyse
 from ablation_suite.reports.build import blocks_files, blocks_of, index_files, text_files
@@ -43,7 +45,7 @@ def check_reports(folder: Path, runtime: Runtime | None = None) -> dict[Path, li
     paths = sorted(path.parent for path in (*folder.glob("report.json"), *folder.glob("*/report.json")))
     if not paths:
         raise ReportError(f"{folder}: holds no report.json, nor does a folder in it")
-    reports = {path: _report(path) for path in paths}
+    reports = {path: _report(path, runtime) for path in paths}
     found = {
         path: list(_faults(path, *each, runtime)) if isinstance(each, tuple) else [each]
         for path, each in reports.items()
@@ -58,14 +60,29 @@ Report = tuple[dict[str, Any], Results, Analysis]
 """What was written, and what the runs say."""
 
 
-def _report(folder: Path) -> Report | str:
+def _report(folder: Path, runtime: Runtime | None) -> Report | str:
     """One report; where it cannot be read the reason, and the others are checked none the less."""
     try:
         written = _read(folder / "report.json")
+        _admit_metrics(folder, written, runtime)
         results, audit, layouts = _results(folder, written)
         return written, results, analyse(results, audit, layouts)
-    except ReportError as error:
+    except (ReportError, OwnPartError) as error:
         return str(error)
+
+
+def _admit_metrics(folder: Path, written: Mapping[str, Any], runtime: Runtime | None) -> None:
+    """Take up the kept code of a report's own metrics; OwnPartError where it lies outside the user's own results."""
+    parts = list(own_data((written.get("design") or {}).get("own_metrics", ())))
+    if not parts:
+        return
+    if runtime is None or not folder.resolve().is_relative_to(Path(runtime.results).resolve()):
+        where = "the results of this command" if runtime is None else runtime.results
+        raise OwnPartError(
+            f"{folder}: has a metric of somebody's own ({parts[0]['name']}), whose code would be run, and does not lie "
+            f"in {where}; if you trust whoever made it, name its results folder with --results"
+        )
+    admit(folder, parts)
 
 
 def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[str, str]], list[TableLayout]]:

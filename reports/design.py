@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ablation_suite.ablations.resolve import describe
 from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config.levels import level_names
+from ablation_suite.core.metrics import OwnMetric, key_of
 
 if TYPE_CHECKING:
     from ablation_suite.ablations.plan import Plan
@@ -68,11 +69,18 @@ class Design:
     """The rule on file names by which images belong together; null counts each image alone."""
     metrics: tuple[str, ...] = ()
     """All metrics that were asked for by name, the deciding one first."""
+    own_metrics: tuple[OwnMetric, ...] = ()
+    """Those of them that are the user's own."""
 
     @property
     def measures(self) -> tuple[str, ...]:
         """The metrics without their split; accuracy where none was named."""
         return tuple(name.partition("/")[2] for name in self.metrics or (self.metric or "val/accuracy",))
+
+    @property
+    def own(self) -> dict[str, OwnMetric]:
+        """Measure -> the metric of the user's own that it is."""
+        return {each.measure: each for each in self.own_metrics}
 
     @property
     def control(self) -> str | None:
@@ -90,11 +98,11 @@ class Design:
 
     def to_json(self) -> dict[str, Any]:
         """The design as JSON data; `from_json` gives it back."""
-        return asdict(self)
+        return asdict(self) | {"own_metrics": [each.model_dump(mode="json") for each in self.own_metrics]}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Design:
-        """The design that `to_json` wrote."""
+        """The design that `to_json` wrote; the code of own metrics has to be known, or it is an error of theirs."""
         return Design(
             **{
                 **data,
@@ -102,7 +110,8 @@ class Design:
                 "arms": tuple(DesignArm(**{**arm, "levels": tuple(arm["levels"])}) for arm in data["arms"]),
                 "cells": tuple((arm, seed, run_id) for arm, seed, run_id in data["cells"]),
                 "overrides": tuple(data["overrides"]),
-                "metrics": tuple(data.get("metrics", ())),
+                "metrics": tuple(data["metrics"]),
+                "own_metrics": tuple(OwnMetric.model_validate(each) for each in data["own_metrics"]),
             }
         )
 
@@ -120,7 +129,8 @@ def design_of(plan: Plan) -> Design:
         ablation=ablation.ablation,
         question=ablation.question,
         metric=ablation.metric,
-        metrics=ablation.metrics,
+        metrics=tuple(map(key_of, ablation.metrics)),
+        own_metrics=tuple(each for each in ablation.metrics if isinstance(each, OwnMetric)),
         tuned=ablation.tuned is not None,
         family=ablation.family,
         block=ablation.block or "",

@@ -13,7 +13,7 @@ from ablation_suite.reports.cost_drawing import CostPanel, cost_panel
 from ablation_suite.reports.drawings import IntervalBar, IntervalPlot, interval_plot
 from ablation_suite.reports.palette import DIFFERENT
 from ablation_suite.reports.plots import bar_of
-from ablation_suite.reports.quantities import EQUAL, MISSING, UNITS
+from ablation_suite.reports.quantities import EQUAL, MISSING, introduced
 from ablation_suite.reports.report_page import difference_places, sides
 from ablation_suite.reports.tables import Column, Row, Table, Value
 from ablation_suite.reports.wording import families
@@ -99,7 +99,7 @@ def _table(arms: Sequence[tuple[Analysis, Row]], places: Mapping[str, int]) -> T
         name="index",
         title="All differences at a glance",
         note="Each arm minus the baseline of its ablation, paired by seed and image, "
-        f"in {' or '.join(UNITS[each] for each in places)}{size}. Parameters and time are relative "
+        f"in {' or '.join(map(introduced, places))}{size}. Parameters and time are relative "
         "to the baseline.",
         columns=(
             Column(key="question", heading="Question", sort="question", number=False),
@@ -215,7 +215,8 @@ def _told(table: Table, places: Mapping[str, int]) -> Iterator[str]:
 def _units(units: Sequence[str]) -> str:
     """The unit of the plot, and that of the rows that it leaves out."""
     first, *others = units
-    return "; ".join([f"in {UNITS[first]}", *(f"some in {UNITS[unit]}, which are not drawn" for unit in others)])
+    left_out = (f"some in {introduced(unit)}, which are not drawn" for unit in others)
+    return "; ".join([f"in {introduced(first)}", *left_out])
 
 
 def _size(row: Row) -> str:

@@ -248,7 +248,17 @@ def _metric(results: Results, compared: Mapping[str, Comparison]) -> Iterator[Te
         if any(row.interval for row in compared.values()):
             text.append(", whose intervals are not adjusted for their number")
     yield [*text, "."]
-    nonlinear = [m.text for m in metrics if m.name not in _MEANS and not m.name.startswith("top_")]
+    own = [m.text for m in metrics if m.name in results.design.own]
+    if own:
+        yield [
+            f"The sampling of images enters {listed(own)} by what each image contributes to it; to a metric that is "
+            "given as one number, that is what is lost where the image is left out",
+            Cite("efron1981"),
+            ".",
+        ]
+    nonlinear = [
+        m.text for m in metrics if m.name not in {*_MEANS, *results.design.own} and not m.name.startswith("top_")
+    ]
     if nonlinear:
         yield [
             f"The sampling of images enters {listed(nonlinear)} by the influence of each image",

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablation_suite.core.metrics import (
+from ablation_suite.core.config.errors import OwnPartError
+from ablation_suite.core.metrics import OwnMetric
+from ablation_suite.core.metrics.measures import (
     calibration_error,
     calibration_error_by_chance,
     checked,
@@ -24,6 +26,8 @@ Epoch = Literal["kept", "last"]
 """Which weights of a run speak: those that were kept, or those of its last epoch, which nobody selected."""
 _LAST = "last_val_probabilities"
 Split = Literal["val", "test"]
+Asked = tuple[str | OwnMetric, ...]
+"""Metrics without their split, and those of the user's own."""
 
 
 class NoMetric(Exception):
@@ -71,12 +75,12 @@ def is_last(record: Mapping[str, Any]) -> bool:
 def read_outputs(
     path: Path,
     split: Split,
-    measures: Sequence[str] = ("accuracy",),
+    measures: Asked = ("accuracy",),
     classes: Sequence[str] = (),
     *,
     epoch: Epoch = "kept",
 ) -> Outputs:
-    """The outputs of one run on one split, with what its images contribute to metrics (named without their split).
+    """The outputs of one run on one split, with what its images contribute to metrics.
 
     epoch: "last" reads what the last epoch said about the validation images, where it is not the kept one.
     Raises OUTPUT_ERRORS where they cannot be read, NoMetric where these images do not have a metric.
@@ -91,7 +95,7 @@ def read_outputs(
     probabilities, labels = checked(probabilities, labels)
     predicted = probabilities.argmax(axis=1)  # N
     return Outputs(
-        contributions={name: _contributions(f"{split}/{name}", classes, probabilities, labels) for name in measures},
+        contributions=dict(_contributions(each, split, classes, probabilities, labels) for each in measures),
         names=names,
         labels=labels,
         predicted=predicted,
@@ -115,12 +119,23 @@ def _top_5(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> flo
 
 
 def _contributions(
-    name: str, classes: Sequence[str], probabilities: NDArray[Any], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
+    asked: str | OwnMetric,
+    split: Split,
+    classes: Sequence[str],
+    probabilities: NDArray[Any],
+    labels: NDArray[np.int64],
+) -> tuple[str, NDArray[np.float64]]:
+    """The measure, and what each image (N,) contributes to it."""
     known = classes or [str(each) for each in range(probabilities.shape[1])]
-    if fault := data_fault(name, known, labels):
+    measure = asked if isinstance(asked, str) else asked.measure
+    name = f"{split}/{measure}"
+    if isinstance(asked, str) and (fault := data_fault(name, known, labels)):
         raise NoMetric(fault)
-    found = metric_of(name, known).contributions(probabilities, labels)
+    own = {} if isinstance(asked, str) else {measure: asked}
+    try:
+        found = metric_of(name, known, own).contributions(probabilities, labels)
+    except OwnPartError as error:
+        raise NoMetric(str(error)) from error
     if not np.isfinite(found).all():
         raise NoMetric(f"{name}: is no number on these images")
-    return found
+    return measure, found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
-from ablation_suite.core.metrics import Metric
+from ablation_suite.core.metrics.measures import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.judged import OVER, Judged, judged

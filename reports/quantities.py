@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ablation_suite.core.metrics import Metric, metric_of
+from ablation_suite.core.metrics.measures import Metric, metric_of
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.results import CellRun
 from ablation_suite.reports.statistics.comparison import Comparison
@@ -15,8 +15,6 @@ from ablation_suite.reports.statistics.intervals import Interval
 
 ACCURACY = metric_of("test/accuracy", ())
 MISSING = "–"
-UNITS = {"pp": "percentage points (pp)", "nats": "nats"}
-"""How the unit of a difference is introduced."""
 SPLITS = {"val": "validation", "test": "test"}
 EQUAL = 1.02
 """Costs whose largest is no more than so many times the smallest are told as one."""
@@ -142,6 +140,11 @@ def _detectable_ends(row: Comparison) -> tuple[float, float]:
     point = row.smallest_detectable if row.smallest_detectable is not None else math.inf
     low, high = row.detectable_range or (point, point)
     return (low, high) if not high <= 1.5 * low else (point, point)
+
+
+def introduced(unit: str) -> str:
+    """The unit of a difference as it is first said."""
+    return "percentage points (pp)" if unit == "pp" else unit
 
 
 def percent(value: float | None) -> float | None:

@@ -48,6 +48,14 @@ _SOURCES: dict[str, tuple[str, ...]] = {
         "44",
         "837--845",
     ),
+    "efron1981": (
+        "Efron, Bradley and Stein, Charles",
+        "The jackknife estimate of variance",
+        "The Annals of Statistics",
+        "1981",
+        "9",
+        "586--596",
+    ),
     "hampel1974": (
         "Hampel, Frank R.",
         "The influence curve and its role in robust estimation",

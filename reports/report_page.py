@@ -22,7 +22,7 @@ from ablation_suite.reports.drawings import (
 from ablation_suite.reports.matrices import MOST_CLASSES, matrices
 from ablation_suite.reports.palette import inks, telling
 from ablation_suite.reports.plots import answer_bars, bar_of, bars_of, cost_plots, curve_plots, number, varying_costs
-from ablation_suite.reports.quantities import SHARE, SPLITS, UNITS, most_places, step
+from ablation_suite.reports.quantities import SHARE, SPLITS, introduced, most_places, step
 from ablation_suite.reports.tables import Column, Row, Value
 
 SIGNS = {"higher": "▲ ", "lower": "▼ ", "equivalent": "≈ ", "undecided": "○ "}
@@ -42,7 +42,7 @@ def page_context(analysis: Analysis) -> dict[str, Any]:
         "places": places,
         "arms": {arm.name: arm for arm in analysis.design.arms},
         "split": SPLITS[analysis.split],
-        "unit": UNITS[analysis.unit],
+        "unit": introduced(analysis.unit),
         "facts": _facts(analysis),
         "rest": analysis.answer.removeprefix(analysis.claim).strip(),
         "shown_places": ["x" if place is None else place for place in dict.fromkeys(places.values())],
@@ -144,8 +144,9 @@ def _second(analysis: Analysis, name: str) -> tuple[dict[str, IntervalBar], str,
     """The bars of the second metric that was named, its title and its unit."""
     table = analysis.tables["further"]
     rows = {str(row.values["arm"]): row.values for row in table.rows}
-    unit = "pp" if any(f"{name}_difference_pp" in values for values in rows.values()) else "nats"
-    title = next(column.heading for column in table.columns if column.key == name).removesuffix(" %")
+    before = f"{name}_difference_"
+    unit = next(key.removeprefix(before) for values in rows.values() for key in values if key.startswith(before))
+    title = next(column.heading for column in table.columns if column.key == name).rpartition(" ")[0]
     return bars_of(rows, analysis.strokes[name], f"{name}_", unit), f"{title}, {unit}", unit
 
 

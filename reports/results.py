@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablation_suite.core.data import groups as grouping
-from ablation_suite.core.metrics import Metric, accuracy, metric_of
+from ablation_suite.core.metrics.measures import Metric, accuracy, metric_of
 from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.outputs import (
+    Asked,
     Epoch,
     NoMetric,
     Outputs,
@@ -114,7 +115,7 @@ class Results:
     def measure(self, name: str) -> Metric:
         """A metric by its name without the split."""
         try:
-            return metric_of(f"{self.split}/{name}", self.classes)
+            return metric_of(f"{self.split}/{name}", self.classes, self.design.own)
         except ValueError:  # no run has been read that could tell the classes
             return Metric(name=name, text=name, contributions=accuracy)
 
@@ -153,7 +154,7 @@ class Reader:
     def __init__(self, store: Path):
         self.store = store
         self._records: dict[str, tuple[str, str, Record | None]] = {}
-        self._outputs: dict[tuple[str, Split, tuple[str, ...], Epoch], Outputs] = {}
+        self._outputs: dict[tuple[str, Split, Asked, Epoch], Outputs] = {}
 
     def results(self, design: Design, split: Split | None = None) -> Results:
         """What the store holds for a design on a split, by default the one that answers.
@@ -182,13 +183,14 @@ class Reader:
         if record is not None and design.factors and not design.arm(arm).has_levels(record["config"]):
             status, problem, record = "damaged", "record.json: its config has other levels than its cell", None
         if record is not None and f"{split}/accuracy" not in record["metrics"]:
-            asked = f"{split}/{design.measures[0]}"
-            problem, record = f"it has no labelled {split} images, and {asked} was asked for", None
+            wanted = f"{split}/{design.measures[0]}"
+            problem, record = f"it has no labelled {split} images, and {wanted} was asked for", None
         if record is not None:
             try:
-                outputs = self._read_outputs(run_id, split, design.measures, record["classes"], epoch)
+                asked: Asked = tuple(design.own.get(name, name) for name in design.measures)
+                outputs = self._read_outputs(run_id, split, asked, record["classes"], epoch)
                 if epoch == "last" and not is_last(record):
-                    kept = self._read_outputs(run_id, split, design.measures, record["classes"], "kept")
+                    kept = self._read_outputs(run_id, split, asked, record["classes"], "kept")
             except NoMetric as error:
                 problem, record, outputs = str(error), None, None
             except OUTPUT_ERRORS as error:
@@ -211,7 +213,7 @@ class Reader:
         return self._records[run_id]
 
     def _read_outputs(
-        self, run_id: str, split: Split, measures: tuple[str, ...], classes: Sequence[str], epoch: Epoch
+        self, run_id: str, split: Split, measures: Asked, classes: Sequence[str], epoch: Epoch
     ) -> Outputs:
         key = (run_id, split, measures, epoch)
         if key not in self._outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ablation_suite.core.metrics import Metric
+from ablation_suite.core.metrics.measures import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.compared import comparisons
@@ -42,7 +42,7 @@ def further_table(results: Results) -> Table | None:
             shown[arm][f"{name}_difference"] = texts.row_difference(row, of_ends, scale)
         heading = metric.text[0].upper() + metric.text[1:]
         columns += [
-            Column(key=name, heading=f"{heading}{' %' if metric.is_share else ''}", sort=f"{name}_{unit}"),
+            Column(key=name, heading=f"{heading} {metric.sign}", sort=f"{name}_{unit}"),
             Column(
                 key=f"{name}_difference",
                 heading=f"Difference ({of_difference}){'' if metric.higher_is_better else ', lower is better'}",

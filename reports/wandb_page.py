@@ -9,9 +9,7 @@ from pathlib import Path
 from ablation_suite.core.tracking.wandb_report import Page
 from ablation_suite.reports.design import Design
 
-ANSWER = re.compile(
-    r"(score|sd|difference|low|high|detectable)_(percent|pp|nats)|arm|changes|p_adjusted|verdict|n|images"
-)
+ANSWER = re.compile(r"(score|sd|difference|low|high|detectable)_[^\W\d_]+|arm|changes|p_adjusted|verdict|n|images")
 """The values of the answer's table that W&B shows as a table of its own."""
 
 

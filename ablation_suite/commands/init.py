@@ -43,5 +43,6 @@ def part(family: str, file: Path | None) -> None:
     except FileExistsError:
         raise UserError(f"{target}: is there already; name another file") from None
     made = [each.name for each in ast.parse(text).body if isinstance(each, ast.ClassDef | ast.FunctionDef)][-1]
-    say(f"written: {target}; in a spec beside it, `{families[name]}: {target.name}:{made}` names it")
+    split = "test/" if name == "metric" else ""
+    say(f"written: {target}; in a spec beside it, `{families[name]}: {split}{target.name}:{made}` names it")
     say("`ablate menu own` says what is called with which shapes, and `ablate check SPEC` tries a step")

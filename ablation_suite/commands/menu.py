@@ -18,6 +18,7 @@ from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError, nearest
+from ablation_suite.core.metrics import PLAIN, OwnMetric
 from ablation_suite.output import say
 from ablation_suite.sweeps.spec import SweepSpec
 
@@ -33,7 +34,9 @@ def menu(family: str | None, as_json: bool) -> None:
     if family == "own":
         _print_own(as_json)
         return
-    families = dict(_families(RunConfig)) | dict(_families(SweepSpec, "sweep."))
+    entries = dict(_families(RunConfig)) | dict(_families(SweepSpec, "sweep."))
+    families = {name: list(map(_entry, each)) for name, each in entries.items()}
+    families["metric"] = [*_metrics(), _entry(OwnMetric)]
     settings = [*_group_settings(RunConfig, families), *_group_settings(SweepSpec, families, "sweep.")]
     if family is not None:
         chosen = [
@@ -45,16 +48,14 @@ def menu(family: str | None, as_json: bool) -> None:
         families = {name: families[name] for name in chosen}
         settings = [row for row in settings if row["setting"].startswith(f"{family}.")]
     if as_json:
-        listed = {name: [_entry(entry) for entry in entries] for name, entries in families.items()}
-        say(json.dumps({"families": listed, "settings": settings}, indent=1))
+        say(json.dumps({"families": families, "settings": settings}, indent=1))
         return
-    for name, entries in families.items():
+    for name, listed in families.items():
         click.secho(name, bold=True)
-        for entry in entries:
-            data = _entry(entry)
-            more = " (`ablate menu own`)" if issubclass(entry, Own) else ""
-            say(f"  {', '.join(data['names'])}: {data['doc']}{more}")
-            for row in data["settings"]:
+        for entry in listed:
+            more = " (`ablate menu own`)" if entry["names"][0].endswith("FILE.py:NAME") else ""
+            say(f"  {', '.join(entry['names'])}: {entry['doc']}{more}")
+            for row in entry["settings"]:
                 say(f"      {row['setting']} = {row['default']}  {row['doc']}")
         say()
     for row in settings:
@@ -73,8 +74,9 @@ def _families(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, list
 
 
 def own_entries() -> dict[str, type[Own]]:
-    """Dotted path of each family that takes a user's own parts -> its entry for these."""
-    return {path: entry for path, entries in _families(RunConfig) for entry in entries if issubclass(entry, Own)}
+    """Dotted path of each family that takes a user's own parts -> its entry for these; the metric stands in a spec."""
+    found = {path: entry for path, entries in _families(RunConfig) for entry in entries if issubclass(entry, Own)}
+    return {**found, "metric": OwnMetric}
 
 
 def _print_own(as_json: bool) -> None:
@@ -85,16 +87,35 @@ def _print_own(as_json: bool) -> None:
         return
     say(inspect.getdoc(Own) or "")
     for path, text in protocols.items():
-        click.secho(f"\n{path}: FILE.py:NAME or MODULE:NAME    (ablate init part {path.rpartition('.')[2]})", bold=True)
+        names = " or ".join(_own_names(own_entries()[path]))
+        click.secho(f"\n{path}: {names}    (ablate init part {path.rpartition('.')[2]})", bold=True)
         say(textwrap.indent(text, "  "))
+
+
+def _metrics() -> Iterator[dict[str, Any]]:
+    """The metrics of a split, which have no settings."""
+    from ablation_suite.core.metrics.measures import metric_of  # loads NumPy
+
+    told = {name: metric_of(f"test/{name}", ()) for name in PLAIN}
+    docs = {
+        name: f"{each.text}, {'higher' if each.higher_is_better else 'lower'} is better" for name, each in told.items()
+    }
+    docs |= {"top_K": "whether the true class is among the K most probable", "recall/CLASS": "recall of one class"}
+    for name, doc in docs.items():
+        yield {"names": [f"test/{name}", f"val/{name}"], "doc": doc, "settings": []}
 
 
 def _entry(entry: type[Entry]) -> dict[str, Any]:
     is_own = issubclass(entry, Own)
-    names = ["FILE.py:NAME", "MODULE:NAME"] if is_own else list(get_args(entry.model_fields["name"].annotation))
+    names = _own_names(entry) if issubclass(entry, Own) else list(get_args(entry.model_fields["name"].annotation))
     doc = (entry.__doc__ or "").strip().split("\n")[0]
     hidden = ("name", "code") if is_own else ("name",)
     return {"names": names, "doc": doc, "settings": [row for row in _settings(entry) if row["setting"] not in hidden]}
+
+
+def _own_names(entry: type[Own]) -> list[str]:
+    before = "SPLIT/" if entry is OwnMetric else ""
+    return [f"{before}FILE.py:NAME", f"{before}MODULE:NAME"]
 
 
 def docs(model: type[Frozen]) -> dict[str, str]:

@@ -50,6 +50,11 @@ class Own(Entry):
     code: str = Field("", repr=False)
     """Which version of the source: set by the suite, from the files' content or the distribution's version."""
 
+    @classmethod
+    def parted(cls, name: str) -> tuple[str, str]:
+        """What a family writes before the part in its `name`, and what names the part."""
+        return "", name
+
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments that the config sets, defaults included."""
@@ -58,7 +63,7 @@ class Own(Entry):
     @property
     def found(self) -> tuple[Source | Installed, str, str]:
         """Its source, and its module and attribute there."""
-        return _found(self.name, self.code)
+        return _found(self.parted(self.name)[1], self.code)
 
     @property
     def signature(self) -> Signature | None:
@@ -74,8 +79,9 @@ class Own(Entry):
         fields = {key: value for key, value in data.items() if key in cls.model_fields}
         settings = {key: value for key, value in data.items() if key not in fields}
         given = [*cls.given, *(key for key in cls.model_fields if key not in ("name", "code"))]
+        before, part = cls.parted(data["name"])
         try:
-            source, module, attribute = _found(data["name"], data.get("code") or "")
+            source, module, attribute = _found(part, data.get("code") or "")
             signature = _signature(source, module, attribute)
         except OwnPartError as error:
             raise _refusal(cls, data, [("", str(error))]) from None
@@ -92,8 +98,8 @@ class Own(Entry):
         ]
         if faults:
             raise _refusal(cls, data, faults)
-        name = f"{module}.py:{attribute}" if split_name(data["name"])[2] else data["name"]
-        return {**fields, "name": name, "code": source.code, **settings}
+        name = f"{module}.py:{attribute}" if split_name(part)[2] else part
+        return {**fields, "name": before + name, "code": source.code, **settings}
 
 
 def placed(annotation: Any, data: Any, where: Callable[[Path], str]) -> Any:
@@ -144,7 +150,11 @@ def _placed(models: list[type[BaseModel]], data: Any, where: Callable[[Path], st
     if isinstance(data, list | tuple):
         return [_placed(models, each, where, (*path, index)) for index, each in enumerate(data)]
     if isinstance(data, str):
-        return _absolute(data, where(path)) if any(issubclass(each, Own) for each in models) else data
+        own = next((each for each in models if issubclass(each, Own)), None)
+        if own is None:
+            return data
+        before, part = own.parted(data)
+        return before + _absolute(part, where(path))
     if not isinstance(data, Mapping) or not models:
         return data
     found = {}

@@ -17,34 +17,38 @@ from typing import Any
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.metrics import OwnMetric
 from ablation_suite.core.own.kept import packed
 from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.training.tried import FirstStep, Tried
 
-PATIENCE = {"import": 120.0, "data": 1800.0, "step": 600.0}
-"""Seconds that the import of an own part, the reading of own data and a first step may take."""
+PATIENCE = {"import": 120.0, "data": 1800.0, "metric": 600.0, "step": 600.0}
+"""Seconds that the import of an own part, the reading of own data, an own metric and a first step may take."""
 GRACE = 10.0
 """Seconds in which a process tells by itself that it is overdue; one whose code holds the interpreter cannot."""
 
 
 def try_aside(
-    configs: Mapping[str, RunConfig], runtime: Runtime, metrics: Sequence[str] = (), groups: str | None = None
+    configs: Mapping[str, RunConfig],
+    runtime: Runtime,
+    metrics: Sequence[str | OwnMetric] = (),
+    groups: str | None = None,
 ) -> Tried:
     """Take the first step of every config in a process of its own; what ends or hangs it is told as broken.
 
-    The rest is then tried in another one. Nothing is started where no config has an own part.
+    The rest is then tried in another one. Nothing is started where neither a config nor a metric is an own part.
     """
     found = Tried()
-    left = {name: config for name, config in configs.items() if any(own_parts(config))}
-    left = dict(configs) if left else {}
+    left = dict(configs) if any(own_parts((*configs.values(), *metrics))) else {}
+    asked = [each if isinstance(each, str) else each.model_dump(mode="json") for each in metrics]
     while left:
         data = {name: config.model_dump(mode="json") for name, config in left.items()}
         order = {
             "runtime": runtime.model_dump_json(),
             "configs": data,
-            "metrics": list(metrics),
+            "metrics": asked,
             "groups": groups,
-            "code": packed(list(data.values())),
+            "code": packed([*data.values(), {"metrics": asked}]),
             "patience": PATIENCE,
         }
         begun: dict[str, Any] = {}
@@ -143,7 +147,12 @@ class Aside:
 
 def _ended(begun: Mapping[str, Any], late: str | None, process: Aside) -> str:
     """Why nothing more was heard, in one line that begins with the user's line where that is known."""
-    doing = {"import": "imported", "data": "asked for its images", "step": "in a first step"}[begun["begun"]]
+    doing = {
+        "import": "imported",
+        "data": "asked for its images",
+        "metric": "asked for its value",
+        "step": "in a first step",
+    }[begun["begun"]]
     parts = begun["parts"] or "a config of the house's own parts"
     if late is not None or process.is_late:
         place = f"{late}: " if late else ""

@@ -25,6 +25,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import groups as grouping
 from ablation_suite.core.data.dataset import DataError, Dataset
+from ablation_suite.core.metrics import OwnMetric
+from ablation_suite.core.metrics.own import try_metric
 from ablation_suite.core.models.weights import WeightsError
 from ablation_suite.core.own.kept import unpack
 from ablation_suite.core.own.loading import load, running_line, told
@@ -37,19 +39,19 @@ NUM_IMAGES = 4
 """Images of the batch: enough for batch norm, few enough for a large network on a CPU."""
 
 Begin = Callable[[str, Sequence[str], str], None]
-"""Hears what is begun: "import", "data" or "step", the configs that need it, and the own parts that it may fail of."""
+"""Hears what is begun ("import", "data", "metric" or "step"), the configs that need it, and the own parts it runs."""
 
 
 def try_steps(
     configs: Mapping[str, RunConfig],
     runtime: Runtime,
-    metrics: Sequence[str] = (),
+    metrics: Sequence[str | OwnMetric] = (),
     groups: str | None = None,
     begin: Begin = lambda what, names, parts: None,
 ) -> Tried:
     """Take one step of every config on the same few images; nothing is written.
 
-    metrics, groups: what will be asked of the runs; the rule of groups is tried on the first config's images.
+    metrics, groups: what will be asked of the runs; own metrics and the rule of groups are tried on the images.
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """
     tried = Tried()
@@ -65,6 +67,7 @@ def try_steps(
             names = {split: each.names for split, each in datasets[first.data].splits.items()}
             unfit += grouping.faults(names, groups)
             tried.groups = grouping.in_words(names, groups)
+        unfit += _metric_faults(whole(), [each for each in metrics if isinstance(each, OwnMetric)], datasets, begin)
         tried.misfits = list(dict.fromkeys(unfit))
         for name, config in {} if unfit else whole().items():
             begin("step", [name], _names(config))
@@ -108,7 +111,8 @@ def main(answers: int) -> int:
         name: validate(RunConfig, Document(data=data, source="first step")) for name, data in order["configs"].items()
     }
     runtime = Runtime.model_validate_json(order["runtime"])
-    tried = try_steps(configs, runtime, order["metrics"], order["groups"], begin)
+    metrics = [each if isinstance(each, str) else OwnMetric.model_validate(each) for each in order["metrics"]]
+    tried = try_steps(configs, runtime, metrics, order["groups"], begin)
     begin("end", [], "")
     answer(tried=asdict(tried))
     return 0
@@ -170,6 +174,23 @@ def _load(configs: Mapping[str, RunConfig], runtime: Runtime, tried: Tried, begi
         with _told(users, data, tried):
             datasets[data] = build(data, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
     return datasets
+
+
+def _metric_faults(
+    configs: Mapping[str, RunConfig], metrics: Sequence[OwnMetric], datasets: Mapping[Any, Dataset], begin: Begin
+) -> Iterator[str]:
+    """Why an own metric gives no number on the images that it will be asked about."""
+    for metric in metrics:
+        for data in dict.fromkeys(config.data for config in configs.values()):
+            dataset = datasets[data]
+            images = dataset.splits.get(metric.split)
+            if images is None or images.labels is None:
+                continue  # a misfit
+            begin("metric", list(configs), metric.name)
+            try:
+                try_metric(metric, dataset.classes, images.labels)
+            except OwnPartError as error:
+                yield f"metric: {error}"
 
 
 @contextmanager

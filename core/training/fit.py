@@ -11,24 +11,26 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset, Split
 from ablation_suite.core.data.splits import part_of
-from ablation_suite.core.metrics import data_fault
+from ablation_suite.core.metrics import OwnMetric, key_of
+from ablation_suite.core.metrics.measures import data_fault
 from ablation_suite.core.runs import teachers
 
 
 def misfits(
-    config: RunConfig, dataset: Dataset, metrics: Sequence[str] = (), runtime: Runtime | None = None
+    config: RunConfig, dataset: Dataset, metrics: Sequence[str | OwnMetric] = (), runtime: Runtime | None = None
 ) -> Iterator[str]:
     """What is wrong with a RunConfig for a data set, with the numbers; `metrics` are those that the runs must have.
 
-    A teacher is looked for where `runtime` says.
+    Metrics of the user's own are not computed. A teacher is looked for where `runtime` says.
     """
-    for name in metrics:
+    for metric in metrics:
+        name = key_of(metric)
         split, _, measure = name.partition("/")
         images = dataset.splits.get(split)
         if images is None or images.labels is None:
             have = f"no {split} split" if images is None else f"a {split} split without labels"
             yield f"metric: {name} cannot be had, the data has {have}; label its images, or ask for val/{measure}"
-        elif fault := data_fault(name, dataset.classes, images.labels):
+        elif isinstance(metric, str) and (fault := data_fault(name, dataset.classes, images.labels)):
             yield f"metric: {fault}"
     labels = dataset.splits["train"].labels
     if len(dataset.classes) < 2:

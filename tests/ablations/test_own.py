@@ -101,6 +101,11 @@ def test_every_start_of_a_part_is_written_and_takes_a_step(family, folder, runti
     assert result.exception is None, result.exception
     line = re.search(r"`(.+): (\S+\.py:\w+)`", result.output)
     assert line[1] == FAMILIES[family]
+    if family == "metric":
+        spec = write_spec(folder, "other: {model.head.dropout: 0.5}")
+        spec.write_text(spec.read_text().replace("seeds: 1", f"metric: {{name: {line[2]}, unit: euro}}"))
+        assert try_effects(*resolve(spec), runtime).misfits == []
+        return
     spec = write_spec(folder, f"mine: {{{line[1]}: {{name: {line[2]}{', size: 16' if family == 'data' else ''}}}}}")
     effects = try_effects(*resolve(spec), runtime)
     assert effects.broken == {}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from ablation_suite.core.metrics import calibration_error_by_chance, checked, data_fault, metric_fault, metric_of
+from ablation_suite.core.metrics import PLAIN, metric_fault
+from ablation_suite.core.metrics.measures import _PLAIN, calibration_error_by_chance, checked, data_fault, metric_of
 
 CLASSES = tuple("abcde")
 
@@ -95,6 +96,11 @@ def test_a_calibration_error_is_that_of_the_bins():
 def test_a_name_that_is_no_metric_is_told_with_the_nearest(name, told):
     """As every misspelt word of a spec."""
     assert told in metric_fault(name)
+
+
+def test_every_metric_that_a_spec_may_name_can_be_computed():
+    """Names are read without NumPy, and so stand by themselves."""
+    assert tuple(_PLAIN) == PLAIN
 
 
 def test_what_a_split_does_not_allow_is_told_before_training():

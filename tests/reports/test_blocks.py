@@ -10,7 +10,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
-from ablation_suite.core.metrics import metric_of
+from ablation_suite.core.metrics.measures import metric_of
 from ablation_suite.reports.ablation_figures import forest
 from ablation_suite.reports.blocks import Blocks, ForestBar, over_all_blocks
 from ablation_suite.reports.build import build_report

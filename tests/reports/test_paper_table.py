@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.multitest import multipletests
 
 from ablation_suite.core.config.errors import UserError
-from ablation_suite.core.metrics import _PLAIN
+from ablation_suite.core.metrics.measures import _PLAIN
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.build import build_report

@@ -225,7 +225,7 @@ def test_an_unknown_baseline_and_splits_of_different_size_are_refused_by_name():
 
 def test_importing_the_statistics_loads_neither_scipy_nor_scikit_learn():
     """`ablate plan` and friends stay fast."""
-    code = "import sys, ablation_suite.core.metrics, ablation_suite.reports.statistics.comparison;"
+    code = "import sys, ablation_suite.core.metrics.measures, ablation_suite.reports.statistics.comparison;"
     code += "print([m for m in ('scipy', 'sklearn', 'torch') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"

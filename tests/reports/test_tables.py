@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from ablation_suite.ablations.spec import Seeds
-from ablation_suite.core.metrics import metric_of
+from ablation_suite.core.metrics.measures import metric_of
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import Design, DesignArm, design_of

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from ablation_suite.core.metrics import Array, Labels, metric_of
+from ablation_suite.core.metrics.measures import Array, Labels, metric_of
 from ablation_suite.reports.statistics.intervals import difference_interval
 
 CLASSES = ("a", "b", "c", "d")

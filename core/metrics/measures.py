@@ -1,4 +1,4 @@
-"""What can be measured on the images of a split, and what does each image contribute to it?
+"""How is a metric computed, and what does each image contribute to it?
 
 Every metric is written as contributions (N,), one per image, whose mean is the metric. For a mean over images they are
 its terms. For the others they are the metric plus its influence function at each image (Hampel 1974, JASA 69), so that
@@ -10,19 +10,20 @@ Probabilities are (N, K), rows summing to one; labels are (N,) integers below K.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablation_suite.core.config.schema import nearest
+from ablation_suite.core.config.menu import build
+from ablation_suite.core.config.wording import nearest
+from ablation_suite.core.metrics import OwnMetric, split_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-SPLITS = ("val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,8 @@ class Metric:
     contributions: Callable[[Array, Labels], Array]
     """(probabilities, labels) -> (N,), whose mean is the metric."""
     higher_is_better: bool = True
-    is_share: bool = True
-    """Whether it is shown in percent; a metric that is no share of anything is shown as it stands."""
+    sign: str = "%"
+    """What stands behind a value: % where it is a share, which is shown in percent, else its unit."""
     counts_images: bool = False
     """Whether one image more or less is 1 / N of it."""
     widest: float = 1.0
@@ -44,19 +45,19 @@ class Metric:
     """The class that it is about, where it is about one."""
 
     @property
-    def unit(self) -> str:
-        """Of a difference times `scale`: percentage points, or nats."""
-        return "pp" if self.is_share else "nats"
+    def is_share(self) -> bool:
+        """Whether it is shown in percent; a metric that is no share of anything is shown as it stands."""
+        return self.sign == "%"
 
     @property
-    def sign(self) -> str:
-        """Of a value times `scale`, as people read it."""
-        return "%" if self.is_share else "nats"
+    def unit(self) -> str:
+        """Of a difference times `scale`: percentage points, or the unit of a value."""
+        return "pp" if self.is_share else self.sign
 
     @property
     def word(self) -> str:
-        """The same in the name of a value in a file."""
-        return "percent" if self.is_share else "nats"
+        """The sign in the name of a value in a file."""
+        return "percent" if self.is_share else self.sign
 
     @property
     def scale(self) -> float:
@@ -64,24 +65,15 @@ class Metric:
         return 100.0 if self.is_share else 1.0
 
 
-def metric_fault(name: str) -> str:
-    """Why a `split/metric` is none, or nothing; a class that `recall/CLASS` names is not looked for here."""
-    split, _, measure = name.partition("/")
-    if split not in SPLITS or not measure:
-        return f"{name!r} is no metric; write it SPLIT/METRIC, such as test/accuracy, with val or test"
-    if measure in _PLAIN or re.fullmatch(r"top_[1-9]\d*", measure) or re.fullmatch(r"recall/.+", measure):
-        return ""
-    return f"no metric {measure!r}{nearest(measure, _PLAIN)}; there are {', '.join(_PLAIN)}, top_K and recall/CLASS"
+def metric_of(name: str, classes: Sequence[str], own: Mapping[str, OwnMetric] = MappingProxyType({})) -> Metric:
+    """The metric of a `SPLIT/METRIC` for data of these classes; ValueError where they do not have it.
 
-
-def split_of(name: str) -> str:
-    """The split of a `split/metric`."""
-    return name.partition("/")[0]
-
-
-def metric_of(name: str, classes: Sequence[str]) -> Metric:
-    """The metric of a `split/metric` for data of these classes; ValueError where they do not have it."""
+    own: those of the user's own, by their measure.
+    """
     measure = name.partition("/")[2]
+    if measure in own:
+        metric: Metric = build(own[measure], classes)
+        return metric
     if measure.startswith("recall/"):
         of_class = measure.removeprefix("recall/")
         if of_class not in classes:
@@ -99,7 +91,7 @@ def metric_of(name: str, classes: Sequence[str]) -> Metric:
 
 
 def data_fault(name: str, classes: Sequence[str], labels: Labels) -> str:
-    """Why the images of a split, with these labels, do not have a metric, or nothing."""
+    """Why the images of a split, with these labels, do not have a metric of the suite, or nothing."""
     try:
         metric = metric_of(name, classes)
     except ValueError as error:
@@ -274,7 +266,7 @@ _PLAIN = {
         Metric(name="macro_f1", text="macro F1", contributions=macro_f1),
         Metric(name="auroc", text="AUROC", contributions=auroc),
         Metric(name="kappa", text="quadratic weighted kappa", contributions=kappa, widest=2.0),
-        Metric(name="nll", text="NLL", contributions=nll, higher_is_better=False, is_share=False, widest=math.inf),
+        Metric(name="nll", text="NLL", contributions=nll, higher_is_better=False, sign="nats", widest=math.inf),
         Metric(name="brier", text="Brier score", contributions=brier, higher_is_better=False, widest=2.0),
         Metric(
             name="calibration_error", text="calibration error", contributions=calibration_error, higher_is_better=False
