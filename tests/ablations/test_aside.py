@@ -87,6 +87,7 @@ def impatient(monkeypatch) -> None:
     monkeypatch.setattr(aside, "GRACE", 1.0)
 
 
+@pytest.mark.slow
 def test_each_part_that_misbehaves_is_one_line_of_check(folder, impatient):
     """The other arms are tried all the same, and the process that checks is as it was."""
     files = {kind: f"bad{number}.py" for number, kind in enumerate(MISBEHAVIOUR)}
