@@ -36,16 +36,23 @@ class ArmForecast:
     memory_bytes: int
 
 
-def forecast(plans: Sequence[Plan], runtime: Runtime) -> dict[str, Any]:
+def forecast(plans: Sequence[Plan], runtime: Runtime, elsewhere: Sequence[int] = ()) -> dict[str, Any]:
     """Time every distinct arm of the missing runs, and add up: `text` for people, and the numbers behind it.
 
     As many processes as the grid would have measure at the same time, so that they slow each other as runs do.
+    elsewhere: numbers of workers (GPUs of a cluster, say) that are each as fast as one of those, to plan for as well.
     """
     groups = distinct(_missing(plans, runtime))
     num_runs = sum(len(cells) for cells in groups)
     require_steps(plans, runtime)
     if not num_runs:
-        return {"text": "nothing to forecast: every run is finished", "seconds": 0.0, "workers": 0, "arms": []}
+        return {
+            "text": "nothing to forecast: every run is finished",
+            "seconds": 0.0,
+            "workers": 0,
+            "on": [],
+            "arms": [],
+        }
     workers = min(num_runs, num_jobs(runtime))
     start_up, measured = measure([cells[0].config for cells in groups], workers, runtime)
     arms = [
@@ -59,14 +66,20 @@ def forecast(plans: Sequence[Plan], runtime: Runtime) -> dict[str, Any]:
         for cells, timing in zip(groups, measured, strict=True)
     ]
     taken = {cell.run_id: arm.run_seconds for arm, cells in zip(arms, groups, strict=True) for cell in cells}
-    seconds = start_up + makespan([taken[cell.run_id] for cell in _missing(plans, runtime)], workers)
+    in_order = [taken[cell.run_id] for cell in _missing(plans, runtime)]
+    seconds = start_up + makespan(in_order, workers)
+    on = [_on(number, in_order, start_up) for number in elsewhere]
     memory = sum(heapq.nlargest(workers, (arm.memory_bytes for arm in arms for _ in range(arm.num_runs))))
     return {
-        "text": _text(arms, seconds, start_up, workers, memory),
+        "text": "\n".join(
+            [_text(arms, seconds, start_up, workers, memory), *_cluster_lines(on, arms, start_up, runtime)]
+        ),
         "seconds": seconds,
         "start_up_seconds": start_up,
         "workers": workers,
         "memory_bytes": memory,
+        "on": on,
+        "critical_path_seconds": start_up + max(in_order),
         "arms": [vars(arm) for arm in arms],
     }
 
@@ -86,6 +99,12 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
     for each in seconds:
         heapq.heapreplace(ends, ends[0] + each)
     return max(ends)
+
+
+def _on(workers: int, seconds: Sequence[float], start_up: float) -> dict[str, float]:
+    """A grid on so many workers: its end, and the time of all of them that are taken up by runs and their starts."""
+    busy = sum(seconds) + start_up * min(workers, len(seconds))
+    return {"workers": workers, "seconds": start_up + makespan(seconds, workers), "worker_seconds": busy}
 
 
 def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
@@ -143,3 +162,18 @@ def _text(arms: list[ArmForecast], seconds: float, start_up: float, workers: int
     side = f"{workers} side by side" if workers > 1 else "one after the other"
     total = f"forecast: {duration(seconds)}, {side}, {memory / 2**30:.1f} GiB together (start-up {start_up:.0f} s)"
     return "\n".join([*lines, total])
+
+
+def _cluster_lines(
+    on: Sequence[dict[str, float]], arms: Sequence[ArmForecast], start_up: float, runtime: Runtime
+) -> list[str]:
+    """The end and the cost on each number of workers, and the run that no number of them makes shorter."""
+    if not on:
+        return []
+    name = "GPU" if cuda_devices(runtime) else "worker"
+    lines = [
+        f"on {each['workers']} {name}s: {duration(each['seconds'])}, {each['worker_seconds'] / 3600:.2g} {name}-hours"
+        for each in on
+    ]
+    last = max(arms, key=lambda arm: arm.run_seconds)
+    return [*lines, f"critical path: {duration(start_up + last.run_seconds)}, one run of {last.name}"]

@@ -80,17 +80,28 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
 @words
 @options.tuned
 @click.option("--probe", is_flag=True, help="Time a few steps of every arm and forecast the grid.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="N",
+    help="With --probe: the same on N GPUs such as that of this machine, or N workers; may be given again.",
+)
 @options.as_json
 @options.training
-def plan(words: tuple[str, ...], probe: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
+def plan(
+    words: tuple[str, ...], probe: bool, workers: tuple[int, ...], as_json: bool, tuned: bool, runtime: Runtime
+) -> None:
     """Show the runs that specs need: arm x seed, finished, failed or missing, and what each arm changes."""
+    if workers and not probe:
+        raise click.UsageError("--workers is for a forecast; add --probe")
     specs, overrides = options.split_words(words)
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
     forecast = None
     if probe:
         from ablation_suite.ablations.forecast import forecast as make_forecast
 
-        forecast = make_forecast(plans, runtime)
+        forecast = make_forecast(plans, runtime, workers)
     if as_json:
         data = [_plan_data(each, runtime.store) for each in plans]
         say(json.dumps({"plans": data, "forecast": forecast}, indent=1))

@@ -56,6 +56,24 @@ def test_each_config_is_measured_once_however_many_seeds_and_specs_share_it(meas
     assert "2 side by side" in found["text"]
 
 
+def test_a_cluster_is_planned_by_its_workers_their_hours_and_the_longest_run(measured, monkeypatch):
+    """By hand: nine runs of 22 s, 4 s to start. Three rounds on four workers, one on sixteen, of which nine start."""
+    runtime, _ = measured
+    monkeypatch.setattr(module, "RUN_SECONDS", 22.0 - run_seconds(TIMING, epochs=12) + module.RUN_SECONDS)
+    plans = make_plans(["quickstart/1-backbone", "quickstart/2-scaling"], runtime)
+    found = forecast(plans, runtime, [4, 16])
+    assert [each["seconds"] for each in found["on"]] == pytest.approx([4 + 3 * 22, 4 + 22])
+    assert [each["worker_seconds"] for each in found["on"]] == pytest.approx([4 * 4 + 9 * 22, 9 * 4 + 9 * 22])
+    assert found["critical_path_seconds"] == pytest.approx(26)
+    assert found["text"].splitlines()[-3:-1] == [
+        "on 4 workers: 70 s, 0.059 worker-hours",
+        "on 16 workers: 26 s, 0.065 worker-hours",
+    ]
+    assert found["text"].splitlines()[-1].startswith("critical path: 26 s, one run of ")
+    monkeypatch.setattr(module, "cuda_devices", lambda runtime: (0,))
+    assert "on 4 GPUs: 70 s, 0.059 GPU-hours" in forecast(plans, runtime, [4])["text"]
+
+
 def test_finished_runs_cost_nothing(measured):
     """One of six runs is left, on one worker; then none, and nothing is measured."""
     runtime, asked = measured

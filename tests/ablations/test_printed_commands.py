@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from types import NoneType
 
 import click
@@ -127,3 +128,23 @@ def test_runs_that_missed_their_tracker_are_published_from_where_they_lie(home, 
     monkeypatch.setattr(run_module, "drive", lambda *args, **kwargs: Outcome(finished=[folder.run_id]))
     printed = typed(f"{line} tensorboard")
     assert "1 epochs at" in typed(re.search("publish them with: (.*)", printed)[1])
+
+
+def test_the_guides_name_no_option_that_their_verb_does_not_have():
+    """In every line of a shell and every word in code of the pages for people."""
+    commands = [
+        (page.name, match[0])
+        for page in Path(__file__).parents[2].glob("*.md")
+        for match in re.finditer(r"\bablate [a-z]+\b[^`\n#]*", page.read_text())
+    ]
+    assert len(commands) > 40
+    context, unknown = click.Context(ablate), []
+    for page, line in commands:
+        command, words = ablate, re.sub("'[^']*'", "", line).split()[1:]  # what is quoted is not ours
+        while isinstance(command, click.Group) and words and (found := command.get_command(context, words[0])):
+            command, words = found, words[1:]
+        known = {each for option in command.params for each in (*option.opts, *option.secondary_opts)} | {"--help"}
+        unknown += [
+            f"{page}: {line}" for word in words if word.startswith("--") and word.partition("=")[0] not in known
+        ]
+    assert unknown == []
