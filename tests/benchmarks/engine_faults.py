@@ -153,7 +153,8 @@ def killed_until_done(folders: list[RunFolder], runtime: Runtime, rng: random.Ra
     for number in range(most):
         driver = start_driver(folders, runtime)
         try:
-            driver.wait(rng.uniform(0.0, seconds))
+            if driver.wait(rng.uniform(0.0, seconds)):
+                raise RuntimeError(said(runtime))
             return number
         except subprocess.TimeoutExpired:
             driver.kill()

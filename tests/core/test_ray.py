@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -9,7 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.runs.provenance import versions
 from ablation_suite.core.scheduling import ray as engine
+from ablation_suite.core.scheduling import ray_cluster
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.ray import Ray, Trainer
 
@@ -128,3 +132,11 @@ def test_what_a_worker_is_killed_for_is_told_with_the_end_of_its_run():
     end = Event(run_id="a", retry="counted", message="killed")
     trainer.pool = SimpleNamespace(submit=lambda folder: None, poll=lambda seconds: [*news, end])
     assert [Event(**each) for each in trainer.train(str(Path("runs") / "a"))] == [news[1], end]
+
+
+def test_a_node_whose_workers_are_nicer_than_we_are_is_one_line_at_check(tmp_path):
+    """On a busy machine they would do nothing; where all was started with `nice`, somebody wants it so."""
+    found = {"seen": "nonce", "versions": versions(), "niceness": os.nice(0)}
+    ray_cluster._judge(found, "nonce", "ray: node n", tmp_path)
+    with pytest.raises(UserError, match=r"^ray: node n starts workers at niceness \d+; start it with RAY_worker_nicen"):
+        ray_cluster._judge({**found, "niceness": os.nice(0) + 1}, "nonce", "ray: node n", tmp_path)
