@@ -26,11 +26,15 @@ class RealRay:
         self.patch = pytest.MonkeyPatch()
         for each in {**ray_cluster.ENVIRONMENT, name: value}.items():
             self.patch.setenv(*each)
-        from ray.cluster_utils import Cluster
+        try:
+            from ray.cluster_utils import Cluster
 
-        self.cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        for _ in range(num_nodes):
-            self.add_node()
+            self.cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+            for _ in range(num_nodes):
+                self.add_node()
+        except BaseException:  # on a busy machine a node gives up, and leaves what it has begun
+            self._end()
+            raise
 
     @property
     def address(self) -> str:
@@ -46,5 +50,8 @@ class RealRay:
 
     def close(self) -> None:
         self.cluster.shutdown()
+        self._end()
+
+    def _end(self) -> None:
         self.patch.undo()
         processes.end(self.mark)
