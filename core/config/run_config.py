@@ -79,7 +79,7 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _the_loss_takes_what_is_mixed(self) -> RunConfig:
-        if self.mix.name != "none" and not self.loss.takes_mixed_labels:
+        if self.mix.name != "none" and not (self.loss.takes_mixed_labels and self.loss.num_views == 1):
             raise ValueError(f"mix needs a loss of single images; the {self.loss.name} loss compares whole images")
         return self
 

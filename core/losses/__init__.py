@@ -14,12 +14,15 @@ from ablation_suite.core.models import Model, TorchvisionBackbone, TorchvisionCl
 class LossEntry(Entry):
     """What the rest of the house has to know of a loss."""
 
-    num_views: ClassVar[int] = 1
-    """Images that every training image brings."""
     takes_mixed_labels: ClassVar[bool] = True
     """Whether it can be minimised for images that are blends of several classes."""
     weighs_classes: ClassVar[bool] = False
     """Whether it is built with the number of training images of each class."""
+
+    @property
+    def num_views(self) -> int:
+        """Images that every training image brings: itself, and where the loss pairs images, its partner."""
+        return 1
 
     @property
     def trains_beside(self) -> bool:
@@ -44,7 +47,6 @@ class Contrastive(LossEntry):
     """
 
     builds = "ablation_suite.core.losses.contrastive:Contrastive"
-    num_views: ClassVar[int] = 2
     takes_mixed_labels: ClassVar[bool] = False
     name: Literal["contrastive"] = "contrastive"
     weight: float = Field(15.0, ge=0.0)
@@ -58,6 +60,10 @@ class Contrastive(LossEntry):
     `joint`: in one batch of twice the size."""
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
+
+    @property
+    def num_views(self) -> int:
+        return 2
 
 
 class ClassWeighted(LossEntry):
@@ -116,13 +122,25 @@ class OwnLoss(LossEntry, Own):
     and pooled features (N, D) of float32, and targets, which are classes (N,), or shares of classes (N, K) where images
     were mixed. It returns a scalar, the mean over the N images, through which gradients flow. It draws nothing at
     random. A module may have parameters, which are trained with the network's, thrown away, and seeded by name.
+    With `pairs: true` every image comes with a partner, drawn anew in each epoch, and it is called as
+    loss(logits, features, targets, partner_logits, partner_features, partner_targets), each of the N images in order.
     Given, where its arguments have these names: num_classes (K), num_features (D), and class_sizes, the training images
     of each class as an array (K,).
     """
 
     builds = "ablation_suite.core.losses.own:own_loss"
     given = ("num_classes", "num_features", "class_sizes")
-    called = ("logits", "features", "targets")
+    called = ("logits", "features", "targets", "partner_logits", "partner_features", "partner_targets")
+    pairs: bool = later(False)
+    """Whether every image comes with a partner, as it does for `contrastive`."""
+    positive_fraction: float = later(0.5, ge=0.0, le=1.0)
+    """Probability that the partner is of the same class."""
+    views: Literal["separate", "joint"] = later("separate")
+    """Whether images and partners go through the network one after the other, or in one batch of twice the size."""
+
+    @property
+    def num_views(self) -> int:
+        return 2 if self.pairs else 1
 
 
 class LogitAdjustment(LossEntry):

@@ -17,24 +17,15 @@ from ablation_suite.core.training import streams
 class Contrastive:
     """Two views per image: itself and its partner."""
 
-    num_views = ContrastiveEntry.num_views
+    num_views = 2
 
     def __init__(self, entry: ContrastiveEntry):
         self.entry = entry
         self.joins_views = entry.views == "joint"
 
     def partners(self, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """The partner (N,) of each image of the split, a function of (seed, epoch, image index).
-
-        Drawn from per-class index tables. An image that is alone in its class is paired with one of another class,
-        and one whose class is the only one with an image of its own.
-        """
-        tables = Tables(labels)
-        draws = streams.uniforms(seed, "pairs", epoch, len(labels), 2)
-        alone = tables.sizes[labels] == 1
-        same = (draws[:, 0] < self.entry.positive_fraction) & ~alone
-        same |= tables.sizes[labels] == len(labels)
-        return np.where(same, tables.same(draws[:, 1]), tables.other(draws[:, 1]))
+        """The partner (N,) of each image of the split, a function of (seed, epoch, image index)."""
+        return draw_partners(labels, self.entry.positive_fraction, seed, epoch)
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
         """CE(first) + CE(second) + weight x cosine embedding loss, each a mean over the N pairs.
@@ -51,6 +42,20 @@ class Contrastive:
         one, other = wide(features).split(num_images)
         pull = functional.cosine_embedding_loss(one, other, sign, margin=self.entry.margin)
         return classification + self.entry.weight * pull
+
+
+def draw_partners(labels: np.ndarray, positive_fraction: float, seed: int, epoch: int) -> np.ndarray:
+    """The partner (N,) of each image of labels (N,), a function of (seed, epoch, image index).
+
+    Drawn from per-class index tables. An image that is alone in its class is paired with one of another class, and one
+    whose class is the only one with an image of its own.
+    """
+    tables = Tables(labels)
+    draws = streams.uniforms(seed, "pairs", epoch, len(labels), 2)
+    alone = tables.sizes[labels] == 1
+    same = (draws[:, 0] < positive_fraction) & ~alone
+    same |= tables.sizes[labels] == len(labels)
+    return np.where(same, tables.same(draws[:, 1]), tables.other(draws[:, 1]))
 
 
 class SupervisedContrastive(SingleImages):

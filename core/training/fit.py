@@ -84,14 +84,14 @@ def _with_single_images(config: RunConfig, num_images: int) -> Iterator[str]:
 
 def _lonely_classes(config: RunConfig, classes: Sequence[str], split: Split) -> Iterator[str]:
     """Classes of one image, which could only be paired with itself, where the loss pairs images."""
-    if config.loss.name != "contrastive" or split.labels is None:
+    if config.loss.num_views == 1 or split.labels is None:
         return
     sizes = np.bincount(split.labels, minlength=len(classes))
     alone = [name for name, size in zip(classes, sizes, strict=True) if size == 1]
     if alone:
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
         yield (
-            f"loss: contrastive pairs images of one class, and there is a single training image of "
+            f"loss: {config.loss.name} pairs images of one class, and there is a single training image of "
             f"{', '.join(alone[:3])}{more}; add images, or leave these classes out"
         )
 
