@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+from typing import TYPE_CHECKING
 
-from ablation_suite.reports.tables import Column, Row, Table, Value
+if TYPE_CHECKING:
+    from ablation_suite.reports.tables import Column, Row, Table, Value
 
 
 def to_csv(table: Table) -> str:

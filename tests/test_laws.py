@@ -109,8 +109,9 @@ def test_menus_import_no_torch():
     ids=" ".join,
 )
 def test_looking_verbs_load_no_heavy_package(words, tmp_path):
-    """torch, wandb, matplotlib and optuna stay unloaded when nothing is trained or drawn."""
-    heavy = ["torch", "torchvision", "wandb", "matplotlib", "optuna", "sklearn"]
+    """torch, wandb, matplotlib and optuna stay unloaded when nothing is trained or drawn, NumPy for help as well."""
+    heavy = ["torch", "torchvision", "wandb", "matplotlib", "optuna", "sklearn", "scipy"]
+    heavy += ["numpy", "PIL"] if "--help" in words else []
     code = (
         f"import sys; sys.argv = ['ablate', *{words!r}]\n"
         "from ablation_suite.cli import main\n"

@@ -15,15 +15,10 @@ from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.core.tracking.publisher import notes
-from ablation_suite.core.tracking.wandb_artifacts import log_report
 from ablation_suite.core.tracking.wandb_report import can_save_reports
 from ablation_suite.output import say
-from ablation_suite.reports.build import build_report
-from ablation_suite.reports.check import check_reports
-from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.layout import CELLS, TableLayout, layout_of
-from ablation_suite.reports.results import Reader, answer_split
 from ablation_suite.reports.test_reads import record_read, sentence, write_summary
 from ablation_suite.reports.thumbnails import thumbnails
 from ablation_suite.reports.wandb_page import read_page
@@ -90,6 +85,8 @@ def report(
 @options.folders
 def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
     """Compare finished runs with the first: settings that differ, and the paired difference on the same images."""
+    from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
+
     if len(runs) < 2:
         raise click.UsageError("name two runs or more, by the beginnings of their ids")
     split, found = compare_runs([find_run(runtime.store, run) for run in runs])
@@ -105,6 +102,9 @@ def write_reports(
     plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[TableLayout] = ()
 ) -> list[Path]:
     """The pages of all plans with their audits, the index first; layouts of tables for papers beside them."""
+    from ablation_suite.reports.build import build_report
+    from ablation_suite.reports.results import Reader, answer_split
+
     reader, audits, images, looks = Reader(runtime.store), {}, {}, []
     for plan in plans:
         arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
@@ -130,6 +130,8 @@ def _has_record(plan: Plan, runtime: Runtime) -> bool:
 
 def publish_report(plan: Plan, folder: Path, runtime: Runtime) -> None:
     """Give W&B a report that was written to a folder, and say where it is and what it lacks; TrackerError as there."""
+    from ablation_suite.core.tracking.wandb_artifacts import log_report
+
     page, ablation = read_page(folder), plan.ablation
     urls, told = log_report(runtime, ablation.project, ablation.ablation, folder, page)
     for url in urls:
@@ -155,6 +157,8 @@ def tell_read(runtime: Runtime, command: str, ablation: str, num_runs: int) -> N
 
 
 def _check(folder: Path, runtime: Runtime) -> int:
+    from ablation_suite.reports.check import check_reports
+
     faults = check_reports(folder, runtime)
     for path, found in faults.items():
         told = f"{len(found)} fault{'s' * (len(found) > 1)}" if found else "every number is what the runs say"

@@ -23,7 +23,6 @@ from ablation_suite.core.scheduling.scheduler import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
-from ablation_suite.core.training.fit import misfits
 from ablation_suite.output import say
 
 CARRIED = (*options.FOLDER_NAMES, "tuned", "arms", "seeds")
@@ -120,6 +119,8 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
 
 def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     """Open the data and look for the weights of all missing runs, so that faults show before anything is trained."""
+    from ablation_suite.core.training.fit import misfits
+
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
     for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
         if config.model.is_tried_early:

@@ -22,7 +22,6 @@ from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
 from ablation_suite.sweeps.budget import rule_met
-from ablation_suite.sweeps.front import front, front_sentence, hypervolume, reference_point, unfounded
 from ablation_suite.sweeps.objectives import measure_text
 from ablation_suite.sweeps.progress import SweepProgress, as_overrides
 from ablation_suite.sweeps.session import existing_study, journal_path, run_sweep, sweep_folder
@@ -123,6 +122,8 @@ def _summarise(
 
 
 def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
+    from ablation_suite.sweeps.front import front, front_sentence, unfounded
+
     if as_json:
         found = _best_as_data(search, trials)
         say(json.dumps(found if search.is_multi else found["best"], indent=1))
@@ -149,6 +150,8 @@ def _print_best(search: Sweep, trials: list[Trial], as_json: bool) -> None:
 
 def _best_as_data(search: Sweep, trials: list[Trial]) -> dict[str, Any]:
     """The best trial, or the front with its hypervolume and the point that it is measured from."""
+    from ablation_suite.sweeps.front import front, hypervolume, reference_point
+
     if not search.is_multi:
         top = best(trials, search.maximize)
         return {"best": as_row(top) if top else None}

@@ -20,7 +20,6 @@ from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.core.scheduling.executors import open_executor
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
-from ablation_suite.sweeps.front import best_in
 from ablation_suite.sweeps.objectives import measure_text
 from ablation_suite.sweeps.progress import SweepProgress, as_overrides
 from ablation_suite.sweeps.session import existing_study, run_sweep
@@ -139,6 +138,8 @@ def _pointless(spec: SweepSpec, source: str, front: str | None) -> Iterator[Faul
 def _harvest(
     ablation: Ablation, arms: Arms, sweeps: Mapping[str, Sweep], runtime: Runtime, url: str | None, front: str | None
 ) -> Tuned:
+    from ablation_suite.sweeps.front import best_in
+
     found = {}
     for arm, sweep in sweeps.items():
         with existing_study(sweep, runtime, url) as study:

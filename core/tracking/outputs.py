@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from ablation_suite.core.runs.store import RunFolder
 
@@ -32,13 +31,12 @@ class Guessed:
 
     def by_class(self) -> tuple[list[str], list[list[Any]]]:
         """Columns and a row for each class: how many of it were found, and how many of those found were of it."""
-        labels, guesses = np.array(self.labels), np.array(self.guesses)
+        of_class, taken = Counter(self.labels), Counter(self.guesses)
+        hits = Counter(label for label, guess in zip(self.labels, self.guesses, strict=True) if label == guess)
         rows = []
-        for index, name in enumerate(self.classes):
-            of_class, taken = labels == index, guesses == index
-            hits = int((of_class & taken).sum())
-            recall, precision = _share(hits, of_class.sum()), _share(hits, taken.sum())
-            rows.append([name, int(of_class.sum()), recall, precision, _share(2 * hits, of_class.sum() + taken.sum())])
+        for k, name in enumerate(self.classes):
+            recall, precision = _share(hits[k], of_class[k]), _share(hits[k], taken[k])
+            rows.append([name, of_class[k], recall, precision, _share(2 * hits[k], of_class[k] + taken[k])])
         return ["class", "images", "recall", "precision", "f1"], rows
 
 
@@ -49,14 +47,14 @@ def guessed(folder: RunFolder, num_worst: int) -> Guessed | None:
         return None
     probabilities, labels = outputs[f"{SPLIT}_probabilities"], outputs[f"{SPLIT}_labels"]  # N K, N
     classes, names = [str(each) for each in record["classes"]], outputs[f"{SPLIT}_names"]
-    guesses, own = probabilities.argmax(1), probabilities[np.arange(len(labels)), labels]
+    guesses, own = probabilities.argmax(1), probabilities[range(len(labels)), labels]
     worst = [
         Pictured(
             name=str(names[k]),
             caption=f"{names[k]}: {classes[labels[k]]} ({own[k]:.0%}), taken for {classes[guesses[k]]} "
             f"({probabilities[k, guesses[k]]:.0%})",
         )
-        for k in np.argsort(own, kind="stable")[:num_worst]
+        for k in own.argsort(kind="stable")[:num_worst]
     ]
     return Guessed(classes=classes, labels=labels.tolist(), guesses=guesses.tolist(), worst=worst)
 
@@ -81,5 +79,5 @@ def predictions(folder: RunFolder) -> dict[str, tuple[list[str], list[list[Any]]
     return tables
 
 
-def _share(part: int, whole: Any) -> float | None:
-    return float(part / whole) if whole else None
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
 from ablation_suite.core.config.names import artifact_name
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import error_line
@@ -64,6 +62,8 @@ def log_media(runtime: Runtime, folder: RunFolder, num_images: int, picture: Pic
     found = guessed(folder, num_images)
     if found is None:
         return "no validation images with labels"
+    import PIL.Image
+
     wandb = connect()
     with _of_run(runtime, folder) as sink:
         if sink.run.config.get(MEDIA_ROWS):
@@ -158,7 +158,7 @@ def _ledgers(page: Page, store: Path) -> dict[str, str]:
 def _panels(page: Page) -> dict[str, Any]:
     """The table and the pictures of a report, as W&B shows them."""
     wandb = connect()
-    found: dict[str, Any] = {figure_key(path): wandb.Image(PIL.Image.open(path)) for path in page.figures}
+    found: dict[str, Any] = {figure_key(path): wandb.Image(str(path)) for path in page.figures}
     if page.rows:
         columns = list(page.rows[0])
         found[TABLE] = wandb.Table(columns=columns, data=[[row.get(name) for name in columns] for row in page.rows])

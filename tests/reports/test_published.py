@@ -8,6 +8,7 @@ import pytest
 
 from ablation_suite.commands.report import publish_report
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.tracking import wandb_artifacts
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.wandb_page import read_page
 from tests.reports.make_runs import TRUTHS, make_store
@@ -15,9 +16,10 @@ from tests.reports.make_runs import TRUTHS, make_store
 ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}
 
 
-@pytest.fixture
-def written(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A plan of four runs, and the folder of its report."""
+    tmp_path = tmp_path_factory.mktemp("written")
     plan = make_store(tmp_path / "runs", ARMS, seeds=2, epochs=3, num_images=40)
     build_report([plan], tmp_path / "runs", tmp_path / "report")
     return plan, tmp_path / "report" / "contrastive"
@@ -58,7 +60,7 @@ def test_the_page_has_the_differences_and_the_pictures(written):
 def test_publishing_says_where_and_what_is_missing(written, tmp_path, monkeypatch, capsys):
     """The addresses on stdout; on stderr the package for a W&B Report and the runs that W&B does not hold."""
     plan, folder = written
-    monkeypatch.setattr("ablation_suite.commands.report.log_report", lambda *given: (["https://wandb.example/run"], ""))
+    monkeypatch.setattr(wandb_artifacts, "log_report", lambda *given: (["https://wandb.example/run"], ""))
     monkeypatch.setattr("ablation_suite.commands.report.can_save_reports", lambda: False)
     publish_report(plan, folder, Runtime(results=str(tmp_path)))
     printed = capsys.readouterr()
