@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 import re
@@ -68,11 +67,11 @@ def source_hash(package: Path) -> str:
     # Not `rglob`, which passes over the linked rooms of a checkout.
     folders = os.walk(package, followlinks=True)
     paths = [Path(folder, name) for folder, _, names in folders for name in names if name.endswith(".py")]
-    found = hashlib.sha256()
+    found = []
     for name, path in sorted((path.relative_to(package).as_posix(), path) for path in paths):
         content = path.read_bytes()
-        found.update(f"{name}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()[:12]
+        found += [f"{name}\0{len(content)}\0".encode(), content]
+    return sha256(b"".join(found))[:12]
 
 
 def versions() -> dict[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 
-from ablation_suite.core.runs.files import file_sha256, read_bytes, replacing, write_atomic
+from ablation_suite.core.runs.files import Hashing, file_sha256, read_bytes, replacing, write_atomic
 from ablation_suite.core.runs.store import Damaged
 
 
@@ -44,7 +43,7 @@ def save_verified(path: Path, state: dict[str, Any]) -> None:
     one does not count.
     """
     with replacing(path) as file:
-        hashing = _Hashing(file)
+        hashing = Hashing(file)
         try:
             torch.save(state, cast("IO[bytes]", hashing))
         except RuntimeError as error:  # "unexpected pos": torch's words for whatever a write failed of
@@ -82,25 +81,6 @@ def drop(path: Path) -> None:
     """Remove a saved state and its sum."""
     _sum_path(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-
-
-class _Hashing:
-    """A file that hashes what it is given to write."""
-
-    def __init__(self, file: IO[bytes]):
-        self.file, self.sha256 = file, hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
 
 
 def _sum_path(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -31,6 +30,7 @@ from ablation_suite.core.models.weights import WeightsError
 from ablation_suite.core.own.kept import unpack
 from ablation_suite.core.own.loading import load, running_line, told
 from ablation_suite.core.own.undisturbed import undisturbed
+from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.training.fit import misfits
 from ablation_suite.core.training.session import set_up
 from ablation_suite.core.training.tried import FirstStep, Tried
@@ -145,8 +145,8 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     for images, rows in session.feed.batches([few]):
         session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
     return FirstStep(
-        order=_digest(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views])),
-        draws=_digest(epoch.draws.cpu().numpy()),
+        order=sha256(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views]).tobytes()),
+        draws=sha256(epoch.draws.cpu().numpy().tobytes()),
         initial=initial,
         loss=float(tally[0]),
         after=_digests(network),
@@ -227,8 +227,4 @@ def _with_a_pair(labels: np.ndarray) -> list[int]:
 
 def _digests(network: torch.nn.Module) -> dict[str, str]:
     values = network.state_dict().items()
-    return {f"{name} {tuple(value.shape)}": _digest(value.cpu().contiguous().numpy()) for name, value in values}
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {f"{name} {tuple(value.shape)}": sha256(value.cpu().numpy().tobytes()) for name, value in values}

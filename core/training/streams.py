@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ablation_suite.core.config.errors import OwnPartError
+from ablation_suite.core.runs.files import sha256
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def key(seed: int, *names: str | int) -> int:
     """128 bits that depend on the seed and on every name, so that streams of different names are independent."""
     text = "/".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+    return int.from_bytes(bytes.fromhex(sha256(text)[:32]), "little")
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
