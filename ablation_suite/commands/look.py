@@ -25,7 +25,7 @@ from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs.labels import Labels
 from ablation_suite.core.runs.shape import Record
-from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
+from ablation_suite.core.runs.store import find_run
 from ablation_suite.output import say
 
 words = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
@@ -161,25 +161,27 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
 @options.folders
 def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs of the results folder, or of specs: state, place in the queue, epoch, best, images/s, time left."""
-    from ablation_suite.core.scheduling.known_rows import KnownRows
+    from ablation_suite.core.scheduling.known_rows import KnownRows, Row
     from ablation_suite.core.scheduling.slurm_queue import Queue
     from ablation_suite.core.scheduling.watch import format_rows, grid_rows, watch
 
     specs, overrides = options.split_words(words)
 
-    def folders() -> list[RunFolder]:
-        if not specs:
-            return run_folders(runtime.store)
-        plans = make_plans(specs, runtime, overrides, tuned=tuned)
-        return [RunFolder(runtime.store / name) for name in dict.fromkeys(c.run_id for p in plans for c in p.cells)]
-
     queue = Queue(Path(runtime.results))
     known = KnownRows(Path(runtime.cache), runtime.store)
+    known.read()
+
+    def rows() -> list[Row]:
+        if not specs:
+            return grid_rows(runtime.store, queue=queue, known=known)
+        plans = make_plans(specs, runtime, overrides, tuned=tuned)
+        names = dict.fromkeys(cell.run_id for each in plans for cell in each.cells)
+        return grid_rows(runtime.store, names, queue, known)
+
     if watching:
-        watch(folders, queue, known)
-        return
-    rows = grid_rows(folders(), queue, known)
-    say(json.dumps(rows, indent=1) if as_json else format_rows(rows))
+        watch(rows)
+    else:
+        say(json.dumps(rows(), indent=1) if as_json else format_rows(rows()))
 
 
 @click.command()

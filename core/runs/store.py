@@ -319,13 +319,28 @@ def _verifies(folder: RunFolder, mtime_ns: int, ctime_ns: int, size: int) -> boo
         return False
 
 
-def run_folders(store: Path) -> list[RunFolder]:
-    """Every run folder of a store, in the order of their ids; OSError where the store is no folder or is not ours."""
+def run_names(store: Path) -> list[str]:
+    """The names of what lies in a store, runs or not, in order; OSError where the store is no folder or is not ours."""
     try:
-        names = sorted(entry.name for entry in os.scandir(store))
+        return sorted(os.listdir(store))
     except FileNotFoundError:
         return []
-    return [RunFolder(store / name) for name in names if os.path.lexists(f"{store}/{name}/run.json")]
+
+
+def is_run(store: Path, name: str) -> bool:
+    """Whether a name in a store is that of a run: it has a `run.json`, or may have one where we may not look."""
+    try:
+        os.lstat(f"{store}/{name}/run.json")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def run_folders(store: Path) -> list[RunFolder]:
+    """Every run folder of a store, in the order of their ids; OSError where the store is no folder or is not ours."""
+    return [RunFolder(store / name) for name in run_names(store) if is_run(store, name)]
 
 
 def find_run(store: Path, prefix: str) -> RunFolder:

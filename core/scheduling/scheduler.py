@@ -15,10 +15,14 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.shape import Job
 from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
 from ablation_suite.core.scheduling.executors import Event, Executor, Retry
+from ablation_suite.core.scheduling.known_rows import KnownRows
+from ablation_suite.core.scheduling.watch import note_rows
 
 MAX_TRIES = 3
 BACK_OFF_SECONDS = 1.0
 POLL_SECONDS = 0.25
+NOTED_AT_ONCE = 50
+"""So many runs that finished are read in a row, so that the first `status` of many need not."""
 CANCELLED = "cancelled; it goes on where it stopped when it is asked for again"
 Jobs = dict[str, Job]
 
@@ -62,9 +66,17 @@ class Scheduler:
         self.tries: dict[str, _Tries] = {}
         self.adopted: set[str] = set()
         """Those that an earlier driver left under way in the executor."""
+        self.unnoted: list[RunFolder] = []
+        """Finished in this drive, and not read yet for the looks that follow."""
 
     def run(self) -> None:
         """Work until nothing is wanted any more and the last run under way has ended."""
+        try:
+            self._work()
+        finally:
+            self._note(len(self.unnoted))
+
+    def _work(self) -> None:
         self.adopted = self.executor.adopt()
         while (wanted := self.strategy.wanted(self.executor.capacity())) is not None or self.running:
             jobs = {job["run_id"]: job for job in wanted or ()}
@@ -95,7 +107,7 @@ class Scheduler:
             if name not in self.tries:
                 _mend(folder, job, self.strategy.told)
             if folder.is_finished():
-                self.strategy.finished(folder, here=False)
+                self._finished(folder, here=False)
                 has_news = True
                 continue
             if folder.is_cancelled():
@@ -136,7 +148,7 @@ class Scheduler:
         if event.run_id in self.cancelled:
             self.cancelled.discard(event.run_id)  # it ended because we asked, which is no try
         elif folder.is_finished():
-            self.strategy.finished(folder, here=event.retry != "free" and _has_trained(folder))
+            self._finished(folder, here=event.retry != "free" and _has_trained(folder))
         elif folder.is_cancelled():
             self.strategy.failed(folder, CANCELLED)
         elif tries.has_another(event.retry):
@@ -146,6 +158,17 @@ class Scheduler:
             idle = f"preempted {MAX_TRIES} times in a row, without an epoch or a checkpoint between"
             unexplained = idle if event.retry == "free" else "the worker ended without a result"
             self.strategy.failed(folder, event.message or failure.get("message") or unexplained)
+
+    def _finished(self, folder: RunFolder, *, here: bool) -> None:
+        self.unnoted.append(folder)
+        if len(self.unnoted) == 2 * NOTED_AT_ONCE:
+            self._note(NOTED_AT_ONCE)
+        self.strategy.finished(folder, here=here)
+
+    def _note(self, number: int) -> None:
+        """Read the first so many of those that finished; what finished just now may still change unseen."""
+        note_rows(self.unnoted[:number], KnownRows(Path(self.runtime.cache), self.runtime.store))
+        del self.unnoted[:number]
 
 
 class _Tries:

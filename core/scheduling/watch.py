@@ -21,7 +21,7 @@ from typing import Any
 from ablation_suite.core.config.errors import printable
 from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.shape import Job, Record
-from ablation_suite.core.runs.store import Damaged, RunFolder
+from ablation_suite.core.runs.store import Damaged, RunFolder, is_run, run_names
 from ablation_suite.core.scheduling.console import Display
 from ablation_suite.core.scheduling.known_rows import KnownRows, Row, Stamp, stamp_of
 from ablation_suite.core.scheduling.slurm_queue import Queue, Task
@@ -38,21 +38,33 @@ _PR_SET_PDEATHSIG = 1
 _ORDER = ("running", "queued", "damaged", "failed", "interrupted", "missing", "finished")
 
 
-def grid_rows(folders: list[RunFolder], queue: Queue | None = None, known: KnownRows | None = None) -> list[Row]:
+def grid_rows(
+    store: Path, names: Iterable[str] | None = None, queue: Queue | None = None, known: KnownRows | None = None
+) -> list[Row]:
     """One row per run: run_id, ablation, arm, seed, state, epoch, epochs, best, images_per_second, seconds_left, host.
 
-    `best` is the best validation accuracy in [0, 1]; `queue` says why and until when a queued run waits; what is not
-    known yet is None. Of runs that have a row in `known` nothing is read but the stamps of their files.
+    Of these runs, or of all in the store. `best` is the best validation accuracy in [0, 1]; `queue` says why and until
+    when a queued run waits; what is not known yet is None. Of runs that have a row in `known` nothing is read but the
+    stamps of their files.
     """
-    by_name = {folder.run_id: folder for folder in folders}
-    rows = {name: known.get(folder) if known is not None else None for name, folder in by_name.items()}
+    wanted = run_names(store) if names is None else list(names)
+    rows = {name: known.get(name) if known is not None else None for name in wanted}
     unread = [name for name, row in rows.items() if row is None]
-    found = dict(zip(unread, _read([by_name[name] for name in unread]), strict=True))
+    if names is None:
+        unread = [name for name in unread if is_run(store, name)]
+    found = dict(zip(unread, _read([RunFolder(store / name) for name in unread]), strict=True))
     if known is not None:
         lasting = {name: (stamp, row) for name, (stamp, row) in found.items() if stamp is not None}
-        known.keep(lasting, by_name.keys())
+        known.keep(lasting, known.rows.keys() - rows.keys() if names is None else set())
     tasks = queue.states() if queue is not None else {}
-    return [_queued(row or found[name][1], tasks.get(name)) for name, row in rows.items()]
+    read = ((name, row or found[name][1]) for name, row in rows.items() if row or name in found)
+    return [_queued(row, tasks.get(name)) for name, row in read]
+
+
+def note_rows(folders: Iterable[RunFolder], known: KnownRows) -> None:
+    """Read finished runs for the looks that follow."""
+    found = {folder.run_id: _row(folder) for folder in folders}
+    known.note({name: (stamp, row) for name, (stamp, row) in found.items() if stamp is not None})
 
 
 def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
@@ -61,28 +73,23 @@ def format_rows(rows: list[dict[str, Any]], height: int | None = None) -> str:
         return "no runs"
     rows = sorted(rows, key=lambda row: _ORDER.index(row["state"]))
     header = ("arm", "seed", "state", "epoch", "best", "images/s", "left", "run")
-    cells = [header, *(_cells(row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = ["  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    cells = [header, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    layout = "  ".join(f"{{:{width}}}" for width in widths).format
+    lines = [layout(*row).rstrip() for row in cells]
     num_fitting = len(lines) if height is None else max(2, height - 2)
     if len(lines) > num_fitting:
         lines = [*lines[: num_fitting - 1], f"... and {len(lines) - num_fitting + 1} more"]
     return printable("\n".join([*lines, _totals(rows)]))
 
 
-def watch(
-    folders: Callable[[], list[RunFolder]],
-    queue: Queue | None = None,
-    known: KnownRows | None = None,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Draw the grid in place every INTERVAL seconds until Ctrl-C; `folders` is asked anew each time."""
+def watch(rows: Callable[[], list[Row]], *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Draw the grid in place every INTERVAL seconds until Ctrl-C; its rows are asked for anew each time."""
     shown = ""
     with Display(sys.stdout, keep=True) as display, suppress(KeyboardInterrupt):
         while True:
             height = shutil.get_terminal_size().lines - 1 if display.is_live else None
-            text = format_rows(grid_rows(folders(), queue, known), height)
+            text = format_rows(rows(), height)
             if display.is_live:
                 display.draw(text)
             elif text != shown:
@@ -117,7 +124,7 @@ def _read_piece(paths: list[str]) -> list[tuple[Stamp | None, Row]]:
 
 
 def _row(folder: RunFolder) -> tuple[Stamp | None, Row]:
-    stamp = stamp_of(folder)  # before the files are read
+    stamp = stamp_of(str(folder.path))  # before the files are read
     state, job, record = _seen(folder)
     rows = record.get("history") or folder.ledger.rows()
     labels = job.get("labels") or {}

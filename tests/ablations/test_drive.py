@@ -18,7 +18,7 @@ import pytest
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling import executors
+from ablation_suite.core.scheduling import executors, known_rows
 from ablation_suite.core.scheduling import scheduler as module
 from ablation_suite.core.scheduling.attempt import PREEMPTED, retry_after
 from ablation_suite.core.scheduling.executors import Event
@@ -89,7 +89,7 @@ def grid(tmp_path, monkeypatch):
     """Drives runs a, b, c under a script of exit statuses."""
     monkeypatch.setattr(module, "BACK_OFF_SECONDS", 0.0)
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    runtime = Runtime(results=str(tmp_path / "results"))
+    runtime = Runtime(results=str(tmp_path / "results"), cache=str(tmp_path / "cache"))
 
     def run(statuses: dict[str, list[int]], names: str = "abc", before_poll=lambda folder: None, **kwargs):
         executor, reporter = Script(statuses, before_poll), Quiet()
@@ -107,6 +107,28 @@ def test_every_missing_run_is_trained_once_and_finished_ones_never(grid):
     outcome, executor, _ = grid({})
     assert executor.submitted == []
     assert outcome.reused == 3
+
+
+def test_what_finished_is_read_for_the_looks_that_follow(grid, monkeypatch):
+    """In parts and at the end, once each; and when the drive is broken off."""
+    monkeypatch.setattr(module, "NOTED_AT_ONCE", 2)
+    monkeypatch.setattr(known_rows, "RACY_NS", -(10**9))
+    at_last = []
+
+    def before_poll(folder):
+        known.read()
+        at_last[:] = known.rows
+        if folder.run_id == "f":
+            raise KeyboardInterrupt
+
+    known = known_rows.KnownRows(Path(grid.runtime.cache), grid.runtime.store)
+    with pytest.raises(KeyboardInterrupt):
+        grid({}, "abcdef", before_poll)
+    assert at_last == ["a", "b"]
+    known.read()
+    assert list(known.rows) == ["a", "b", "c", "d", "e"]
+    assert known.num_lines == 5
+    assert known.get("a")["state"] == "finished"
 
 
 def test_removing_one_run_folder_trains_one_run(grid):

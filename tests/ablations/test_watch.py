@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.core.runs.files import read_json, write_json
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.store import RunFolder, run_names
 from ablation_suite.core.scheduling import console
 from ablation_suite.core.scheduling.watch import INTERVAL, format_rows, grid_rows, watch
 from tests.core.tracked_run import BARE_RECORD
@@ -46,13 +46,13 @@ def test_a_run_of_another_process_shows_its_epoch_speed_and_time_left(tmp_path: 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
         assert trainer.stdout is not None
         assert trainer.stdout.readline() == "trained\n"
-        (row,) = grid_rows([folder])
+        (row,) = grid_rows(tmp_path, [folder.run_id])
         trainer.kill()
     assert (row["arm"], row["seed"], row["state"], row["epoch"], row["epochs"]) == ("wide", 0, "running", 2, 6)
     assert row["best"] == pytest.approx(0.6)
     assert row["images_per_second"] == 500.0
     assert row["seconds_left"] == pytest.approx(40.0, abs=5.0)
-    assert grid_rows([folder])[0]["state"] == "interrupted"
+    assert grid_rows(tmp_path, [folder.run_id])[0]["state"] == "interrupted"
 
 
 def test_a_run_of_another_machine_counts_by_its_ledger(tmp_path: Path) -> None:
@@ -61,10 +61,10 @@ def test_a_run_of_another_machine_counts_by_its_ledger(tmp_path: Path) -> None:
     with folder.claim() as attempt:
         folder.ledger.append("epoch", epoch=1, seconds=10.0)
     write_json(attempt / "claim.json", read_json(attempt / "claim.json") | {"host": "elsewhere"})
-    (row,) = grid_rows([folder])
+    (row,) = grid_rows(tmp_path, [folder.run_id])
     assert (row["state"], row["host"]) == ("running", "elsewhere")
     assert "running on elsewhere" in format_rows([row])
-    (row,) = grid_rows_at(time.time() + 3600.0, [folder])
+    (row,) = grid_rows_at(time.time() + 3600.0, folder)
     assert row["state"] == "interrupted"
 
 
@@ -77,8 +77,8 @@ def test_a_run_of_another_machine_may_be_silent_for_three_epochs(
     with folder.claim() as attempt:
         row = folder.ledger.append("epoch", epoch=1, seconds=seconds)
     write_json(attempt / "claim.json", read_json(attempt / "claim.json") | {"host": "elsewhere"})
-    assert grid_rows_at(row["time"] + 0.99 * silence, [folder])[0]["state"] == "running"
-    assert grid_rows_at(row["time"] + 1.01 * silence, [folder])[0]["state"] == "interrupted"
+    assert grid_rows_at(row["time"] + 0.99 * silence, folder)[0]["state"] == "running"
+    assert grid_rows_at(row["time"] + 1.01 * silence, folder)[0]["state"] == "interrupted"
 
 
 def test_every_state_has_its_row_and_its_count(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_every_state_has_its_row_and_its_count(tmp_path: Path) -> None:
     finished.commit(BARE_RECORD)
     with failed.claim() as attempt:
         write_json(attempt / "failure.json", {"message": "out of memory"})
-    rows = grid_rows([*run_folders(tmp_path), RunFolder(tmp_path / "never")])
+    rows = grid_rows(tmp_path, [*run_names(tmp_path), "never"])
     assert [row["state"] for row in rows] == ["finished", "failed", "missing", "missing"]
     text = format_rows(rows)
     assert text.splitlines()[-1] == "4 runs: 1 failed, 2 missing, 1 finished"
@@ -109,7 +109,7 @@ def test_the_view_is_drawn_again_until_it_is_interrupted(tmp_path: Path, capsys:
         if len(naps) == 3:
             raise KeyboardInterrupt
 
-    watch(lambda: run_folders(tmp_path), sleep=sleep)
+    watch(lambda: grid_rows(tmp_path), sleep=sleep)
     assert naps == [INTERVAL] * 3
     assert [line for line in capsys.readouterr().out.splitlines() if "runs:" in line] == [
         "1 runs: 1 missing",
@@ -135,7 +135,7 @@ def test_on_a_terminal_the_table_is_drawn_over_and_the_last_one_stays(
         if next(naps) == 2:
             raise KeyboardInterrupt
 
-    watch(lambda: run_folders(tmp_path), sleep=sleep)
+    watch(lambda: grid_rows(tmp_path), sleep=sleep)
     *drawn, last = re.split(r"(?:\r|\x1b\[1A|\x1b\[2K)+", out.getvalue())
     tables = [re.sub(r"\x1b\[[?0-9;]*[a-z]", "", text).splitlines() for text in (drawn[0], last)]
     assert [table[-1].rstrip() for table in tables] == ["1 runs: 1 missing", "2 runs: 2 missing"]
@@ -148,15 +148,15 @@ def test_a_long_grid_fits_the_terminal(tmp_path: Path) -> None:
     folders = [make(tmp_path, "wide", seed) for seed in range(50)]
     with folders[-1].claim() as attempt:
         write_json(attempt / "failure.json", {"message": "out of memory"})
-    lines = format_rows(grid_rows(folders), height=12).splitlines()
+    lines = format_rows(grid_rows(tmp_path), height=12).splitlines()
     assert len(lines) <= 12
     assert lines[1].split()[2] == "failed"
     assert lines[-2] == f"... and {50 - (len(lines) - 3)} more"
     assert lines[-1] == "50 runs: 1 failed, 49 missing"
 
 
-def grid_rows_at(now: float, folders: list[RunFolder]) -> list[dict]:
+def grid_rows_at(now: float, folder: RunFolder) -> list[dict]:
     """The rows as they would be at another time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: now)
-        return grid_rows(folders)
+        return grid_rows(folder.path.parent, [folder.run_id])

@@ -6,15 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ablation_suite.core.runs.files import write_json
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import known_rows, watch
 from ablation_suite.core.scheduling.known_rows import KnownRows
-from ablation_suite.core.scheduling.watch import grid_rows
+from ablation_suite.core.scheduling.watch import grid_rows, note_rows
 from tests.core.tracked_run import BARE_RECORD
 
 HISTORY = [{"kind": "epoch", "time": 1.0, "epoch": 1, "val/accuracy": 0.5, "seconds": 1.0}]
@@ -38,7 +39,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def look(store: Path) -> list[dict]:
     """What a new process would find."""
-    return grid_rows(run_folders(store), None, KnownRows(store.parent / "cache", store))
+    return grid_rows(store, known=kept(store))
+
+
+def kept(store: Path) -> KnownRows:
+    """The rows that a new process would read no more."""
+    known = KnownRows(store.parent / "cache", store)
+    known.read()
+    return known
 
 
 def test_a_second_look_reads_no_run_again_and_says_the_same(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,18 +89,56 @@ def test_a_file_that_changed_just_now_is_read_again(store: Path, monkeypatch: py
     """It may change once more within one tick of the file system's clock, which no stamp would show."""
     monkeypatch.setattr(known_rows, "RACY_NS", 10**12)
     look(store)
-    assert not KnownRows(store.parent / "cache", store).rows
+    assert not kept(store).rows
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"form": 1}', b'{"form": 1, "rows": {"run0": 3}}', b"\xff"])
-def test_what_is_kept_may_be_damaged_or_lost(store: Path, content: bytes) -> None:
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "torn": lambda data: data[:-9],
+    "torn and added to": lambda data: data[:-9] + data[data.index(b"\n") + 1 :],
+    "of another form": lambda data: data.replace(b'"form": ', b'"form": 1'),
+    "without its head": lambda data: b"[" + data[data.index(b"\n") + 1 :],
+    "no text": lambda data: b"\xff",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_what_is_kept_may_be_damaged_or_lost(store: Path, spoil: Callable[[bytes], bytes]) -> None:
     """Everything is read again, and the next look is quick again."""
     first = look(store)
-    (kept,) = (store.parent / "cache/status").iterdir()
-    for spoil in (lambda: kept.write_bytes(content), kept.unlink):
-        spoil()
+    (path,) = (store.parent / "cache/status").iterdir()
+    for happens in (lambda: path.write_bytes(spoil(path.read_bytes())), path.unlink):
+        happens()
+        assert not kept(store).rows
         assert look(store) == first
-        assert len(KnownRows(store.parent / "cache", store).rows) == 6
+        assert len(kept(store).rows) == 6
+
+
+def test_rows_of_others_stay_and_new_ones_are_added(store: Path) -> None:
+    """A look at some runs forgets none of the rest; a new run is written behind them, a run that is gone is no more."""
+    first = look(store)
+    (path,) = (store.parent / "cache/status").iterdir()
+    before = path.read_bytes()
+    assert grid_rows(store, ["run3"], None, kept(store)) == first[3:4]
+    RunFolder(store / "run6").create({"run_id": "run6", "recipe": 1, "config": {"epochs": 1}, "labels": {}})
+    look(store)
+    assert path.read_bytes().startswith(before)
+    assert len(path.read_bytes()) > len(before)
+    shutil.rmtree(store / "run2")
+    assert [row["run_id"] for row in look(store)] == ["run0", "run1", "run3", "run4", "run5", "run6"]
+
+
+def test_a_driver_reads_what_finished_for_the_first_look(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any number of calls, also into a file that is there."""
+    folders = [RunFolder(store / f"run{seed}") for seed in range(4)]
+    note_rows(folders[:1], KnownRows(store.parent / "cache", store))
+    note_rows(folders[1:], KnownRows(store.parent / "cache", store))
+    assert kept(store).rows.keys() == {"run0", "run1", "run2", "run3"}
+    read, row = [], watch._row
+    monkeypatch.setattr(watch, "cores", lambda: 1)
+    monkeypatch.setattr(watch, "_row", lambda folder: read.append(folder.run_id) or row(folder))
+    assert [row["best"] for row in look(store)] == 4 * [0.5] + 2 * [None]
+    assert read == ["run4", "run5"]
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(store: Path) -> None:
@@ -105,9 +151,9 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(store: Path) -> None:
 def test_what_somebody_else_kept_is_not_believed(store: Path) -> None:
     """Rows of another user are read by nobody but them."""
     look(store)
-    (kept,) = (store.parent / "cache/status").iterdir()
-    os.chown(kept, 65534, -1)
-    assert not KnownRows(store.parent / "cache", store).rows
+    (path,) = (store.parent / "cache/status").iterdir()
+    os.chown(path, 65534, -1)
+    assert not kept(store).rows
 
 
 def test_few_runs_leave_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,12 +166,11 @@ def test_few_runs_leave_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPa
 MANY = """
 import signal, sys
 from pathlib import Path
-from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling import watch
 signal.signal(signal.SIGTERM, lambda *_: None)
 watch._PIECE, watch.cores = 1, lambda: 4
 for _ in range(40):
-    print(len(watch.grid_rows(run_folders(Path(sys.argv[1])))))
+    print(len(watch.grid_rows(Path(sys.argv[1]))))
 """
 
 

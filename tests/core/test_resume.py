@@ -256,7 +256,7 @@ def test_a_run_goes_on_in_another_time_zone_and_year(make_config, make_folder, r
         time.tzset()
         begun = time.time()
         patch.setattr(time, "time", lambda: begun - 3 * 365 * 86400)
-        (row,) = grid_rows([folder])
+        (row,) = grid_rows(folder.path.parent, [folder.run_id])
         assert (row["state"], row["epoch"]) == ("interrupted", 1)
         assert work(folder, runtime, Datasets()) == DONE
     time.tzset()
@@ -336,7 +336,7 @@ def test_a_flipped_byte_in_an_unfinished_ledger_costs_time_alone(place, make_con
     data = bytearray(folder.ledger.path.read_bytes())
     data[int(place * len(data))] ^= 1
     folder.ledger.path.write_bytes(data)
-    assert grid_rows([folder])[0]["state"] == "interrupted"
+    assert grid_rows(folder.path.parent, [folder.run_id])[0]["state"] == "interrupted"
     assert work(folder, runtime, Datasets()) == DONE
     assert "torn_tail_closed" in events(folder)
     assert [row["epoch"] for row in folder.record()["history"]] == [1, 2, 3]
