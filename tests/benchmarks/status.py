@@ -1,9 +1,9 @@
-"""How long does `ablate status` take over 100,000 run folders? `python -m tests.benchmarks.status [runs]`: 5 s at most.
+"""How long does `ablate status` take over many run folders?
 
-The first look reads and verifies every record; that of later ones is what the bar is for. Each look is a process of its
-own; its CPU seconds are printed beside the wall's, and judged, because they hold on a busy machine too. 95 of 100 runs
-are finished, with 50 epochs each, four were never begun and one was interrupted. It takes about 5 GB below the folder
-of temporary files.
+python -m tests.benchmarks.status [runs ...]      10,000 and 100,000 unless told otherwise; it rewrites STATUS.md
+
+Each look is a process of its own; its CPU seconds are judged, because they hold on a busy machine too. 100,000 run
+folders take about 5 GB below the folder of temporary files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablation_suite.core.config.run_config import RunConfig
+from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.files import json_bytes
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Ledger
@@ -29,19 +30,49 @@ BAR_SECONDS = 5.0
 NUM_EPOCHS = 50
 
 
+PAGE = Path(__file__).with_name("STATUS.md")
+HEAD = """# Many run folders
+
+`ablate status` over a results folder, made on {date} by `python -m tests.benchmarks.status` at a load of {load:.1f} on
+{cores} cores. 95 of 100 runs are finished, with {epochs} epochs each, four were never begun and one was interrupted.
+The first look reads and verifies every record, which later ones need not, nor a first look at runs that a driver of the
+same user saw finish. The bar is for those: {bar:.0f} s of CPU.
+
+| runs | look | seconds | of CPU | bar met |
+| --- | --- | --- | --- | --- |
+"""
+
+
 def main() -> None:
-    """Make the runs, look three times, and say whether the bar is met; exit status 1 where it is not."""
-    num_runs = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    """Look at each number of runs three times and write the page; exit status 1 where the bar is not met."""
+    head = HEAD.format(
+        date=time.strftime("%Y-%m-%d"),
+        load=os.getloadavg()[0],
+        cores=cores(),
+        epochs=NUM_EPOCHS,
+        bar=BAR_SECONDS,
+    )
+    lines, is_met = [], True
+    for num_runs in map(int, sys.argv[1:] or (10_000, 100_000)):
+        first, *later = _looks(num_runs)
+        best = min(later, key=lambda look: look.cpu)
+        is_met &= best.cpu <= BAR_SECONDS
+        lines.append(f"| {num_runs:,} | first | {first.wall:.1f} | {first.cpu:.1f} |  |")
+        met = "yes" if best.cpu <= BAR_SECONDS else "**no**"
+        lines.append(f"| {num_runs:,} | the better of two later ones | {best.wall:.1f} | {best.cpu:.1f} | {met} |")
+        print(*lines[-2:], sep="\n", flush=True)
+    PAGE.write_text(head + "\n".join(lines) + "\n")
+    sys.exit(not is_met)
+
+
+def _looks(num_runs: int) -> list[Look]:
     with tempfile.TemporaryDirectory() as folder:
         results, cache = Path(folder) / "results", Path(folder) / "cache"
         make_runs(results / "runs", num_runs)
         time.sleep(RACY_NS / 1e9)
         looks = [_look(results, cache) for _ in range(3)]
-    print(f"status of {looks[0].answer}")
-    for name, look in zip(("first", "second", "third"), looks, strict=True):
-        assert look.answer == looks[0].answer
-        print(f"{name} look: {look.wall:.1f} s, {look.cpu:.1f} s of CPU")
-    sys.exit(min(look.cpu for look in looks[1:]) > BAR_SECONDS)
+    assert len({look.answer for look in looks}) == 1
+    return looks
 
 
 class Look(NamedTuple):
