@@ -24,7 +24,9 @@ from ablation_suite.core.scheduling.attempt import DONE
 
 CALLS = ("openat", "mkdir", "write", "fsync", "rename", "link", "unlink", "ftruncate")
 """What a run does to files, by the names of the kernel."""
-FAULTS = ("error=EIO", "error=ENOSPC", "signal=SIGKILL")
+TORN = "half of it, then SIGKILL"
+"""What the kernel may leave of a write; for writes alone."""
+FAULTS = ("error=EIO", "error=ENOSPC", "signal=SIGKILL", TORN)
 PATIENCE_SECONDS = 60.0
 """What takes longer hangs; a run takes a third of a second."""
 
@@ -150,8 +152,13 @@ def outcome(walker: Walker, folder: RunFolder, case: Case) -> str:
 
     The caller looks at the folder afterwards: the run is finished, as it would have been.
     """
-    inject = f"inject={case.call}:{case.fault}:when={case.number}"
-    status, said = walker.run(folder, "-o", "/dev/null", "-e", f"trace={case.call}", "-e", inject)
+    log = walker.scratch / "writes.txt"
+    fault = "signal=SIGKILL" if case.fault == TORN else case.fault
+    whole = ("-y", "-xx", "-s", "100000000") if case.fault == TORN else ()
+    inject = f"inject={case.call}:{fault}:when={case.number}"
+    status, said = walker.run(folder, "-o", str(log), *whole, "-e", f"trace={case.call}", "-e", inject)
+    if case.fault == TORN:
+        _write_half_of_the_last(log)
     assert "Traceback" not in said, f"{case}: {said}"
     if status == DONE:
         assert folder.is_finished(), f"{case}: says done without a record"
@@ -163,6 +170,16 @@ def outcome(walker: Walker, folder: RunFolder, case: Case) -> str:
     assert again == DONE, f"{case}: the next attempt ends with {again}: {said_again}"
     word = "killed" if status == -signal.SIGKILL else "done" if status == DONE else "failed"
     return f"{word}, finished already" if word != "done" and is_finished else word
+
+
+def _write_half_of_the_last(log: Path) -> None:
+    """Put half of the bytes of the write that was a process's end behind what its file holds."""
+    hexadecimal = r"((?:\\x[0-9a-f]{2})*)"
+    found = re.search(rf'write\(\d+<{hexadecimal}>, "{hexadecimal}", \d+\) += \?', log.read_text())
+    assert found, f"no write was the last: {log.read_text()[-500:]}"
+    path, data = (bytes.fromhex(text.replace("\\x", "")) for text in found.groups())
+    with open(path, "ab") as file:
+        file.write(data[: len(data) // 2])
 
 
 def missing() -> str:
