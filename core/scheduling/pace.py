@@ -64,7 +64,7 @@ class Pace:
             self.measured[kind] = (seconds + time.monotonic() - span.first_time, epochs + more)
 
     def words(self) -> str:
-        """Words for the time that is left; none where no epoch has ended, and a lower bound while kinds are unknown."""
+        """Words for the time that is left; none where no epoch has ended; runs that nobody timed are counted beside it."""
         known = self._seconds_per_epoch()
         rests = [
             (self.num_epochs[name] - span.latest) * known[self.kinds[name]]
@@ -78,8 +78,10 @@ class Pace:
         }
         rests_waiting = sum(self.waiting[kind] * seconds for kind, seconds in whole.items())
         seconds = max([(sum(rests) + rests_waiting) / self.num_workers, *rests, *whole.values()])
-        left = {kind for kind, count in self.waiting.items() if count} | {self.kinds[name] for name in self.running}
-        return time_left(seconds, "about" if left <= known.keys() else "at least")
+        left = self.waiting + Counter(self.kinds[name] for name in self.running)
+        num_unknown = sum(count for kind, count in left.items() if kind not in known)
+        beside = f" for all but {num_unknown} of another kind" if num_unknown else ""
+        return f"{words}{beside}" if (words := time_left(seconds)) else ""
 
     def _seconds_per_epoch(self) -> dict[str, float]:
         totals = dict(self.measured)
@@ -91,8 +93,8 @@ class Pace:
         return {kind: seconds / epochs for kind, (seconds, epochs) in totals.items() if epochs}
 
 
-def time_left(seconds: float, word: str = "about") -> str:
+def time_left(seconds: float) -> str:
     """Words for a time that is left; none for no time."""
     if seconds <= 0.0:
         return ""
-    return f"{word} {seconds:.0f} s left" if seconds < 120 else f"{word} {seconds / 60:.0f} min left"
+    return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"

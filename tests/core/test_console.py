@@ -75,20 +75,20 @@ def jobs_of(*epochs_and_rates: tuple[int, float]) -> dict:
     }
 
 
-def test_a_kind_of_run_of_which_nothing_is_known_makes_the_time_a_lower_bound(clock: SimpleNamespace) -> None:
+def test_runs_of_a_kind_of_which_nothing_is_known_are_counted_beside_the_time(clock: SimpleNamespace) -> None:
     """One worker: 9 of 10 epochs of 3 s are left of a, b is another seed of it, c has another rate and is unknown.
 
-    By hand: 27 + 30 s at least; once the first epoch of c took 100 s, 30 s of b and 900 s of c are left.
+    By hand: 27 + 30 s without c; once the first epoch of c took 100 s, 30 s of b and 900 s of c are left.
     """
     pace = Pace(jobs_of((10, 0.1), (10, 0.1), (10, 0.2)), 1)
     pace.news(news("a", 1, 0))
     clock.now += 3.0
     pace.news(news("a", 2, 0))
-    assert pace.words() == "at least 57 s left"
+    assert pace.words() == "about 57 s left for all but 1 of another kind"
     clock.now += 27.0
     pace.ended("a", trained=True)
     pace.news(news("c", 1, 0))
-    assert pace.words() == "at least 30 s left"
+    assert pace.words() == "about 30 s left for all but 1 of another kind"
     clock.now += 100.0
     pace.news(news("c", 2, 0))
     assert pace.words() == "about 16 min left"  # 930 s
