@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-import shlex
 from collections.abc import Callable, Collection
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from ablation_suite.core.config.errors import shell_line
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
@@ -79,7 +79,7 @@ def split_words(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
 
 def command(verb: str, *words: str, carry: Collection[str] | None = None, **instead: str) -> str:
     """A command line for people to paste: the verb, its words, and what was given to the command that prints it."""
-    return shlex.join(["ablate", verb, *words, *given(carry, **instead)])
+    return shell_line(["ablate", verb, *words, *given(carry, **instead)])
 
 
 def given(carry: Collection[str] | None = None, **instead: str) -> list[str]:

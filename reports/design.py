@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablation_suite.ablations.resolve import describe
 from ablation_suite.ablations.spec import SHIPPED_SPECS
+from ablation_suite.core.config.errors import shell_line
 from ablation_suite.core.config.levels import level_names
 from ablation_suite.core.metrics import OwnMetric, key_of
 
@@ -118,7 +118,7 @@ class Design:
     def command(self, arm: str, seed: int) -> str:
         """The command line that makes one run again."""
         words = ["ablate", "run", self.spec, *self.overrides, "--arm", arm, "--seed", str(seed)]
-        return shlex.join(words)
+        return shell_line(words)
 
 
 def design_of(plan: Plan) -> Design:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ablation_suite.core.config.errors import shell_line
 from ablation_suite.reports.drawings import IntervalBar, IntervalPlot, interval_plot
 from ablation_suite.reports.quantities import listed
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
@@ -49,7 +49,7 @@ def sweep_context(analysis: SweepAnalysis, given: Sequence[str] = ()) -> dict[st
         "parallel": parallel(analysis, score),
         "complete": _complete(trials, analysis.sweep.maximize) if trials else None,
         "others": _others(trials) if trials else None,
-        "settings": shlex.join(as_overrides(analysis.sweep.space.portable(best.values))) if best else "",
+        "settings": shell_line(as_overrides(analysis.sweep.space.portable(best.values))) if best else "",
         "command": reproduce_command(best, given) if best else "",
     }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ablation_suite.core.config.errors import shell_line
 from ablation_suite.sweeps.space import Values
 
 Outcome = Literal["complete", "pruned", "diverged", "infeasible", "failed", "running", "waiting"]
@@ -90,4 +90,4 @@ def as_row(trial: Trial) -> dict[str, Any]:
 
 def reproduce_command(trial: Trial, given: Iterable[str] = ()) -> str:
     """The command line that trains the runs of a trial again and compares, with the options that were given."""
-    return " && ".join(shlex.join(["ablate", "reproduce", run, *given]) for run in trial.runs)
+    return " && ".join(shell_line(["ablate", "reproduce", run, *given]) for run in trial.runs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +29,24 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else _spelled(each) for each in text)
 
 
+def shell_line(words: Iterable[str]) -> str:
+    """The words of a command as one line to paste, in which nothing gives orders to a terminal.
+
+    What no terminal shows is spelled in bytes, as bash and zsh read them: $'\\xe2\\x80\\xae'.
+    """
+    return " ".join(shlex.quote(word) if word.isprintable() else f"$'{_in_bytes(word)}'" for word in words)
+
+
+def _in_bytes(word: str) -> str:
+    letters = []
+    for each in word:
+        if each.isprintable():
+            letters.append(f"\\{each}" if each in "\\'" else each)
+        else:
+            letters += [f"\\x{byte:02x}" for byte in each.encode("utf-8", "surrogateescape")]
+    return "".join(letters)
+
+
 def _spelled(letter: str) -> str:
     return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1]
 
@@ -39,6 +58,11 @@ def plain_os_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(os_error_line(error)) from error
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, of the operating system without its number and the path, which stand where this is put."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def os_error_line(error: OSError) -> str:

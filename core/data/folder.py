@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablation_suite.core.config.errors import shell_line
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.data import file_hashes, layout
 from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief, refuse_wrong_split
@@ -97,7 +97,9 @@ class FolderSource:
 
     def _refuse(self, faults: Sequence[Finding]) -> None:
         if faults:
-            raise DataError(in_brief(faults, f"all: ablate data check {shlex.quote(str(self.folder))} --all"))
+            raise DataError(
+                in_brief(faults, f"all: {shell_line(['ablate', 'data', 'check', str(self.folder), '--all'])}")
+            )
 
     @cached_property
     def _content(self) -> str:

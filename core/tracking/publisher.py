@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from ablation_suite.core.config.errors import shell_line
 from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Row
@@ -134,7 +134,7 @@ class Publisher:
     def _sync_command(self) -> str:
         results = self.folder.path.parents[1]
         words = ["ablate", "sync", self.folder.run_id, "--results", str(results)]
-        return shlex.join([*words, *(["--tracker", self.tracker] if self.tracker in EXTRAS else [])])
+        return shell_line([*words, *(["--tracker", self.tracker] if self.tracker in EXTRAS else [])])
 
 
 def project(folder: RunFolder, sink: Sink, shown_epoch: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from types import NoneType
 
@@ -15,6 +16,7 @@ from ablation_suite.cli import ablate
 from ablation_suite.commands import run as run_module
 from ablation_suite.commands import sweep as sweep_module
 from ablation_suite.commands import tune as tune_module
+from ablation_suite.core.config.errors import printable, shell_line
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling.scheduler import Outcome
@@ -148,3 +150,15 @@ def test_the_guides_name_no_option_that_their_verb_does_not_have():
             f"{page}: {line}" for word in words if word.startswith("--") and word.partition("=")[0] not in known
         ]
     assert unknown == []
+
+
+@pytest.mark.parametrize(
+    "word", ["\u202eא", "new\nline", "\x1b[31m\x7f", "it's a \\ \t", "caf\udce9 ü", "-o", "", "$HOME"]
+)
+def test_a_printed_command_names_what_no_terminal_shows(word):
+    """It is one line that gives no orders, and bash reads from it what was meant."""
+    line = shell_line(["printf", "%s\\0", "a b", word])
+    assert printable(line) == line
+    assert "\n" not in line
+    read = subprocess.run(["bash", "-c", line], capture_output=True, check=True, env={"LC_ALL": "C"}).stdout
+    assert read == b"a b\0" + word.encode(errors="surrogateescape") + b"\0"
