@@ -175,9 +175,9 @@ def outcome(walker: Walker, folder: RunFolder, case: Case) -> str:
 def _write_half_of_the_last(log: Path) -> None:
     """Put half of the bytes of the write that was a process's end behind what its file holds."""
     hexadecimal = r"((?:\\x[0-9a-f]{2})*)"
-    found = re.search(rf'write\(\d+<{hexadecimal}>, "{hexadecimal}", \d+\) += \?', log.read_text())
-    assert found, f"no write was the last: {log.read_text()[-500:]}"
-    path, data = (bytes.fromhex(text.replace("\\x", "")) for text in found.groups())
+    end = r"(?:\) += \?| <unfinished \.\.\.>)"
+    found = re.findall(rf'write\(\d+<{hexadecimal}>, "{hexadecimal}", \d+{end}', log.read_text())
+    path, data = (bytes.fromhex(text.replace("\\x", "")) for text in found[-1])
     with open(path, "ab") as file:
         file.write(data[: len(data) // 2])
 
