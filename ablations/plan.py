@@ -118,8 +118,11 @@ def changed_parts(plan: Plan, store: Path) -> dict[str, str]:
     }
     found: dict[str, tuple[float, str]] = {}
     for run in run_folders(store) if wanted else ():
-        job: Job = run.job() if run.has_job() else {}
-        labels, since = job.get("labels", {}), (run.path / "run.json").stat().st_mtime
+        try:
+            job: Job = run.job() if run.has_job() else {}
+            labels, since = job.get("labels", {}), (run.path / "run.json").stat().st_mtime
+        except OSError:  # somebody else's
+            continue
         arm = labels.get("arm")
         if arm not in wanted or plan.ablation.ablation not in labels.get("ablations", ()):
             continue

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.config.errors import OwnPartError, UserError
+from ablation_suite.core.config.errors import OwnPartError, UserError, words_of
 from ablation_suite.core.config.own import own_data
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
@@ -93,7 +93,7 @@ def _results(folder: Path, written: dict[str, Any]) -> tuple[Results, list[dict[
             {key: str(finding[key]) for key in ("arm", "kind", "text", "severity")} for finding in written["audit"]
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ReportError(f"{folder / 'report.json'}: is no report of this suite ({error})") from error
+        raise ReportError(f"{folder / 'report.json'}: is no report of this suite ({words_of(error)})") from error
     return Reader(store).results(design), audit, layouts
 
 
@@ -114,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         written = read_json(path)
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path}: cannot be read ({error})") from error
+        raise ReportError(f"{path}: cannot be read ({words_of(error)})") from error
     if not isinstance(written, dict) or written.get("format") != FORMAT:
         raise ReportError(f"{path}: is no report of format {FORMAT}, which this version checks")
     return written
@@ -180,7 +180,7 @@ def _faults_over(folder: Path, known: Mapping[Path, tuple[Results, Analysis]]) -
         names = [str(name) for name in of_index["ablations"]]
         layouts = [TableLayout.from_json(each) for each in of_index["layouts"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return {folder: [f"index.json: cannot be read ({error})"]}
+        return {folder: [f"index.json: cannot be read ({words_of(error)})"]}
     unread = [name for name in names if folder / name not in known]
     if unread:
         return {folder: [f"index.html: cannot be checked without the report of {name}" for name in unread]}

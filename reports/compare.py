@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablation_suite.core.config.errors import printable
+from ablation_suite.core.config.errors import printable, words_of
 from ablation_suite.core.config.levels import differences
 from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
@@ -121,7 +121,7 @@ def _outputs(
     try:
         return read_outputs(folder.path / "outputs.npz", split, epoch=epoch), ""
     except OUTPUT_ERRORS as error:
-        return None, f"damaged, outputs.npz: {error}"
+        return None, f"damaged, outputs.npz: {words_of(error)}"
 
 
 def _refusal(output: Outputs, first: Outputs) -> str:

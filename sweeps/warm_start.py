@@ -257,8 +257,12 @@ def _offers_of_runs(sweep: Sweep, runtime: Runtime) -> Iterator[_Offer | _LeftOu
     """Every finished run of the store, those that differ in the seed alone as one."""
     found: dict[str, RunConfig] = {}
     for folder in run_folders(runtime.store):
-        if not folder.is_finished():
-            yield _LeftOut("not finished")
+        try:
+            if not folder.is_finished():
+                yield _LeftOut("not finished")
+                continue
+        except PermissionError:
+            yield _LeftOut("somebody else's, which may not be read")
             continue
         job = folder.job()
         if job["config"].get("seed") not in sweep.seeds:

@@ -178,7 +178,10 @@ def _is_sweep(word: str) -> bool:
 
 
 def _studies(folder: RunFolder) -> Iterable[str]:
-    return uses(folder.job().get("labels") or {}, "studies") if folder.has_job() else ()
+    try:
+        return uses(folder.job().get("labels") or {}, "studies") if folder.has_job() else ()
+    except PermissionError:  # somebody else's
+        return ()
 
 
 def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, str]:

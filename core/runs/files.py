@@ -73,7 +73,7 @@ def _regular_handle(path: str | os.PathLike[str]) -> int:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a folder, no file", str(path))
     return handle
 
 

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.config.errors import UserError, os_error_line
 from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.runs.shape import Provenance
 
@@ -52,8 +53,14 @@ def scrub(text: str) -> str:
 
 
 def error_line(error: Exception) -> str:
-    """The kind and the words of an error in one line of bounded length, without secrets."""
-    return scrub(f"{type(error).__name__}: {' '.join(str(error).split())}")[:LONGEST_ERROR]
+    """What an error says, and its kind where it is none for people: one line of bounded length, without secrets."""
+    if isinstance(error, UserError):
+        words = str(error)
+    elif isinstance(error, OSError) and error.filename is not None:
+        words = os_error_line(error)
+    else:
+        words = f"{type(error).__name__}: {error}"
+    return scrub(" ".join(words.split()))[:LONGEST_ERROR]
 
 
 def scrub_command(argv: list[str]) -> list[str]:

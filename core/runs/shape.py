@@ -76,8 +76,8 @@ _COUNTS = ("seconds", "seconds_train", "images_seen", "num_steps")
 
 
 def job_fault(job: Mapping[str, Any]) -> str:
-    """What keeps an object from being read as a Job, or nothing; what is not there is no fault."""
-    return _fault(job, Job)
+    """What keeps an object from being read as a Job, or nothing; all but the config may be missing."""
+    return "it has no config" if job.get("config") is None else _fault(job, Job)
 
 
 def record_fault(record: Mapping[str, Any]) -> str:

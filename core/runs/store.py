@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import UserError, words_of
 from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease, locks
 from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, sync_folder, write_json, write_synced
@@ -120,7 +120,7 @@ class RunFolder:
             with open_regular(path) as file, np.load(file) as arrays:
                 return {name: arrays[name] for name in arrays.files if name.startswith(split)}
         except OUTPUT_ERRORS as error:
-            raise Damaged(f"{path}: is damaged ({error})") from error
+            raise Damaged(f"{path}: is damaged ({words_of(error)})") from error
 
     def damage(self) -> str | None:
         """What is wrong with `run.json` or the record, in one line, or None."""
@@ -270,7 +270,7 @@ class RunFolder:
             spare += [path for path in weights if kept and path.stem != Path(kept).stem]
         for path in spare:
             path.unlink(missing_ok=True)
-        if (self.path / "checkpoints") in paths:
+        if (self.path / "checkpoints").is_dir():  # of a pipe rmtree waits for a writer
             shutil.rmtree(self.path / "checkpoints")
 
     def _set_aside_damage(self) -> None:
@@ -305,7 +305,7 @@ def _read_object(path: Path) -> dict[str, Any]:
             raise Damaged(f"{path}: is damaged (a link to a file that is not there)") from error
         raise
     except (OSError, ValueError) as error:
-        raise Damaged(f"{path}: is damaged ({error})") from error
+        raise Damaged(f"{path}: is damaged ({words_of(error)})") from error
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value

@@ -23,7 +23,7 @@ from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.shape import Job, Record
 from ablation_suite.core.runs.store import Damaged, RunFolder, is_run, run_names
 from ablation_suite.core.scheduling.console import Display
-from ablation_suite.core.scheduling.known_rows import KnownRows, Row, Stamp, stamp_of
+from ablation_suite.core.scheduling.known_rows import COLUMNS, KnownRows, Row, Stamp, stamp_of
 from ablation_suite.core.scheduling.slurm_queue import Queue, Task
 
 INTERVAL = 2.0
@@ -35,7 +35,7 @@ _PIECE = 500
 _LONG_LOOK = 10_000
 """Run folders of which people are told that they are read."""
 _PR_SET_PDEATHSIG = 1
-_ORDER = ("running", "queued", "damaged", "failed", "interrupted", "missing", "finished")
+_ORDER = ("running", "queued", "damaged", "unreadable", "failed", "interrupted", "missing", "finished")
 
 
 def grid_rows(
@@ -124,6 +124,14 @@ def _read_piece(paths: list[str]) -> list[tuple[Stamp | None, Row]]:
 
 
 def _row(folder: RunFolder) -> tuple[Stamp | None, Row]:
+    try:
+        return _row_of(folder)
+    except OSError:  # a folder of somebody else, a pipe in the place of the ledger: it costs this run alone
+        nothing: Row = {"run_id": folder.run_id, "state": "unreadable", "epoch": 0}
+        return None, dict.fromkeys((*COLUMNS, "seconds_left", "queue")) | nothing
+
+
+def _row_of(folder: RunFolder) -> tuple[Stamp | None, Row]:
     stamp = stamp_of(str(folder.path))  # before the files are read
     state, job, record = _seen(folder)
     rows = record.get("history") or folder.ledger.rows()

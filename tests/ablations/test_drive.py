@@ -93,7 +93,7 @@ def grid(tmp_path, monkeypatch):
 
     def run(statuses: dict[str, list[int]], names: str = "abc", before_poll=lambda folder: None, **kwargs):
         executor, reporter = Script(statuses, before_poll), Quiet()
-        outcome = drive({name: {"run_id": name} for name in names}, runtime, executor, reporter, **kwargs)
+        outcome = drive({name: {"run_id": name, "config": {}} for name in names}, runtime, executor, reporter, **kwargs)
         return outcome, executor, reporter
 
     run.runtime = runtime
@@ -197,7 +197,7 @@ def test_a_run_that_is_preempted_without_getting_on_fails_in_the_end(grid):
 def test_a_run_that_another_process_holds_is_named_at_once_and_no_worker_waits_for_it(grid):
     """The others go on meanwhile; when the holder has left, the run is begun."""
     folder = RunFolder(grid.runtime.store / "b")
-    folder.create({"run_id": "b"})
+    folder.create({"run_id": "b", "config": {}})
     with ExitStack() as held:
         held.enter_context(folder.claim())
         begun: list[str] = []
@@ -232,19 +232,19 @@ def test_a_run_that_finds_itself_busy_time_and_again_has_not_failed(grid):
 
         executor = Script({"b": [75] * 6}, before_poll=take)
         executor.room = partial(room, executor.room)
-        assert drive({"b": {"run_id": "b"}}, grid.runtime, executor, Quiet()).failed == {}
+        assert drive({"b": {"run_id": "b", "config": {}}}, grid.runtime, executor, Quiet()).failed == {}
     assert executor.submitted.count("b") == 7
 
 
 def test_a_run_that_an_earlier_driver_left_in_the_queue_is_gone_on_with(grid):
     """Its lock is held by our own job, which is nobody to wait for; another's would be."""
     folder = RunFolder(grid.runtime.store / "b")
-    folder.create({"run_id": "b"})
+    folder.create({"run_id": "b", "config": {}})
     executor = Script({})
     executor.left_under_way = {"b"}
     reporter = Quiet()
     with folder.claim():
-        assert drive({"b": {"run_id": "b"}}, grid.runtime, executor, reporter).elsewhere == ["b"]
+        assert drive({"b": {"run_id": "b", "config": {}}}, grid.runtime, executor, reporter).elsewhere == ["b"]
     assert executor.submitted == ["b"]
     assert reporter.lines == []
 
@@ -255,7 +255,7 @@ def test_a_cancelled_run_ends_and_is_begun_again_only_by_the_next_call(grid):
     def cancel(folder: RunFolder) -> None:
         for name in "ac":
             if not (grid.runtime.store / name / "cancelled").exists():
-                RunFolder(grid.runtime.store / name).create({"run_id": name})
+                RunFolder(grid.runtime.store / name).create({"run_id": name, "config": {}})
                 RunFolder(grid.runtime.store / name).cancel()
 
     outcome, executor, _ = grid({"a": [75]}, before_poll=cancel)
@@ -272,7 +272,7 @@ def test_a_line_of_an_executor_is_told_with_its_run(grid):
     plain = executor.poll
     news = [[Event(run_id="b", message="its worker is killed")]]
     executor.poll = lambda seconds: news.pop() if news else plain(seconds)
-    assert drive({"b": {"run_id": "b"}}, grid.runtime, executor, reporter).failed == {}
+    assert drive({"b": {"run_id": "b", "config": {}}}, grid.runtime, executor, reporter).failed == {}
     assert reporter.lines == ["run b: its worker is killed"]
 
 
@@ -312,7 +312,7 @@ def test_a_worker_that_says_done_without_a_record_has_failed(grid):
     """The store is the truth; an exit status is advice, and one that is not true will not be at the next try."""
     executor = Script({})
     executor.poll = lambda seconds: [Event(run_id=executor.waiting.pop(0).name, retry=retry_after(0))]
-    outcome = drive({"a": {"run_id": "a"}}, grid.runtime, executor, Quiet())
+    outcome = drive({"a": {"run_id": "a", "config": {}}}, grid.runtime, executor, Quiet())
     assert outcome.failed == {"a": "the worker ended without a result"}
     assert executor.submitted == ["a"]
 
@@ -323,7 +323,7 @@ def test_what_another_driver_trained_is_not_counted_as_ours(grid):
 
     def others(folder: RunFolder) -> None:
         for name in ("c", "d"):
-            RunFolder(grid.runtime.store / name).create({"run_id": name})
+            RunFolder(grid.runtime.store / name).create({"run_id": name, "config": {}})
         if folder.run_id in starts:
             for attempt in range(1, 2 + (folder.run_id == "b")):
                 (folder.path / "attempts" / str(attempt)).mkdir(parents=True)
@@ -348,7 +348,7 @@ class Fickle:
 
     def wanted(self, capacity: int):
         names = self.wishes.pop(0) if len(self.wishes) > 1 else self.wishes[0]
-        return [{"run_id": name} for name in names if name not in self.done] or None
+        return [{"run_id": name, "config": {}} for name in names if name not in self.done] or None
 
     def progress(self, event):
         pass

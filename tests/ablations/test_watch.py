@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -96,6 +97,36 @@ def test_every_state_has_its_row_and_its_count(tmp_path: Path) -> None:
     assert "75.00 %" in text
     assert missing.run_id in text
     assert "never" in text
+
+
+LOOK_AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from ablation_suite.core.scheduling.watch import grid_rows
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+print(*[row["state"] for row in grid_rows(Path("runs"))])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.fault(
+    "a run of somebody else, a pipe in the place of a ledger",
+    injected="a folder of mode 000 that another user looks at; mkfifo",
+    promised="`status` says that they cannot be read, and shows the others",
+)
+def test_what_cannot_be_read_has_a_row(tmp_path: Path) -> None:
+    """Nothing that lies there is left out."""
+    for seed in range(4):
+        make(tmp_path / "runs", "wide", seed)
+    (tmp_path / "runs/wide1").chmod(0)
+    (tmp_path / "runs/wide2/run.json").chmod(0)
+    os.mkfifo(tmp_path / "runs/wide3/ledger.jsonl")
+    tmp_path.chmod(0o755)
+    command = [sys.executable, "-c", LOOK_AS_ANOTHER]
+    looked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert looked.stdout == "missing unreadable unreadable unreadable\n", looked.stderr
+    rows = grid_rows(tmp_path / "runs")
+    assert format_rows(rows).splitlines()[-1] == "4 runs: 1 unreadable, 3 missing"
 
 
 def test_the_view_is_drawn_again_until_it_is_interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

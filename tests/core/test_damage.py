@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ablation_suite.commands.look import show, status
+from ablation_suite.commands.sync import sync
 from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
@@ -145,15 +146,30 @@ def test_a_driver_writes_a_damaged_job_of_a_finished_run_again(damaged, runtime)
     assert damaged[0].status() == "finished"
 
 
+def put_a_pipe(path):
+    """In the place of a file, which would keep a reader waiting for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.fault(
     "looking at a store with a torn run.json or record",
-    injected="file cut to 50 bytes",
-    promised="`status` has a row for each run, `show` names the damaged file",
+    injected="a file cut to 50 bytes, a pipe in its place, a run.json that says nothing",
+    promised="`status` has a row for each run, `show` and `sync` name the damaged file and say why",
 )
-@pytest.mark.parametrize("name", ["run.json", "record.json"])
-def test_looking_shows_the_damaged_run_and_the_others(name, damaged, runtime):
-    """`status` has a row for each, and `show` says which file is damaged."""
-    os.truncate(damaged[0].path / name, 50)
+@pytest.mark.parametrize(
+    ("name", "damage", "why"),
+    [
+        ("run.json", lambda path: os.truncate(path, 50), ""),
+        ("run.json", put_a_pipe, "(it is a pipe, a device or a folder, no file)"),
+        ("run.json", lambda path: path.write_text("{}"), "(it has no config)"),
+        ("record.json", lambda path: os.truncate(path, 50), ""),
+        ("record.json", put_a_pipe, "(it is a pipe, a device or a folder, no file)"),
+    ],
+)
+def test_looking_shows_the_damaged_run_and_the_others(name, damage, why, damaged, runtime):
+    """`status` has a row for each, `show` says which file is damaged, and `sync` publishes the others."""
+    damage(damaged[0].path / name)
     ask = [*("--results", runtime.results)]
     rows = json.loads(CliRunner().invoke(status, [*ask, "--json"], catch_exceptions=False).stdout)
     assert {row["run_id"]: row["state"] for row in rows} == {
@@ -162,7 +178,14 @@ def test_looking_shows_the_damaged_run_and_the_others(name, damaged, runtime):
     }
     assert "1 damaged, 1 finished" in CliRunner().invoke(status, ask, catch_exceptions=False).stdout
     shown = CliRunner().invoke(show, [damaged[0].run_id, *ask], catch_exceptions=False).stdout
-    assert f"{damaged[0].path / name}: is damaged" in shown
+    assert f"{damaged[0].path / name}: is damaged {why}" in shown
+    if name == "run.json":
+        synced = CliRunner().invoke(sync, ["--tracker", "tensorboard", *ask], catch_exceptions=False)
+        lines = dict(line.split("  ", 1) for line in synced.stdout.splitlines())
+        assert synced.exit_code == 1
+        assert str(damaged[0].path / name) in lines[damaged[0].run_id]
+        assert why.strip("()") in lines[damaged[0].run_id]
+        assert "epochs at" in lines[damaged[1].run_id]
 
 
 @pytest.mark.fault(
@@ -209,6 +232,8 @@ def test_what_a_kill_after_the_record_left_goes_at_the_next_look_of_a_driver(dam
     after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     assert {**after, "ledger.jsonl": b""} == {**before, "ledger.jsonl": b""}
     assert not (folder.path / "checkpoints").exists()
+    os.mkfifo(folder.path / "checkpoints")  # which is passed over, as all that is not ours
+    drive(jobs, runtime, Inline(runtime), Progress())
 
 
 @pytest.mark.fault(

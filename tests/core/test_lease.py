@@ -18,7 +18,7 @@ from ablation_suite.core.scheduling.attempt import PREEMPTED, Datasets, work
 def folder(tmp_path):
     """An empty run."""
     folder = RunFolder(tmp_path / "runs" / "a")
-    folder.create({"run_id": "a"})
+    folder.create({"run_id": "a", "config": {}})
     return folder
 
 
