@@ -64,7 +64,7 @@ class Pace:
             self.measured[kind] = (seconds + time.monotonic() - span.first_time, epochs + more)
 
     def words(self) -> str:
-        """Words for the time that is left, beside the number of runs that nobody timed; none where no epoch has ended."""
+        """Words for the time that is left, and the number of runs that nobody timed; none where no epoch has ended."""
         known = self._seconds_per_epoch()
         rests = [
             (self.num_epochs[name] - span.latest) * known[self.kinds[name]]
