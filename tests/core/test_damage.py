@@ -180,9 +180,9 @@ def test_looking_shows_the_damaged_run_and_the_others(name, damage, why, damaged
     shown = CliRunner().invoke(show, [damaged[0].run_id, *ask], catch_exceptions=False).stdout
     assert f"{damaged[0].path / name}: is damaged {why}" in shown
     if name == "run.json":
-        synced = CliRunner().invoke(sync, ["--tracker", "tensorboard", *ask], catch_exceptions=False)
+        synced = CliRunner().invoke(sync, ["--tracker", "tensorboard", *ask], standalone_mode=False)
         lines = dict(line.split("  ", 1) for line in synced.stdout.splitlines())
-        assert synced.exit_code == 1
+        assert synced.return_value == 1
         assert str(damaged[0].path / name) in lines[damaged[0].run_id]
         assert why.strip("()") in lines[damaged[0].run_id]
         assert "epochs at" in lines[damaged[1].run_id]
