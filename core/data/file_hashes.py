@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ablation_suite.core.data import parallel
-from ablation_suite.core.runs.files import file_sha256, json_text, read_json, sha256, write_atomic
+from ablation_suite.core.runs.files import file_sha256, json_text, read_bytes, sha256, write_atomic
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
@@ -22,7 +23,7 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
     for each root and title.
     """
     owner = sha256(f"{root}\n{title}")[:16]
-    memory = cache / "fingerprints" / f"{owner}.json"
+    memory = cache / "fingerprints" / f"{owner}.sealed"
     known = _recall(memory)
     now = time.time_ns()
     stamps = [_stamp(f"{root}/{name}") for name in names]
@@ -60,12 +61,16 @@ def _stamp(path: str) -> list[int] | None:
 
 def _recall(memory: Path) -> dict[str, list]:
     try:
-        return dict(read_json(memory)["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        seal, text = read_bytes(memory).split(b"\n", 1)
+    except (OSError, ValueError):
         return {}
+    if seal != sha256(text).encode():  # one digit of it would give the data, and all their runs, another name
+        return {}
+    return dict(json.loads(text)["files"])
 
 
 def _remember(memory: Path, root: Path, entries: dict[str, list]) -> None:
     with contextlib.suppress(OSError):  # where nothing can be kept, the next call hashes again
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(memory, json_text({"root": str(root), "files": entries}))
+        text = json_text({"root": str(root), "files": entries})
+        write_atomic(memory, sha256(text).encode() + b"\n" + text)

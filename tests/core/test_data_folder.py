@@ -402,16 +402,24 @@ def test_a_changed_image_is_noticed_though_its_size_and_its_time_are_those_of_be
     assert source().fingerprint() != first
 
 
-@pytest.mark.fault("a damaged memory of digests", injected="rubbish in the file", promised="the images are read again")
+@pytest.mark.fault(
+    "a damaged memory of digests",
+    injected="rubbish in the file, one digit of one digest",
+    promised="the images are read again",
+)
 def test_a_damaged_memory_of_digests_is_no_harm(
     source: Callable[..., FolderSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fingerprint is computed anew."""
+    """The fingerprint is computed anew: one digit that is another would give all runs of the data another name."""
     monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
     first = source().fingerprint()
     (memory,) = (tmp_path / "cache" / "fingerprints").iterdir()
-    memory.write_text('{"files": [1, 2')
-    assert source().fingerprint() == first
+    whole = memory.read_bytes()
+    at = whole.rindex(b'"]')
+    for damaged in (b"", b'{"files": [1, 2', whole[:at], whole[: at - 1] + bytes([whole[at - 1] ^ 1]) + whole[at:]):
+        memory.write_bytes(damaged)
+        assert source().fingerprint() == first
+        assert memory.read_bytes() == whole
 
 
 def test_the_fingerprint_of_a_folder_imports_nothing_heavy(root: Path, tmp_path: Path) -> None:
