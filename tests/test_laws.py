@@ -125,6 +125,18 @@ def test_looking_verbs_load_no_heavy_package(words, tmp_path):
     assert result.stdout.splitlines()[-1] == "loaded: []"
 
 
+def test_nothing_that_trains_knows_an_arm():
+    """Core decides nothing by ablation or arm: its labels carry such words, and its consoles and trackers show them."""
+    shows = (HOUSE / "core/runs/labels.py", HOUSE / "core/tracking", HOUSE / "core/scheduling")
+    words = {"arm", "arms", "ablation", "ablations", "baseline"}
+    for path in files("core"):
+        if any(path.is_relative_to(place) for place in shows):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = [getattr(node, field, None) for field in ("id", "attr", "arg", "name", "value")]
+            assert not words & {name for name in named if isinstance(name, str)}, f"{path}:{node.lineno}"
+
+
 def test_every_file_opens_with_a_docstring():
     """The first line of every file says which question the file answers."""
     for room in ROOMS:

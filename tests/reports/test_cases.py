@@ -15,10 +15,11 @@ from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.build import blocks_files, index_files, text_files
 from ablation_suite.reports.cost_drawing import cost_panel
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.drawings import IntervalBar
-from ablation_suite.reports.glance import glance
+from ablation_suite.reports.drawings import IntervalBar, interval_plot
+from ablation_suite.reports.glance import _told, glance
 from ablation_suite.reports.page import blocks_html, report_html
 from ablation_suite.reports.results import Reader
+from ablation_suite.reports.tables import Row, Table
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 from tests.reports.test_page import index_of, page_of
 
@@ -78,6 +79,22 @@ def test_an_index_over_two_units_draws_one_and_names_both(in_nats, tmp_path):
     assert [row.texts["difference"].endswith(" nats") for row in seen.table.rows] == [False, False, True, True]
     assert "wide against baseline, NLL" in [row.texts["arm"] for row in seen.table.rows]
     assert "some in nats, which are not drawn" in index_of([usual, in_nats[0]])
+
+
+def test_an_interval_of_a_page_reaches_both_ways():
+    """From its low end to its high end, with the difference in the middle where it is in the middle."""
+    row = interval_plot({"wide": IntervalBar(estimate=1.0, low=-1.0, high=3.0)}, "", str).rows["wide"]
+    assert row.bar is not None
+    assert row.mean - row.bar[0] == pytest.approx(row.bar[1] - row.mean)
+    assert row.bar[0] < row.mean
+
+
+def test_the_index_tells_what_went_unseen_in_every_arm():
+    """From the arm whose seeds would have found the least to the one that would have missed the most."""
+    values = ({"difference_pp": 0.1, "detectable_pp": 2.6}, {"difference_pp": 0.3, "detectable_pp": 1.4})
+    rows = tuple(Row(values={"verdict": "undecided", "unit": "pp", **each}, texts={}) for each in values)
+    *_, told = _told(Table(name="index", title="", columns=(), rows=rows), {"pp": 1})
+    assert told == "True ones of 1.4 to 2.6 pp would have been found four times in five."
 
 
 def test_long_and_foreign_names_are_shortened_by_their_width_and_isolated(tmp_path):
