@@ -14,6 +14,7 @@ from ablation_suite.core.config.errors import shell_line
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
+from ablation_suite.reports.layout import CELLS, TableLayout, layout_of
 
 RESULTS, DATA = "ABLATE_RESULTS", "ABLATE_DATA"
 FOLDERS = [
@@ -58,6 +59,16 @@ storage = click.option(
     help="Database of the studies [ABLATE_STORAGE].",
 )
 tuned = click.option("--tuned", is_flag=True, help="Compare the arms under the values that `ablate tune` found.")
+LAYOUTS = [
+    click.option(
+        "--table",
+        "tables",
+        multiple=True,
+        metavar="LAYOUT",
+        help="A table for a paper, such as arms=rows,metrics=columns; axes are arms, metrics, blocks and seeds.",
+    ),
+    click.option("--columns", metavar="WORDS", help=f"What its cells hold, of {','.join(CELLS)} [mean,difference]."),
+]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -69,6 +80,17 @@ def folders(command: Callable[..., Any]) -> Callable[..., Any]:
 def training(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where and how to train; the command gets `runtime`."""
     return _with([*FOLDERS, *TRAINING], command)
+
+
+def layouts(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of tables for papers, as the argument `layouts`; LayoutError where one is none."""
+
+    @functools.wraps(command)
+    def read(*arguments: Any, tables: tuple[str, ...], columns: str | None, **others: Any) -> Any:
+        asked: list[TableLayout] = [layout_of(each, columns) for each in tables or (("arms=rows",) if columns else ())]
+        return command(*arguments, layouts=asked, **others)
+
+    return functools.reduce(lambda found, option: option(found), reversed(LAYOUTS), read)
 
 
 def split_words(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

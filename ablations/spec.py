@@ -330,6 +330,8 @@ def _metric_faults(spec: Spec) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it)"""
     if spec.metric is not None and spec.metrics:
         yield "metrics", "a spec has either `metric:` or `metrics:`"
+    if "metrics" in spec.model_fields_set and not spec.metrics:
+        yield "metrics", "names none; leave it out for accuracy, or name one, such as test/accuracy"
     key, asked = ("metrics", spec.metrics) if spec.metrics else ("metric", (spec.metric,) if spec.metric else ())
     names = list(map(key_of, asked))
     wrong = [metric_fault(each) for each in asked if isinstance(each, str)]

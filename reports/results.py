@@ -85,6 +85,12 @@ class Results:
             runs=tuple(replace(run, outputs=run.kept or run.outputs, kept=None) for run in self.runs),
         )
 
+    @property
+    def refusal(self) -> str:
+        """Why the images have no such metric, where runs are finished and none of them has it; else nothing."""
+        finished = [run for run in self.runs if run.status == "finished"]
+        return finished[0].problem if finished and not any(run.usable for run in finished) else ""
+
     def of_arm(self, arm: str) -> list[CellRun]:
         """The usable runs of an arm, in the order of the plan."""
         return [run for run in self.runs if run.arm == arm and run.usable]

@@ -13,12 +13,13 @@ from ablation_suite.ablations.audit import audit
 from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.core.tracking.publisher import notes
 from ablation_suite.core.tracking.wandb_report import can_save_reports
 from ablation_suite.output import say
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.layout import CELLS, TableLayout, layout_of
+from ablation_suite.reports.layout import TableLayout
 from ablation_suite.reports.test_reads import record_read, sentence, write_summary
 from ablation_suite.reports.thumbnails import thumbnails
 from ablation_suite.reports.wandb_page import read_page
@@ -28,22 +29,14 @@ from ablation_suite.reports.wandb_page import read_page
 @click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
 @options.tuned
 @click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
-@click.option(
-    "--table",
-    "tables",
-    multiple=True,
-    metavar="LAYOUT",
-    help="A table for a paper, such as arms=rows,metrics=columns; axes are arms, metrics, blocks and seeds.",
-)
-@click.option("--columns", metavar="WORDS", help=f"What its cells hold, of {','.join(CELLS)} [mean,difference].")
+@options.layouts
 @click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
 @click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
 @options.folders
 def report(
     words: tuple[str, ...],
     out: str | None,
-    tables: tuple[str, ...],
-    columns: str | None,
+    layouts: list[TableLayout],
     publish: bool,
     checked: str | None,
     tuned: bool,
@@ -59,17 +52,10 @@ def report(
         return _check(typed(checked), runtime)
     if not words:
         raise click.UsageError("name a SPEC, or a folder of reports with --check")
-    layouts = [layout_of(each, columns) for each in tables or (("arms=rows",) if columns else ())]
     specs, overrides = options.split_words(words)
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
     folder = typed(out) if out else Path(runtime.results) / "report"
-    for path in write_reports(plans, runtime, folder, layouts):
-        say(f"report: {path}")
-    for layout in layouts:
-        over_blocks = "blocks" in layout.axes
-        names = dict.fromkeys(plan.ablation.family if over_blocks else plan.ablation.ablation for plan in plans)
-        for name in filter(None, names):
-            say(f"table: {folder / name / 'tables' / layout.name}.md, .csv, .tex, .narrow.tex")
+    say_reports(plans, runtime, folder, layouts)
     empty = [plan for plan in plans if not _has_record(plan, runtime)]
     for plan in empty:
         again = options.command("run", plan.ablation.source, *plan.ablation.overrides, carry=options.FOLDER_NAMES)
@@ -98,14 +84,31 @@ def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
         say("\n".join(comparison_text(split, found)))
 
 
+def say_reports(plans: Sequence[Plan], runtime: Runtime, folder: Path, layouts: Sequence[TableLayout]) -> None:
+    """Write the reports, and say where they and the tables for papers are."""
+    for path in write_reports(plans, runtime, folder, layouts):
+        say(f"report: {path}")
+    for layout in layouts:
+        over_blocks = "blocks" in layout.axes
+        names = dict.fromkeys(plan.ablation.family if over_blocks else plan.ablation.ablation for plan in plans)
+        for name in filter(None, names):
+            say(f"table: {folder / name / 'tables' / layout.name}.md, .csv, .tex, .narrow.tex")
+
+
 def write_reports(
     plans: Sequence[Plan], runtime: Runtime, out: Path, layouts: Sequence[TableLayout] = ()
 ) -> list[Path]:
-    """The pages of all plans with their audits, the index first; layouts of tables for papers beside them."""
+    """The pages of all plans with their audits, the index first; layouts of tables for papers beside them.
+
+    SchemaError names the specs whose metric no finished run of theirs has.
+    """
     from ablation_suite.reports.build import build_report
     from ablation_suite.reports.results import Reader, answer_split
 
     reader, audits, images, looks = Reader(runtime.store), {}, {}, []
+    refused = [(plan.ablation.source, reader.results(design_of(plan)).refusal) for plan in plans]
+    if faults := [Fault(source, "metric", why) for source, why in refused if why]:
+        raise SchemaError(faults)
     for plan in plans:
         arms = {arm.name: plan.of_arm(arm.name)[0].config for arm in plan.ablation.arms}
         records = reader.records(design_of(plan))

@@ -24,6 +24,7 @@ from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
+from ablation_suite.reports.layout import TableLayout, refuse_blocks
 
 CARRIED = (*options.FOLDER_NAMES, "tuned", "arms", "seeds")
 """Options that `ablate cancel` has as well."""
@@ -35,6 +36,7 @@ CARRIED = (*options.FOLDER_NAMES, "tuned", "arms", "seeds")
 @click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
 @click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
 @click.option("--report", "with_report", is_flag=True, help="Write the report when the runs are done.")
+@options.layouts
 @click.option("--join", is_flag=True, help="Help another driver that works in the same results folder.")
 @options.as_json
 @options.training
@@ -43,6 +45,7 @@ def run(
     arms: tuple[str, ...],
     seeds: tuple[int, ...],
     with_report: bool,
+    layouts: list[TableLayout],
     join: bool,
     as_json: bool,
     tuned: bool,
@@ -52,11 +55,15 @@ def run(
 
     Exit status 0: all done; 1: some runs failed, and the next call tries them again; 2: the input was wrong.
     """
+    if layouts and not with_report:
+        raise click.UsageError("--table and --columns are of a report; add --report")
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
     try:
         with open_executor(runtime) as executor:
             plans = make_plans(specs, runtime, overrides, tuned=tuned)
+            if not any(plan.ablation.family for plan in plans):
+                refuse_blocks(layouts)
             outcome, plans = train(plans, runtime, executor, join=join, arms=arms, seeds=seeds)
     except (KeyboardInterrupt, SystemExit):
         again = options.command("run", *words)
@@ -72,10 +79,9 @@ def run(
     for warning in filter(None, (unpublished(trained, sync), relabelled(dict.fromkeys(planned), sync))):
         say(warning, err=True)
     if with_report:
-        from ablation_suite.commands.report import write_reports
+        from ablation_suite.commands.report import say_reports
 
-        for path in write_reports(plans, runtime, Path(runtime.results) / "report"):
-            say(f"report: {path}")
+        say_reports(plans, runtime, Path(runtime.results) / "report", layouts)
     return 1 if outcome.failed else 0
 
 

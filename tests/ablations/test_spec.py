@@ -141,6 +141,7 @@ def test_a_compound_arm_says_so(tmp_path):
         ("base: base.yaml", "base: other.yaml", "spec.yaml:3", "other.yaml"),
         ("question: Does dropout help?\n", "", "spec.yaml:1", "question: is missing"),
         ("baseline: some", "metric: val/acuracy", "spec.yaml:5", "did you mean 'accuracy'?"),
+        ("baseline: some", "metrics: []", "spec.yaml:5", "names none"),
     ],
 )
 def test_each_fault_of_a_spec_is_one_line_with_its_place(tmp_path, old, new, where, words):

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
+from ablation_suite.commands.report import write_reports
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.build import blocks_files, index_files, text_files
@@ -144,6 +147,17 @@ def test_names_of_arms_of_one_cost_do_not_cover_each_other():
     assert len(left) == 5
     assert all(below[0] - above[0] >= 11.9 for above, below in itertools.pairwise(left))
     assert [point.is_left for point in panel.points if point.arm == "wide"] == [True]
+
+
+def test_a_metric_that_the_data_do_not_have_is_one_line_and_no_report(tmp_path):
+    """Where every finished run lacks it; nothing is written, and no reading of the test split is counted."""
+    settings = {"seeds": 1, "epochs": 1, "num_images": 20}
+    good = make_store(tmp_path / "runs", THREE, ablation="good", **settings)
+    bad = make_store(tmp_path / "runs", THREE, ablation="bad", metrics=("test/recall/unicorn",), **settings)
+    with pytest.raises(SchemaError) as told:
+        write_reports([good, bad], Runtime(results=str(tmp_path)), tmp_path / "report")
+    assert str(told.value) == "specs/bad.yaml: metric: test/recall/unicorn: there is no class 'unicorn'"
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 @pytest.mark.parametrize("same", [False, True])
