@@ -49,7 +49,8 @@ def page_context(analysis: Analysis) -> dict[str, Any]:
         "contents": _contents(analysis),
         "signs": SIGNS,
         "plots": _evidence(analysis),
-        "with_p": len(analysis.design.contenders) > 2,
+        "with_p": len(analysis.design.contenders) > 2
+        and any(row.values["p"] is not None for row in analysis.tables["answer"].rows),
         "p_values": _p_values(analysis),
         "classes": _classes(analysis),
         "panels": panels,
