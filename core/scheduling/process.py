@@ -19,9 +19,10 @@ from typing import IO, Any
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.memory import available_bytes, memory, num_oom_kills
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.scheduling import devices, isolation
+from ablation_suite.core.scheduling import devices
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE
 from ablation_suite.core.scheduling.executors import Event
+from ablation_suite.core.scheduling.warm import Warm
 
 GRACE_SECONDS = 10.0
 """How long a run may take to save itself when the pool closes."""
@@ -45,6 +46,7 @@ class ProcessPool:
         self.devices = devices.cuda_devices(runtime)
         self.runs_per_device: int | None = None
         """What `--jobs auto` learns from the runs that end; one until then."""
+        self.warm: Warm | None = None
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
         self.looked_at = time.monotonic()
@@ -99,12 +101,23 @@ class ProcessPool:
             worker.end(max(0.1, deadline - time.monotonic()))
         self.selector.close()
         self.workers.clear()
+        if self.warm is not None:
+            self.warm.close()
 
     def _start(self) -> _Worker:
         taken = [each.device for each in self.workers]
         runtime = devices.placed(self.runtime, self.devices, taken)
-        name = f"{self.name}-{len(self.workers)}"
-        worker = _Worker(runtime, name, device=next(iter(runtime.devices), None))
+        folder = Path(runtime.results) / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.warm is None or not self.warm.has_room:
+            self.warm = Warm(
+                folder / f"{self.name}.txt",
+                ABLATE_COMMAND=shlex.join(sys.argv),
+                OMP_NUM_THREADS=str(runtime.threads),
+                MKL_NUM_THREADS=str(runtime.threads),
+            )
+        log = folder / f"{self.name}-{len(self.workers)}.txt"
+        worker = _Worker(runtime, self.warm, log, device=next(iter(runtime.devices), None))
         self.workers.append(worker)
         self.selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
@@ -172,31 +185,16 @@ class ProcessPool:
 
 
 class _Worker:
-    def __init__(self, runtime: Runtime, name: str, device: int | None):
+    def __init__(self, runtime: Runtime, warm: Warm, log: Path, device: int | None):
         self.device = device
-        log = Path(runtime.results) / "logs" / f"{name}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.log = log
+        self.logs = [warm.log, log]
         output, news = os.pipe()  # a pipe of its own: anything may be printed to the standard output
-        environment = isolation.environment(
-            ABLATE_RUNTIME=runtime.model_dump_json(),
-            ABLATE_COMMAND=shlex.join(sys.argv),
-            OMP_NUM_THREADS=str(runtime.threads),
-            MKL_NUM_THREADS=str(runtime.threads),
-        )
+        source, given = os.pipe()
         with open(log, "wb") as printed:
-            self.process = subprocess.Popen(
-                isolation.command("ablation_suite.core.scheduling.worker", f"serve({news})"),
-                stdin=subprocess.PIPE,
-                stdout=printed,
-                stderr=printed,
-                env=environment,
-                pass_fds=[news],
-                start_new_session=True,
-            )
+            self.process = warm.fork(runtime.model_dump_json(), (source, printed.fileno(), news))
+        os.close(source)
         os.close(news)
-        assert self.process.stdin is not None
-        self.input: IO[bytes] = self.process.stdin
+        self.input: IO[bytes] = os.fdopen(given, "wb")
         self.output: IO[bytes] = os.fdopen(output, "rb")
         os.set_blocking(output, False)
         self.folder: Path | None = None
@@ -255,7 +253,7 @@ class _Worker:
 
     def last_words(self) -> str:
         """The last line that the worker or its run printed."""
-        logs = [self.log] + ([self.folder / "log.txt"] if self.folder else [])
+        logs = self.logs + ([self.folder / "log.txt"] if self.folder else [])
         lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines() if line]
         return f"it last said: {lines[-1]}" if lines else "it said nothing"
 

@@ -53,7 +53,6 @@ def serve(news: int) -> int:
     answers = os.fdopen(news, "w")
     cancelled: set[str] = set()
     folders = _read_input(stopping, cancelled)
-    _warm_up()
     while (message := folders.get()) is not None:
         folder = RunFolder(Path(message["folder"]))
         runtime = runtime.model_copy(update={"jobs": message["jobs"]})
@@ -154,11 +153,6 @@ def _read_input(stopping: threading.Event, cancelled: set[str]) -> queue.Queue[d
 
     threading.Thread(target=read, daemon=True).start()
     return folders
-
-
-def _warm_up() -> None:
-    """Import what every run needs, while the driver still makes the run folders."""
-    import ablation_suite.core.training.finish  # noqa: F401
 
 
 @contextmanager

@@ -31,8 +31,8 @@ def input_lines(num_rounds: int) -> list[Line]:
             reference=f"{row.reference:,.0f} images/s",
             ours=f"{row.ours:,.0f} images/s",
             figure=f"{row.ratio:.1f}x ({row.lowest:.1f} to {row.highest:.1f})",
-            bar=f"{row.bar:g}x",
-            met=row.ratio >= row.bar,
+            bar="" if row.bar is None else f"{row.bar:g}x",
+            met=None if row.bar is None else row.ratio >= row.bar,
         )
         for row in input.rows(num_rounds, 512)
     ]

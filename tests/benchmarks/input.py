@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import os
 import statistics
 import tempfile
@@ -25,18 +26,22 @@ from torchvision.transforms import v2
 
 from ablation_suite.core.augment import (
     AugMix,
+    AutoAugment,
     GaussianBlur,
     Operation,
     Photo,
     RandAugment,
     RandomCrop,
     RandomErasing,
+    RandomGrayscale,
     RandomResizedCrop,
     TrivialAugmentWide,
 )
 from ablation_suite.core.config import menu
-from ablation_suite.core.data import Folder
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.data import Clahe, Equalize, Folder
 from ablation_suite.core.training import streams
+from ablation_suite.core.training.device import prepare
 from ablation_suite.core.training.feed import Feed, Host
 from tests.benchmarks import reference
 
@@ -46,19 +51,37 @@ REPORT = Photo(
     horizontal_flip=0.5, vertical_flip=0.5, rotation=50.0, brightness=0.2, contrast=0.2, saturation=0.2, sharpness=2.0
 )
 
-OPERATIONS = [
-    (RandomResizedCrop(), v2.RandomResizedCrop(SIZE, antialias=True)),
-    (RandomCrop(padding=28), v2.RandomCrop(SIZE, padding=28)),
-    (TrivialAugmentWide(), v2.TrivialAugmentWide()),
-    (RandAugment(), v2.RandAugment()),
-    (AugMix(), v2.AugMix()),
-    (GaussianBlur(kernel_size=23, p=1.0), v2.GaussianBlur(23)),
-    (RandomErasing(p=1.0), v2.RandomErasing(p=1.0)),
-]
+JITTERS = {
+    "brightness": (Photo(brightness=0.2), v2.ColorJitter(brightness=0.2)),
+    "contrast": (Photo(contrast=0.2), v2.ColorJitter(contrast=0.2)),
+    "saturation": (Photo(saturation=0.2), v2.ColorJitter(saturation=0.2)),
+    "hue": (Photo(hue=0.1), v2.ColorJitter(hue=0.1)),
+    "sharpness": (Photo(sharpness=2.0, sharpness_probability=1.0), v2.RandomAdjustSharpness(2.0, p=1.0)),
+    "flips": (
+        Photo(horizontal_flip=0.5, vertical_flip=0.5),
+        v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]),
+    ),
+    "rotation": (Photo(rotation=50.0), v2.RandomRotation(50.0)),
+}
+OPERATIONS: dict[str, tuple[Photo | Operation, v2.Transform]] = {
+    entry.name: (entry, transform)
+    for entry, transform in (
+        (RandomResizedCrop(), v2.RandomResizedCrop(SIZE, antialias=True)),
+        (RandomCrop(padding=28), v2.RandomCrop(SIZE, padding=28)),
+        (TrivialAugmentWide(), v2.TrivialAugmentWide()),
+        (RandAugment(), v2.RandAugment()),
+        (AutoAugment(), v2.AutoAugment()),
+        (AugMix(), v2.AugMix()),
+        (RandomGrayscale(p=1.0), v2.RandomGrayscale(p=1.0)),
+        (GaussianBlur(kernel_size=23, p=1.0), v2.GaussianBlur(23)),
+        (RandomErasing(p=1.0), v2.RandomErasing(p=1.0)),
+    )
+} | JITTERS
+PREPROCESSES = (Equalize(), Clahe())
 
 
 class Row(NamedTuple):
-    """One line of the table: medians in images/s, the median ratio, its lowest and highest value, and the bar."""
+    """One line of the table: medians in images/s, the median ratio, its lowest and highest value, the bar if any."""
 
     name: str
     reference: float
@@ -66,17 +89,18 @@ class Row(NamedTuple):
     ratio: float
     lowest: float
     highest: float
-    bar: float
+    bar: float | None
 
 
 def rows(num_rounds: int, num_images: int) -> list[Row]:
     """All rows, which are the CPU's; those of a CUDA device are `tests.benchmarks.cuda`'s."""
     before = torch.get_num_threads()
-    torch.set_num_threads(CORES)
+    prepare(Runtime(device="cpu", threads=CORES), "float32")  # as a run does; else malloc maps each batch anew
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder) / "train", num_images)
         found = [from_the_cache(Path(folder), num_rounds), first_epoch(Path(folder), num_rounds)]
-    found += [an_operation(entry, transform, num_rounds) for entry, transform in OPERATIONS]
+    found += [an_operation(name, *pair, num_rounds) for name, pair in OPERATIONS.items()]
+    found += [a_preprocess(entry, num_rounds) for entry in PREPROCESSES]
     torch.set_num_threads(before)
     return found
 
@@ -112,7 +136,7 @@ def first_epoch(folder: Path, num_rounds: int) -> Row:
     )
 
 
-def an_operation(entry: Operation, transform: v2.Transform, num_rounds: int) -> Row:
+def an_operation(name: str, entry: Photo | Operation, transform: v2.Transform, num_rounds: int) -> Row:
     """One operation on batches of bytes, beside torchvision's transform of it on one tensor after the other."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (4 * BATCH_SIZE, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator)
@@ -129,11 +153,29 @@ def an_operation(entry: Operation, transform: v2.Transform, num_rounds: int) -> 
         return drain(torch.stack([whole(image) for image in batch]) for batch in singles.split(BATCH_SIZE))
 
     return _row(
-        f"{entry.name}, {SIZE} px, bytes in memory, {CORES} CPU cores",
+        f"{name}, {SIZE} px, bytes in memory, {CORES} CPU cores",
         num_rounds,
         lambda: rate(lambda: [theirs()]),
         lambda: rate(lambda: [ours()]),
         bar=1.0,
+    )
+
+
+def a_preprocess(entry: Equalize | Clahe, num_rounds: int) -> Row:
+    """What is done once to an image when the cache is built, beside the decoding that it joins; both in one thread."""
+    photo = io.BytesIO()
+    _photo(np.random.default_rng(0)).save(photo, "JPEG", quality=87)
+    decoded = Image.open(photo).convert("RGB").resize((SIZE, SIZE))
+
+    def repeated(work: Callable[[], Any], num_images: int = 100) -> float:
+        return rate(lambda: [1 for _ in range(num_images) if work()])
+
+    return _row(
+        f"preprocess {entry.name}, {SIZE} px, one thread, beside decoding a photo",
+        num_rounds,
+        lambda: repeated(lambda: Image.open(photo).convert("RGB").resize((SIZE, SIZE))),
+        lambda: repeated(lambda: menu.build(entry, decoded)),
+        bar=None,
     )
 
 
@@ -217,7 +259,7 @@ def rate(work: Callable[[], list[int]]) -> float:
     return num_images / (time.perf_counter() - start)
 
 
-def _row(name: str, num_rounds: int, theirs: Callable[[], float], ours: Callable[[], float], bar: float) -> Row:
+def _row(name: str, num_rounds: int, theirs: Callable[[], float], ours: Callable[[], float], bar: float | None) -> Row:
     """Measure both in turn, `num_rounds` times."""
     pairs = [(theirs(), ours()) for _ in range(num_rounds)]
     ratios = [our / their for their, our in pairs]
@@ -234,7 +276,8 @@ def main() -> None:
     print("| what | reference | ours | ratio (lowest to highest) | bar |\n| --- | --- | --- | --- | --- |")
     for row in rows(given.rounds, given.images):
         ratio = f"{row.ratio:.1f}x ({row.lowest:.1f} to {row.highest:.1f})"
-        print(f"| {row.name} | {row.reference:,.0f} images/s | {row.ours:,.0f} images/s | {ratio} | {row.bar:g}x |")
+        bar = "" if row.bar is None else f"{row.bar:g}x"
+        print(f"| {row.name} | {row.reference:,.0f} images/s | {row.ours:,.0f} images/s | {ratio} | {bar} |")
     print(f"| peak host memory of 25,000 images beside the mapped cache | | {host_memory() / 1e9:.2f} GB | | 2 GB |")
 
 
