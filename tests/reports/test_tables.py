@@ -395,6 +395,7 @@ def test_an_interval_that_excludes_zero_never_reads_as_if_it_touched_it():
         ((14.0,), 1000, (-0.003, 27.0), 2),  # and no more
         ((14.0,), 1000, (0.0, 27.0), 0),
         ((0.0, None), 1000, (), 1),
+        ((0.73,), 100, (), 0),  # one image of a hundred is a whole point
     ],
 )
 def test_digits_come_from_the_column(half_widths, images, ends, places):
