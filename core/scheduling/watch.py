@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
+import json
+import math
 import shutil
 import signal
 import socket
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
-from itertools import chain
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ablation_suite.core.config.errors import printable
 from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.shape import Job, Record
 from ablation_suite.core.runs.store import Damaged, RunFolder, is_run, run_names
+from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.console import Display
 from ablation_suite.core.scheduling.known_rows import COLUMNS, KnownRows, Row, Stamp, stamp_of
 from ablation_suite.core.scheduling.slurm_queue import Queue, Task
@@ -30,11 +31,10 @@ INTERVAL = 2.0
 """Seconds between two drawings."""
 SILENCE = 60.0
 """Seconds, or three epochs if that is longer, for which a run of another machine may be silent and still running."""
-_PIECE = 500
-"""So many run folders are read by one process in a row, where there are more."""
+_MANY = 2000
+"""Run folders for which it pays to start processes, half a second each."""
 _LONG_LOOK = 10_000
 """Run folders of which people are told that they are read."""
-_PR_SET_PDEATHSIG = 1
 _ORDER = ("running", "queued", "damaged", "unreadable", "failed", "interrupted", "missing", "finished")
 
 
@@ -100,27 +100,52 @@ def watch(rows: Callable[[], list[Row]], *, sleep: Callable[[float], None] = tim
 
 def _read(folders: list[RunFolder]) -> Iterable[tuple[Stamp | None, Row]]:
     """A row of each, and its stamp where it holds until the files change; on all cores where there are many."""
-    if len(folders) <= _PIECE or cores() == 1:
+    if len(folders) < _MANY or cores() == 1:
         return map(_row, folders)
     if len(folders) >= _LONG_LOOK:
         print(f"reading {len(folders):,} runs for the first time", file=sys.stderr)
-    pieces = [[str(each.path) for each in folders[k : k + _PIECE]] for k in range(0, len(folders), _PIECE)]
-    try:
-        pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("fork"), _end_with_the_parent)
-    except (OSError, ImportError):  # its locks lie in /dev/shm, which may be full or not there
-        return map(_row, folders)
-    with pool:  # whose processes are told to end, not killed: a signal may have a handler that they inherited
-        return list(chain.from_iterable(pool.map(_read_piece, pieces)))
+    size = math.ceil(len(folders) / cores())
+    with ExitStack() as stack:
+        readers = []
+        for first in range(0, len(folders), size):
+            order = stack.enter_context(tempfile.TemporaryFile())
+            answer = stack.enter_context(tempfile.TemporaryFile())
+            readers.append(_Reader(folders[first : first + size], order, answer))
+            stack.callback(readers[-1].end)
+        return [found for reader in readers for found in reader.rows()]
 
 
-def _end_with_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its Ctrl-C ends us by the pool
-    with suppress(AttributeError):  # elsewhere than on Linux
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+class _Reader:
+    """A process of our own that reads some run folders; forks of this one would inherit its threads' locks.
+
+    Its orders and its answers are files, so that nobody waits for a pipe.
+    """
+
+    def __init__(self, folders: list[RunFolder], order: IO[bytes], answer: IO[bytes]):
+        self.answer = answer
+        order.write(json.dumps([str(each.path) for each in folders]).encode())
+        order.seek(0)
+        command = isolation.command("ablation_suite.core.scheduling.watch", "read_rows()")
+        self.process = subprocess.Popen(command, stdin=order, stdout=answer, env=isolation.environment())
+
+    def end(self) -> None:
+        """End it, where it still reads for nobody."""
+        self.process.kill()
+        self.process.wait()
+
+    def rows(self) -> list[tuple[Stamp | None, Row]]:
+        """What it found, once it is done."""
+        if status := self.process.wait():
+            raise RuntimeError(f"the process that reads run folders ended with exit status {status}")
+        self.answer.seek(0)
+        return [(stamp, row) for stamp, row in json.loads(self.answer.read())]
 
 
-def _read_piece(paths: list[str]) -> list[tuple[Stamp | None, Row]]:
-    return [_row(RunFolder(Path(path))) for path in paths]
+def read_rows() -> int:
+    """Read the run folders of the order on the input, and answer on the output."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    json.dump([_row(RunFolder(Path(path))) for path in json.load(sys.stdin)], sys.stdout)
+    return 0
 
 
 def _row(folder: RunFolder) -> tuple[Stamp | None, Row]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,10 +22,9 @@ HISTORY = [{"kind": "epoch", "time": 1.0, "epoch": 1, "val/accuracy": 0.5, "seco
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Six runs of which four are finished, old enough for their stamps to count; few runs are many here."""
+    """Six runs of which four are finished, old enough for their stamps to count; so few are kept here."""
     monkeypatch.setattr(known_rows, "_LEAST", 1)
     monkeypatch.setattr(known_rows, "RACY_NS", -(10**9))
-    monkeypatch.setattr(watch, "_PIECE", 2)
     for seed in range(6):
         folder = RunFolder(tmp_path / "runs" / f"run{seed}")
         folder.create({"run_id": folder.run_id, "config": {"epochs": 1}, "labels": {"arm": "wide", "seed": seed}})
@@ -163,18 +161,31 @@ def test_few_runs_leave_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPa
     assert not (store.parent / "cache").exists()
 
 
-MANY = """
-import signal, sys
-from pathlib import Path
-from ablation_suite.core.scheduling import watch
-signal.signal(signal.SIGTERM, lambda *_: None)
-watch._PIECE, watch.cores = 1, lambda: 4
-for _ in range(40):
-    print(len(watch.grid_rows(Path(sys.argv[1]))))
-"""
+def test_many_runs_are_read_by_processes_of_our_own(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say the same, in the order of the folders, and leave no process behind."""
+    here = grid_rows(store)
+    began: list[subprocess.Popen] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        watch.subprocess, "Popen", lambda *words, **more: began.append(popen(*words, **more)) or began[-1]
+    )
+    monkeypatch.setattr(watch, "_MANY", 2)
+    monkeypatch.setattr(watch, "cores", lambda: 4)
+    assert grid_rows(store) == here
+    assert [each.poll() for each in began] == [0, 0, 0]
+    assert [look(store), len(began), look(store), len(began)] == [here, 6, here, 6]  # and what they read is kept
 
 
-def test_processes_that_read_runs_end_whatever_handlers_they_inherit(store: Path) -> None:
-    """A notebook may have a handler for SIGTERM that only sets a flag; nobody waits for a process that heard it."""
-    found = subprocess.run([sys.executable, "-c", MANY, str(store)], capture_output=True, text=True, timeout=60)
-    assert found.stdout.split() == 40 * ["6"], found.stderr
+def test_a_reader_that_fails_ends_the_others(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ctrl-C does: none reads on for nobody."""
+    began: list[subprocess.Popen] = []
+    for command in (["false"], ["sleep", "600"]):
+        began_now = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        began.append(began_now)
+    waiting = iter(began)
+    monkeypatch.setattr(watch.subprocess, "Popen", lambda *words, **more: next(waiting))
+    monkeypatch.setattr(watch, "_MANY", 2)
+    monkeypatch.setattr(watch, "cores", lambda: 2)
+    with pytest.raises(RuntimeError, match="exit status 1"):
+        grid_rows(store)
+    assert began[1].wait(10) == -9
