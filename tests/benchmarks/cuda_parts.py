@@ -144,7 +144,7 @@ def grids(told: Told, short: bool) -> None:
     for num_jobs in (1, 2) if short else (1, 4, 16):
         with told.faults_of(str(num_jobs)), tempfile.TemporaryDirectory() as results:
             words = ["quickstart", *(["epochs=1", "seeds=1"] if short else []), "--jobs", str(num_jobs)]
-            seconds = grid.timed("run", *words, "--device", "cuda", "--tracker", "off", results=Path(results))
+            seconds, _ = grid.timed("run", *words, "--device", "cuda", "--tracker", "off", results=Path(results))
             folders = run_folders(Runtime(results=results).store)
             found = {f"{each.run_id}/{name}": value for each in folders for name, value in _content(each).items()}
             first = first or found
