@@ -28,6 +28,10 @@ FORKS = sys.platform == "linux"
 """Elsewhere the libraries of the system may not be used after a fork, and a warm process becomes the one worker."""
 LOOK_SECONDS = 1.0
 """Between two looks whether a warm process that tells nothing is still there."""
+BEGIN_SECONDS = 60.0
+"""In which a warm process imports and begins its first worker, unless it hangs."""
+UNKNOWN = 1
+"""The exit status of a worker of which nobody tells."""
 MAX_BYTES = 1 << 16
 """Of an order, and of what is told."""
 
@@ -89,9 +93,10 @@ class Forked:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is waited for."""
-        while "pid" not in self._told and self.warm.process.poll() is None:
-            self.warm.hear(None)
+        """Its process id, which is waited for; that of the warm process, where it does not begin."""
+        deadline = time.monotonic() + BEGIN_SECONDS
+        while "pid" not in self._told and self.warm.process.poll() is None and time.monotonic() < deadline:
+            self.warm.hear(LOOK_SECONDS)
         return self._told.get("pid", self.warm.process.pid)
 
     def terminate(self) -> None:
@@ -101,14 +106,20 @@ class Forked:
         self._signal(signal.SIGKILL)
 
     def wait(self, seconds: float = math.inf) -> int:
-        """Its exit status, as subprocess has them; that of the warm process, where it ended first. TimeoutExpired."""
+        """Its exit status, as subprocess has them; that of the warm process, where it ended first. TimeoutExpired.
+
+        UNKNOWN where the worker is gone, and the warm process, which alone could know, says nothing.
+        """
         deadline = time.monotonic() + seconds
         while "status" not in self._told:
             if (status := self.warm.process.poll()) is not None:
                 return status
             if (left := deadline - time.monotonic()) <= 0.0:
                 raise subprocess.TimeoutExpired("worker", seconds)
+            is_gone = "pid" in self._told and _is_gone(self._told["pid"])
             self.warm.hear(min(left, LOOK_SECONDS))
+            if is_gone and "status" not in self._told:
+                return UNKNOWN  # the warm process is alive and tells nothing: somebody has stopped it
         return self._told["status"]
 
     @property
@@ -120,6 +131,14 @@ class Forked:
         if "status" not in self._told:
             with suppress(ProcessLookupError):
                 os.kill(self._told.get("pid", self.warm.process.pid), number)
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended, though its parent may not have taken note."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return FORKS  # without forks there is no /proc either, and the warm process is the worker
 
 
 def main(channel: int) -> int:

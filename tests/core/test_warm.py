@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.scheduling.warm import Warm
+from ablation_suite.core.scheduling.warm import UNKNOWN, Warm
 
 
 class Order:
@@ -61,4 +61,20 @@ def test_a_worker_that_has_not_begun_is_killed_at_once(tmp_path):
     assert order.worker.wait(60.0) == -signal.SIGKILL
     assert os.read(order.news, 1) == b""
     order.close()
+    warm.close()
+
+
+@pytest.mark.fault(
+    "the warm process is stopped",
+    injected="SIGSTOP",
+    promised="the end of its workers is seen all the same, and no driver waits for it",
+)
+def test_a_worker_that_ends_beside_a_stopped_warm_process_is_seen_to_be_gone(tmp_path):
+    """Its status is told of nobody, and it stays a zombie until the pool closes."""
+    warm = Warm(tmp_path / "log.txt", OMP_NUM_THREADS="1")
+    order = Order(warm)
+    assert order.worker.pid != warm.process.pid
+    os.kill(warm.process.pid, signal.SIGSTOP)
+    order.close()
+    assert order.worker.wait(60.0) == UNKNOWN
     warm.close()
