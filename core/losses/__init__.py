@@ -15,7 +15,7 @@ class LossEntry(Entry):
     """What the rest of the house has to know of a loss."""
 
     takes_mixed_labels: ClassVar[bool] = True
-    """Whether it can be minimised for images that are blends of several classes."""
+    """Whether it can be minimised for images that are blends of several classes; one of pairs never can."""
     weighs_classes: ClassVar[bool] = False
     """Whether it is built with the number of training images of each class."""
 
@@ -47,7 +47,6 @@ class Contrastive(LossEntry):
     """
 
     builds = "ablation_suite.core.losses.contrastive:Contrastive"
-    takes_mixed_labels: ClassVar[bool] = False
     name: Literal["contrastive"] = "contrastive"
     weight: float = Field(15.0, ge=0.0)
     """Factor of the cosine embedding loss; 0 leaves pairs without a pull on them."""
