@@ -8,7 +8,6 @@ out. What is measured replaces its section of ENGINES.md. The runs are tiny, on 
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import shutil
@@ -40,7 +39,7 @@ from tests.benchmarks.engine_faults import (
     scancel_lines,
     started,
 )
-from tests.benchmarks.lines import Line, as_markdown, seconds_line, spread, write_section
+from tests.benchmarks.lines import Line, as_markdown, asked_for, seconds_line, spread, write_section
 from tests.core import real_ray, real_slurm, test_slurm
 from tests.core.fake_slurm import FakeSlurm
 from tests.core.killed_driver import start_driver
@@ -119,12 +118,7 @@ WHY_NOT = {"slurm": real_slurm.why_not, "ray": real_ray.why_not}
 
 def main() -> None:
     """Measure the rows that were asked for, print them, and put them into ENGINES.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="row", help=", ".join(ROWS))
-    names = parser.parse_args().rows or list(ROWS)
-    if unknown := set(names) - set(ROWS):
-        parser.error(f"no such row: {', '.join(sorted(unknown))}; the rows are {', '.join(ROWS)}")
-    for name in names:
+    for name in asked_for(ROWS, __doc__):
         needed, measure = ROWS[name]
         if needed in WHY_NOT and (reason := WHY_NOT[needed]()):
             print(f"{name}: left out, {reason}", file=sys.stderr)

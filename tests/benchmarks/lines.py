@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +73,13 @@ def write_section(page: Path, name: str, text: str) -> None:
     texts = sections(page) | {name: text.strip()}
     head = texts.pop("")
     page.write_text("\n\n## ".join([head, *(f"{each}\n\n{texts[each]}" for each in texts)]) + "\n")
+
+
+def asked_for(rows: Mapping[str, object], doc: str | None) -> list[str]:
+    """The rows that the command line names, or all; ends the program where one is none of them."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="row", help=", ".join(rows))
+    names: list[str] = parser.parse_args().rows or list(rows)
+    if unknown := set(names) - set(rows):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; the rows are {', '.join(rows)}")
+    return names

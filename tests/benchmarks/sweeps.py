@@ -7,7 +7,6 @@ What is measured replaces its section of SWEEPS.md. About an hour on two quiet c
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import statistics
@@ -30,7 +29,7 @@ from ablation_suite.core.tracking.wandb import open_tracker
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.spec import find_sweep, read_sweep
 from ablation_suite.sweeps.trial import Trial, best
-from tests.benchmarks.lines import Line, as_markdown, spread, write_section
+from tests.benchmarks.lines import Line, as_markdown, asked_for, spread, write_section
 from tests.sweeps.fake import Fake, Silent, write_spec
 
 RESULTS = Path(__file__).with_name("SWEEPS.md")
@@ -230,12 +229,7 @@ ROWS: dict[str, Callable[[], list[Line]]] = {
 
 def main() -> None:
     """Measure the rows that were asked for, print them, and put them into SWEEPS.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="row", help=", ".join(ROWS))
-    names = parser.parse_args().rows or list(ROWS)
-    if unknown := set(names) - set(ROWS):
-        parser.error(f"no such row: {', '.join(sorted(unknown))}; the rows are {', '.join(ROWS)}")
-    for name in names:
+    for name in asked_for(ROWS, __doc__):
         print(f"{name} ...", file=sys.stderr, flush=True)
         load, begin = os.getloadavg()[0], time.monotonic()
         table = as_markdown(ROWS[name]())
