@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ablation_suite.ablations.spec import Ablation, Arm, read_spec
+from ablation_suite.ablations.reading import read_spec
+from ablation_suite.ablations.spec import Ablation, Arm
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.levels import differences, level_text
 from ablation_suite.core.config.menu import Entry, Frozen

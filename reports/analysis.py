@@ -9,12 +9,13 @@ from typing import Any
 from ablation_suite.reports import classes, side_tables, tables
 from ablation_suite.reports.ahead import told_by_epoch
 from ablation_suite.reports.budgets import budgets_table
+from ablation_suite.reports.cited import Text
 from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.consistency import provenance, unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.doubts import Doubt, doubts
 from ablation_suite.reports.layout import TableLayout
-from ablation_suite.reports.method import Text, method
+from ablation_suite.reports.method import method
 from ablation_suite.reports.outputs import Split
 from ablation_suite.reports.paper_table import paper_table
 from ablation_suite.reports.results import Results

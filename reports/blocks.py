@@ -9,9 +9,10 @@ from typing import Any
 from ablation_suite.core.metrics.measures import Metric
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
+from ablation_suite.reports.cited import Text
 from ablation_suite.reports.judged import OVER, Judged, judged
 from ablation_suite.reports.layout import layout_of
-from ablation_suite.reports.method import Text, method_over_blocks
+from ablation_suite.reports.method import method_over_blocks
 from ablation_suite.reports.paper_table import paper_table
 from ablation_suite.reports.quantities import SPLITS
 from ablation_suite.reports.results import Results

@@ -13,11 +13,11 @@ from ablation_suite.core.own.kept import keep
 from ablation_suite.reports.analysis import Analysis, analyse
 from ablation_suite.reports.beside import Figures
 from ablation_suite.reports.blocks import Blocks, over_all_blocks
+from ablation_suite.reports.cited import cited_files
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
 from ablation_suite.reports.latex import NARROW_WIDTH, to_latex
 from ablation_suite.reports.layout import TableLayout, refuse_blocks
-from ablation_suite.reports.method import method_files
 from ablation_suite.reports.page import (
     Images,
     blocks_html,
@@ -112,7 +112,7 @@ def blocks_files(blocks: Blocks) -> dict[str, str]:
     files = {"blocks.html": blocks_html(blocks), "blocks.md": rendered("blocks.md", blocks=blocks)}
     for table in blocks.tables:
         files |= table_files(table)
-    return files | paper_files(blocks.papers) | (method_files(blocks.method) if blocks.method else {})
+    return files | paper_files(blocks.papers) | (cited_files(blocks.method) if blocks.method else {})
 
 
 def table_files(table: Table) -> dict[str, str]:
@@ -129,7 +129,7 @@ def text_files(analysis: Analysis) -> dict[str, str]:
     files = {"report.md": report_markdown(analysis)}
     for table in analysis.tables.values():
         files |= table_files(table)
-    return files | paper_files(analysis.papers) | method_files(analysis.method)
+    return files | paper_files(analysis.papers) | cited_files(analysis.method)
 
 
 def paper_files(tables: Sequence[Table]) -> dict[str, str]:

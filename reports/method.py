@@ -1,7 +1,6 @@
 """What would a method section say of an ablation? A paragraph whose every claim holds of these runs, with its sources.
 
-A text is a list of plain strings and of `Cite`, so that Markdown and LaTeX each write it in their own way. What is not
-the same in all runs, or not known of them, is not said.
+What is not the same in all runs, or not known of them, is not said.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ablation_suite.reports import quantities as texts
-from ablation_suite.reports.latex_text import latex
+from ablation_suite.reports.cited import Cite, Text, joined
 from ablation_suite.reports.quantities import SPLITS, listed, quoted
-from ablation_suite.reports.references import bibtex
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.wording import wanting_seeds
-from ablation_suite.reports.writers import markdown
 
 _MOST_NAMED = 8
 _OPTIMIZERS = {
@@ -41,13 +38,6 @@ _METRIC_SOURCES = {
 }
 
 
-class Cite(str):
-    """The key of a publication."""
-
-
-Text = list[str | Cite]
-
-
 def method(results: Results, compared: Mapping[str, Comparison]) -> Text:
     """The paragraph of one ablation: what was compared, trained, paired, kept, measured, and how it is judged."""
     if all(row.difference is None for row in compared.values()):
@@ -61,13 +51,13 @@ def method(results: Results, compared: Mapping[str, Comparison]) -> Text:
         _interval(results, compared),
         _family(results, compared),
     )
-    return _joined([sentence for part in parts for sentence in part])
+    return joined([sentence for part in parts for sentence in part])
 
 
 def method_over_blocks(family: Sequence[Results], num_differences: int) -> Text:
     """What the page over blocks does with the differences of each; num_differences: of which Holm's family has."""
     blocks = listed([results.design.block for results in family])
-    return _joined(
+    return joined(
         [
             [f"The comparison of {_arms(family[0])} was made in {len(family)} blocks ({blocks})."],
             [
@@ -93,27 +83,6 @@ def method_over_blocks(family: Sequence[Results], num_differences: int) -> Text:
             ],
         ]
     )
-
-
-def method_files(text: Text) -> dict[str, str]:
-    """File name -> content: the paragraph as Markdown (with the citations of pandoc) and as LaTeX, and its sources."""
-    keys = [part for part in text if isinstance(part, Cite)]
-    in_markdown = "".join(f" [@{part}]" if isinstance(part, Cite) else _markdown(part) for part in text)
-    in_latex = "".join(f"~\\cite{{{part}}}" if isinstance(part, Cite) else _latex(part) for part in text)
-    return {"method.md": f"{in_markdown}\n", "method.tex": f"{in_latex}\n", "references.bib": bibtex(keys)}
-
-
-def _markdown(text: str) -> str:
-    return _with_ends(text, markdown(text))
-
-
-def _latex(text: str) -> str:
-    return _with_ends(text, latex(text))
-
-
-def _with_ends(text: str, written: str) -> str:
-    """What was written of a text, with the spaces at its ends, which stand beside a citation."""
-    return f"{' ' * text.startswith(' ')}{written}{' ' * (text.endswith(' ') and bool(text.strip()))}"
 
 
 def _design(results: Results) -> Iterator[Text]:
@@ -339,11 +308,3 @@ def _at(config: Any, path: str) -> Any:
     for step in path.split("."):
         config = config.get(step) if isinstance(config, Mapping) else None
     return config
-
-
-def _joined(sentences: Sequence[Text]) -> Text:
-    """One text, with a space between sentences."""
-    found: Text = []
-    for sentence in filter(None, sentences):
-        found += [" ", *sentence] if found else sentence
-    return found

@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import socket
-import statistics
 import sys
 import time
 import uuid
@@ -19,21 +18,18 @@ from typing import IO, Any
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs import locks
-from ablation_suite.core.runs.store import Damaged, RunFolder
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import isolation, slurm_queue
 from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, retry_after
 from ablation_suite.core.scheduling.elsewhere import FarRun, abroad
 from ablation_suite.core.scheduling.executors import Event, Retry
+from ablation_suite.core.scheduling.slurm_packs import packed
 from ablation_suite.core.scheduling.slurm_queue import MAY_COME_BACK, PREFIX, Queue, Submission, Task
 
 LONGEST_ARRAY = 1000
 """Tasks of one submission: Slurm's own default limit is 1001."""
 LOOK_SECONDS = 1.0
 """Between two looks at the folders of a few runs."""
-PACK_SECONDS, LARGEST_PACK = 600.0, 100
-"""Short runs are packed into tasks of about so long, beside which the start of a process is little."""
-NUM_RECORDS = 50
-"""Finished runs that are looked at to tell how long one takes."""
 LATE_SECONDS = 120.0
 """How long a record may take to be seen here, after its task said that it is written."""
 SIGNAL = "TERM@60"
@@ -141,7 +137,7 @@ class Slurm:
             return []
         if self.unsure is not None and not self._has_learned():
             return []
-        packs = self._packs()[: self.most_tasks]
+        packs = packed(self.waiting, self.suspects, self.runtime)[: self.most_tasks]
         name = f"{PREFIX}{time.strftime('%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
         submission = Submission(self.queue.home / name)
         submission.create(packs, {"runtime": self.runtime.model_dump(mode="json"), "command": shlex.join(sys.argv)})
@@ -187,23 +183,6 @@ class Slurm:
             f"--array=0-{num_tasks - 1}{side_by_side}",
             str(script),
         ]
-
-    def _packs(self) -> list[list[str]]:
-        """The runs of each task. One that has failed has a task to itself, so that it takes no others with it."""
-        alone = [[name] for name in self.waiting if name in self.suspects]
-        others = [name for name in self.waiting if name not in self.suspects]
-        size = self._pack_size()
-        return [others[at : at + size] for at in range(0, len(others), size)] + alone
-
-    def _pack_size(self) -> int:
-        """How many runs share a task: as asked for, else as many as finished runs of the same kind were short."""
-        if self.runtime.pack != "auto":
-            return self.runtime.pack
-        usual = _usual_seconds(RunFolder(self.runtime.store / self.waiting[0]), self.runtime.store)
-        pack = min(LARGEST_PACK, int(PACK_SECONDS / max(usual, 1.0))) if usual else 1
-        if self.runtime.jobs != "auto":
-            pack = min(pack, -(-len(self.waiting) // self.runtime.jobs))
-        return max(1, pack)
 
     @contextmanager
     def _sole_submitter(self) -> Iterator[IO[str]]:
@@ -339,18 +318,3 @@ def _open_runs(submission: Submission, index: int, names: list[str]) -> list[str
     """The runs of a task that it has still to train."""
     rows = submission.last_rows(index)
     return [name for name in names if rows.get(name, {}).get("status") in (None, PREEMPTED)]
-
-
-def _usual_seconds(like: RunFolder, store: Path) -> float | None:
-    """How long finished runs took with the same data and epochs; None where there are none to tell."""
-    config = like.job()["config"]
-    paths = sorted(store.glob("*/record.json"), key=lambda path: path.stat().st_mtime)[-NUM_RECORDS:]
-    seconds = []
-    for path in paths:
-        try:
-            record = RunFolder(path.parent).record() or {}
-        except (Damaged, OSError):
-            continue
-        if all((record.get("config") or {}).get(name) == config[name] for name in ("data", "epochs")):
-            seconds.append(record["cost"]["seconds"])
-    return statistics.median(seconds) if seconds else None

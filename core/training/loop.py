@@ -16,11 +16,11 @@ from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.optim.schedules import Reduction
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
-from ablation_suite.core.training.averaging import add_epoch
 from ablation_suite.core.training.device import peak_memory_bytes
 from ablation_suite.core.training.evaluate import metrics
 from ablation_suite.core.training.feed import Feeds
-from ablation_suite.core.training.session import Parts, Session, StepTaken, set_up
+from ablation_suite.core.training.parts import Parts
+from ablation_suite.core.training.session import Session, StepTaken, set_up
 
 
 class NonFiniteLoss(RuntimeError):
@@ -79,7 +79,7 @@ def train(
         trained = train_epoch(session, position, saver, on_step)
         begin = time.perf_counter()
         if config.swa is not None and epoch >= config.swa.start_epoch:
-            add_epoch(session, epoch)
+            session.average_epoch(epoch)
         validated = metrics(session.predict("val"), val_labels)
         if isinstance(parts.schedule, Reduction):
             parts.schedule.watch(validated)

@@ -14,7 +14,7 @@ from ablation_suite.core.optim.optimizers import SharpnessAware
 from ablation_suite.core.training.device import autocast
 
 if TYPE_CHECKING:
-    from ablation_suite.core.training.session import Parts
+    from ablation_suite.core.training.parts import Parts
 
 Piece = tuple[Tensor, Tensor, Tensor]
 """Inputs (V n, C, H, W), targets, which are classes (V n,) or shares of classes (V n, K), and classes (V n,)."""

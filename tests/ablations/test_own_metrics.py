@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn
 
 from ablation_suite.ablations.effect import require_steps
 from ablation_suite.ablations.plan import jobs, make_plans
-from ablation_suite.ablations.spec import read_spec
+from ablation_suite.ablations.reading import read_spec
 from ablation_suite.cli import ablate
 from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.runtime import Runtime

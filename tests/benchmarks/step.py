@@ -23,7 +23,7 @@ from ablation_suite.core.models import LinearHead, Model, TorchvisionBackbone
 from ablation_suite.core.optim import Adam
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.device import prepare
-from ablation_suite.core.training.session import assemble
+from ablation_suite.core.training.parts import assemble
 from ablation_suite.core.training.step import step
 from tests.benchmarks import reference
 from tests.benchmarks.lines import Line, ratio_line

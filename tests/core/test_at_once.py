@@ -10,7 +10,7 @@ import torch
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.at_once import AtOnce
 from ablation_suite.core.training.device import prepare
-from ablation_suite.core.training.session import assemble
+from ablation_suite.core.training.parts import assemble
 from ablation_suite.core.training.step import step
 
 pytestmark = pytest.mark.usefixtures("one_thread")

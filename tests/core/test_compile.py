@@ -9,7 +9,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.models.network import build_network
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 from ablation_suite.core.training.compile import WARM_UP_SECONDS, choose, compile_backbone, for_whole_batches
-from ablation_suite.core.training.session import assemble
+from ablation_suite.core.training.parts import assemble
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

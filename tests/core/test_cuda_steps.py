@@ -16,7 +16,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.device import prepare
-from ablation_suite.core.training.session import assemble, step
+from ablation_suite.core.training.parts import assemble
+from ablation_suite.core.training.step import step
 from tests.null_cuda import counts
 
 BACKBONE = {"name": "bottleneck", "planes": (32, 64), "blocks": (1, 1), "groups": 16, "width_per_group": 8}

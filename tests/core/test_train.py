@@ -22,7 +22,7 @@ from ablation_suite.core.training import session, streams
 from ablation_suite.core.training.evaluate import metrics, predict_logits
 from ablation_suite.core.training.feed import Feeds
 from ablation_suite.core.training.loop import NonFiniteLoss, Preempted, train
-from ablation_suite.core.training.session import assemble
+from ablation_suite.core.training.parts import assemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

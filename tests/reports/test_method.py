@@ -14,8 +14,8 @@ from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
+from ablation_suite.reports.cited import cited_files
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.method import method_files
 from ablation_suite.reports.references import _SOURCES, bibtex
 from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
@@ -44,7 +44,7 @@ def told(store, truths=THREE, config=None, change=None, **settings):
         if change:
             change(cell, record["config"])
         path.write_text(json.dumps(record))
-    return method_files(analyse(Reader(store).results(design_of(plan))).method)["method.md"].replace("\\", "")
+    return cited_files(analyse(Reader(store).results(design_of(plan))).method)["method.md"].replace("\\", "")
 
 
 def test_what_all_runs_share_is_said_with_its_source(tmp_path):
@@ -124,14 +124,14 @@ def test_runs_that_are_missing_are_counted(tmp_path):
     """And the seeds of the arms are a span."""
     plan = make_store(tmp_path, TWO, seeds=3, epochs=1, num_images=80)
     shutil.rmtree(tmp_path / plan.of_arm("smooth")[0].run_id)
-    text = method_files(analyse(Reader(tmp_path).results(design_of(plan))).method)["method.md"]
+    text = cited_files(analyse(Reader(tmp_path).results(design_of(plan))).method)["method.md"]
     assert "Each arm has 2 to 3 seeds; 1 of 6 planned runs have no result and count for nothing." in text
 
 
 def test_sources_are_those_that_are_cited(tmp_path):
     """Neither one more nor one less, in Markdown and LaTeX alike."""
     plan = make_store(tmp_path, THREE, seeds=3, epochs=1, num_images=80, margin=1.0)
-    files = method_files(analyse(Reader(tmp_path).results(design_of(plan))).method)
+    files = cited_files(analyse(Reader(tmp_path).results(design_of(plan))).method)
     entries = re.findall(r"@\w+\{(\w+),", files["references.bib"])
     assert entries == sorted(set(re.findall(r"@(\w+)\]", files["method.md"])))
     assert entries == sorted(set(re.findall(r"\\cite\{(\w+)\}", files["method.tex"])))
@@ -162,7 +162,7 @@ def test_latex_and_bibtex_take_every_source(tmp_path):
     (tmp_path / "references.bib").write_text(bibtex(_SOURCES))
     hostile = {"baseline": Truth(delta={}), "a_b & 50 % \\input": Truth(delta={"a": 1})}
     plan = make_store(tmp_path / "runs", hostile, seeds=2, epochs=1, num_images=60)
-    text = method_files(analyse(Reader(tmp_path / "runs").results(design_of(plan))).method)["method.tex"]
+    text = cited_files(analyse(Reader(tmp_path / "runs").results(design_of(plan))).method)["method.tex"]
     cites = "".join(f"\\cite{{{key}}}" for key in _SOURCES)
     (tmp_path / "x.tex").write_text(
         f"\\documentclass{{article}}\\begin{{document}}{text}{cites}"
