@@ -2,9 +2,9 @@
 
 A finished run is read and verified in full once, by the driver that saw it finish or by the first look at it. What was
 found is kept in the cache, for one user, under the stamps of its files (inode, size, times of content and of status,
-which no program can set); another stamp, and it is read again. The file is one JSON list that lacks its end, so that
-what is new is added behind the rest; without the file all is only slower. Bytes that rot on a disk change no stamp:
-`show`, `report`, `audit`, `compare` and `run` verify without this.
+which no program can set); another stamp, and it is read again. Each line of the file is a JSON value behind its CRC-32,
+as in a ledger, and what is new is added behind the rest; without the file, or with a damaged line, all is only slower.
+Bytes of a record that rot on a disk change no stamp: `show`, `report`, `audit`, `compare` and `run` verify without it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
@@ -24,15 +25,14 @@ Stamp = list[Any]
 """Of `run.json`, then of the record, four numbers each where it is there; without a record, whether there is a lock."""
 COLUMNS = ("ablation", "arm", "seed", "state", "epoch", "epochs", "best", "images_per_second", "host")
 """What is kept of a row, behind the run's id and its stamp; the rest of it says what goes on now."""
-FORM = 2
+FORM = 3
 """Raised when rows are made or kept otherwise."""
 RACY_NS = 3_000_000_000
 """A file that changed so short a time ago may change again within the same tick of its clock."""
 _LEAST = 500
 """A store of fewer runs is read as quickly as it is looked up."""
 _NOW = {"seconds_left": None, "queue": None}
-_HEAD = b"[" + json_text({"form": FORM, "columns": COLUMNS}) + b",\n"
-_END = b"null]"
+_HEAD = {"form": FORM, "columns": [*COLUMNS]}
 
 
 class KnownRows:
@@ -51,8 +51,8 @@ class KnownRows:
         """Take in what is kept; nothing where it is damaged, of another form, or somebody else's."""
         with suppress(OSError, ValueError, TypeError, IndexError):
             if self._is_ours():
-                head, *lines, _ = json.loads(read_bytes(self.path) + _END)
-                if head == json.loads(_HEAD + _END)[0]:
+                head, *lines = _values(read_bytes(self.path))
+                if head == _HEAD:
                     self.rows = {line[0]: line for line in lines if len(line) == 2 + len(COLUMNS)}
                     self.num_lines = len(lines)
 
@@ -72,7 +72,7 @@ class KnownRows:
         if self.num_lines is None or self.num_lines + len(new) > 2 * len(self.rows):
             with suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(self.path, _HEAD + _text(self.rows.values()))
+                write_atomic(self.path, _text([_HEAD, *self.rows.values()]))
         else:
             self._add(_text(new.values()))
 
@@ -81,7 +81,7 @@ class KnownRows:
         if new := _lines(found):
             with suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._add(_text(new.values()) if self._is_ours() else _HEAD + _text(new.values()))
+                self._add(_text(new.values() if self._is_ours() else [_HEAD, *new.values()]))
 
     def _is_ours(self) -> bool:
         """Whether there is a file that this user may believe."""
@@ -119,5 +119,16 @@ def _lines(found: Mapping[str, tuple[Stamp, Row]]) -> dict[str, list[Any]]:
     }
 
 
-def _text(lines: Iterable[list[Any]]) -> bytes:
-    return b"".join(json_text(line) + b",\n" for line in lines)
+def _text(values: Iterable[Any]) -> bytes:
+    """A line each: eight hexadecimal digits of the CRC-32 of the JSON, a space, the JSON."""
+    texts = map(json_text, values)
+    return b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts)
+
+
+def _values(data: bytes) -> list[Any]:
+    """What `_text` was given; ValueError where a bit of it is another."""
+    *lines, torn = data.split(b"\n")
+    texts = [line[9:] for line in lines]
+    if torn or any(line[:9] != b"%08x " % zlib.crc32(text) for line, text in zip(lines, texts, strict=True)):
+        raise ValueError("a damaged line")
+    return json.loads(b"[" + b",".join(texts) + b"]")

@@ -90,12 +90,17 @@ def test_a_file_that_changed_just_now_is_read_again(store: Path, monkeypatch: py
     assert not kept(store).rows
 
 
+def line(value: object) -> bytes:
+    """A line of the file."""
+    return known_rows._text([value])
+
+
 SPOILED: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "torn": lambda data: data[:-9],
     "torn and added to": lambda data: data[:-9] + data[data.index(b"\n") + 1 :],
-    "of another form": lambda data: data.replace(b'"form": ', b'"form": 1'),
-    "without its head": lambda data: b"[" + data[data.index(b"\n") + 1 :],
+    "of another form": lambda data: line({**known_rows._HEAD, "form": 1}) + data[data.index(b"\n") + 1 :],
+    "without its head": lambda data: data[data.index(b"\n") + 1 :],
     "no text": lambda data: b"\xff",
 }
 
@@ -110,6 +115,39 @@ def test_what_is_kept_may_be_damaged_or_lost(store: Path, spoil: Callable[[bytes
         assert not kept(store).rows
         assert look(store) == first
         assert len(kept(store).rows) == 6
+
+
+@pytest.mark.fault(
+    "a flipped bit in what `status` remembers",
+    injected="every 37th bit of a small memory, one at a time",
+    promised="nothing of it is believed; every state is that of the files",
+)
+def test_a_flipped_bit_of_what_is_kept_never_shows_another_state(store: Path) -> None:
+    """Another letter of a state, another digit of an accuracy or of an id: any one would still be JSON."""
+    look(store)
+    (path,) = (store.parent / "cache/status").iterdir()
+    data = path.read_bytes()
+    for place in range(0, 8 * len(data), 37):
+        spoiled = bytearray(data)
+        spoiled[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoiled)
+        assert not kept(store).rows, f"bit {place} of {spoiled[max(0, place // 8 - 20) : place // 8 + 20]!r}"
+
+
+@pytest.mark.fault(
+    "what `status` remembers is no file",
+    injected="a pipe and a folder in its place",
+    promised="every run is read, and nothing waits",
+)
+@pytest.mark.parametrize("place", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_kept_may_be_no_file(store: Path, place: Callable[[Path], None]) -> None:
+    """Nobody writes into the pipe, and nothing may wait for them."""
+    first = look(store)
+    (path,) = (store.parent / "cache/status").iterdir()
+    path.unlink()
+    place(path)
+    note_rows([RunFolder(store / "run0")], KnownRows(store.parent / "cache", store))
+    assert look(store) == first
 
 
 def test_rows_of_others_stay_and_new_ones_are_added(store: Path) -> None:
