@@ -21,7 +21,7 @@ SOLE_IMPORTERS = {
     "wandb_workspaces": {"core/tracking/wandb_report.py"},
     "matplotlib": {"reports/figures.py"},
     "jinja2": {"reports/page.py"},
-    "hashlib": {"core/runs/files.py", "core/data/cache.py"},  # SHA-256; a faster digest for decoded images
+    "hashlib": {"core/runs/files.py"},
     "fcntl": {"core/runs/locks.py"},
     "yaml": {"core/config/schema.py"},
     "ray": {"core/scheduling/ray.py", "core/scheduling/ray_cluster.py"},

@@ -68,9 +68,13 @@ def list_(as_json: bool) -> None:
     """Say what lies in the cache."""
     entries = cache_folder.entries(_cache())
     if as_json:
-        say(json.dumps({key: {k: v for k, v in each.items() if k != "unreadable"} for key, each in entries.items()}))
+        whole = {key: each for key, each in entries.items() if each}
+        say(json.dumps({key: {k: v for k, v in each.items() if k != "unreadable"} for key, each in whole.items()}))
         return
     for key, each in entries.items():
+        if each is None:
+            say(f"{key}  damaged, or not of this version: decoded anew when it is asked for")
+            continue
         number = sum(each["num_images"].values())
         room = f"{each['num_bytes'] / 1e9:8.2f} GB" if each["stored"] else " on the fly"
         say(f"{key}  {room}  {number:>9,} images  {each['created']}  {each['title']}")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs import locks
-from ablation_suite.core.runs.files import read_json
+from ablation_suite.core.runs.files import blake2b, json_bytes, read_json, write_synced
 
 LIMIT = "ABLATE_CACHE_LIMIT_GB"
 DEFAULT_LIMIT_GB = 50.0
@@ -33,18 +34,29 @@ def decoded_folder(cache: Path) -> Path:
 
 
 def manifest(place: Path) -> dict[str, Any] | None:
-    """The manifest of a decoded data set; None where the folder is no whole one."""
+    """The manifest of a decoded data set; None where it is not whole, or not what was written."""
     try:
-        return dict(read_json(place / MANIFEST))
-    except (OSError, ValueError, TypeError):
+        found = dict(read_json(place / MANIFEST))
+        return found if found["digest"] == _digest_of(found) else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def entries(cache: Path) -> dict[str, dict[str, Any]]:
-    """The manifest of every decoded data set, by key."""
+def write_manifest(place: Path, found: Mapping[str, Any]) -> None:
+    """Write down what a decoded data set holds, with the digest of all that is said of it."""
+    write_synced(place / MANIFEST, json_bytes({**found, "digest": _digest_of(found)}))
+
+
+def _digest_of(found: Mapping[str, Any]) -> str:
+    text = json.dumps({key: value for key, value in found.items() if key != "digest"}, sort_keys=True)
+    return blake2b(text.encode())
+
+
+def entries(cache: Path) -> dict[str, dict[str, Any] | None]:
+    """The manifest of every decoded data set, by key; None where it is damaged or of another version."""
     place = cache / "decoded"
-    keys = sorted(entry.name for entry in place.iterdir() if not entry.name.startswith(".")) if place.is_dir() else []
-    return {key: found for key in keys if (found := manifest(place / key)) is not None}
+    found = sorted(place.iterdir()) if place.is_dir() else []
+    return {entry.name: manifest(entry) for entry in found if entry.is_dir() and not entry.name.startswith(".")}
 
 
 def room(cache: Path) -> tuple[int, str]:
@@ -57,7 +69,7 @@ def room(cache: Path) -> tuple[int, str]:
         limit = int(float(text) * 1e9)
     except (ValueError, OverflowError):
         raise DataError(f"{LIMIT}: '{text}' is no number of gigabytes") from None
-    used = sum(int(entry["num_bytes"]) for entry in entries(cache).values())
+    used = sum(entry["num_bytes"] for entry in entries(cache).values() if entry)
     there = next(place for place in (cache / "decoded", *(cache / "decoded").absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     words = f"{LIMIT} is {limit / 1e9:g}, {used / 1e9:.1f} GB are used, {free / 1e9:.1f} GB of disk are free"
@@ -66,11 +78,11 @@ def room(cache: Path) -> tuple[int, str]:
 
 def remove(cache: Path, key: str) -> int:
     """Remove one decoded data set and give back its bytes; runs that have it open keep it until they end."""
-    found = entries(cache).get(key)
-    if found is None:
+    found = entries(cache)
+    if key not in found:
         raise DataError(f"{cache / 'decoded' / key}: no such decoded data set; see `ablate data cache list`")
     discard(decoded_folder(cache) / key)
-    return int(found["num_bytes"])
+    return int((found[key] or {"num_bytes": 0})["num_bytes"])
 
 
 def discard(place: Path) -> None:

@@ -120,6 +120,11 @@ def sha256(data: bytes | str) -> str:
     return hashlib.sha256(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data).hexdigest()
 
 
+def blake2b(data: bytes | memoryview) -> str:
+    """The BLAKE2b of bytes, 32 hexadecimal digits: faster than SHA-256, for arrays of gigabytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with open_regular(path) as file:

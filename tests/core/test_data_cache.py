@@ -13,11 +13,14 @@ import sys
 import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from ablation_suite.cli import ablate
 from ablation_suite.core.data import Form, cache, cache_folder, file_hashes, parallel
 from ablation_suite.core.data.cache import Decoded, decoded
 from ablation_suite.core.data.dataset import DataError
@@ -114,7 +117,7 @@ def test_the_limit_holds_for_all_caches_together(tmp_path: Path, monkeypatch: py
     assert isinstance(build(tmp_path)["train"].images, np.memmap)
     second = {"train": Painted(120)}
     assert isinstance(decoded(tmp_path, "f" * 64, second, title="second")["train"].images, OnTheFly)
-    for key in (key for key, entry in cache_folder.entries(tmp_path).items() if entry["stored"]):
+    for key in (key for key, entry in cache_folder.entries(tmp_path).items() if entry and entry["stored"]):
         cache_folder.remove(tmp_path, key)
     assert isinstance(decoded(tmp_path, "f" * 64, second, title="second")["train"].images, np.memmap)
 
@@ -246,6 +249,76 @@ def test_a_flipped_byte_is_never_given_out(tmp_path: Path, name: str, capsys: py
     (line,) = capsys.readouterr().err.splitlines()
     assert str(path.parent) in line
     assert "decoded anew" in line
+
+
+@pytest.mark.fault(
+    "a flipped bit in the header of a decoded array",
+    injected="one bit of each byte before the pixels or the labels",
+    promised="never read by NumPy; decoded anew, and told",
+)
+@pytest.mark.parametrize("name", ["val.npy", "val.labels.npy"])
+def test_a_flipped_bit_in_a_header_never_reaches_numpy(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bracket that is missing, another type, another shape: each is a damaged file, and no error of a parser."""
+    build(tmp_path)
+    (key,) = cache_folder.entries(tmp_path)
+    path = tmp_path / "decoded" / key / name
+    whole = path.read_bytes()
+    for place in range(128):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 7]) + whole[place + 1 :])
+        np.testing.assert_array_equal(build(tmp_path)["val"].images[:, 3, 3, 2], np.arange(20))
+        assert path.read_bytes() == whole
+        assert "decoded anew" in capsys.readouterr().err
+
+
+@pytest.mark.fault(
+    "a pipe, a device or a folder in the place of a decoded array",
+    injected="mkfifo, a link to /dev/zero, mkdir",
+    promised="decoded anew, and told; nothing waits",
+)
+@pytest.mark.parametrize("name", ["train.npy", "train.labels.npy", cache_folder.MANIFEST])
+@pytest.mark.parametrize(
+    "put", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "folder", "device"]
+)
+def test_what_is_no_file_is_decoded_anew(
+    tmp_path: Path, name: str, put: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody writes into the pipe, and the device never ends."""
+    build(tmp_path)
+    (key,) = cache_folder.entries(tmp_path)
+    path = tmp_path / "decoded" / key / name
+    path.unlink()
+    put(path)
+    np.testing.assert_array_equal(build(tmp_path)["train"].images[:, 0, 0, 0], np.arange(100))
+    assert "decoded anew" in capsys.readouterr().err
+
+
+@pytest.mark.fault(
+    "a damaged manifest of another data set in the cache",
+    injected="each kind of change to its number of bytes, which is still JSON",
+    promised="it costs that data set alone: others are decoded, `data cache list` names it, and `remove` removes it",
+)
+@pytest.mark.parametrize("change", [('"num_bytes"', '"num_bytet"'), ('"num_bytes": 5', '"num_bytes": 1e999, "x": 5')])
+def test_a_damaged_manifest_costs_its_data_set_alone(
+    tmp_path: Path, change: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cache holds is counted before anything is decoded."""
+    build(tmp_path)
+    (key,) = cache_folder.entries(tmp_path)
+    path = tmp_path / "decoded" / key / cache_folder.MANIFEST
+    before = path.read_text()
+    path.write_text(before.replace(*change))
+    assert path.read_text() != before
+    other = decoded(tmp_path, FINGERPRINT[::-1], {"train": Painted(3)}, title="other")
+    assert len(other["train"].images) == 3
+    monkeypatch.setenv("ABLATE_CACHE", str(tmp_path))
+    listed = CliRunner().invoke(ablate, ["data", "cache", "list"], catch_exceptions=False).output
+    assert f"{key}  damaged" in listed
+    assert "3 images" in listed
+    removed = CliRunner().invoke(ablate, ["data", "cache", "remove", key], catch_exceptions=False)
+    assert removed.exit_code == 0
+    assert [key not in name for name in files(tmp_path)] == [True]
 
 
 def test_every_block_of_an_array_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
