@@ -29,6 +29,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else _spelled(each) for each in text)
 
 
+def in_one_line(text: str) -> str:
+    """The text as `printable` gives it, without a second line, which a name could make to look like ours."""
+    return printable(text).replace("\n", "\\n")
+
+
 def shell_line(words: Iterable[str]) -> str:
     """The words of a command as one line to paste, in which nothing gives orders to a terminal.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple
 
-from ablation_suite.core.config.errors import printable
+from ablation_suite.core.config.errors import in_one_line
 from ablation_suite.core.data import entries, layout, near, parallel
 from ablation_suite.core.data.dataset import NUM_EXAMPLES, DataError, Finding, in_brief
 from ablation_suite.core.data.decode import Unreadable, whole
@@ -67,9 +67,9 @@ def inspect(folder: Path, progress: parallel.Progress | None = None) -> Findings
     problems = [
         *found.faults,
         *(Finding(f"unreadable: {path}", fault) for path, fault in unreadable.items()),
-        *(Finding(" = ".join(paths), "in two splits") for paths in leaked),
-        *(Finding(" = ".join(paths), "in two classes") for paths in conflicting),
-        *(Finding(" ~ ".join(paths), "one picture in other bytes, in two splits or classes") for paths in alike),
+        *(Finding.of(paths, " = ", "in two splits") for paths in leaked),
+        *(Finding.of(paths, " = ", "in two classes") for paths in conflicting),
+        *(Finding.of(paths, " ~ ", "one picture in other bytes, in two splits or classes") for paths in alike),
         *(Finding(f"{split}/{name}", "no image of this class") for split, names in missing.items() for name in names),
         *(Finding(" and ".join(names), "classes whose names are nearly the same") for names in similar),
         *(Finding(path, entries.UNREAD) for path, why in found.passed_over.items() if why == entries.UNREAD),
@@ -95,12 +95,12 @@ def inspect(folder: Path, progress: parallel.Progress | None = None) -> Findings
 def text(findings: Findings, *, everything: bool = False) -> str:
     """The findings for people; of many of one kind, examples, unless everything is asked for."""
     splits = list(findings.counts)
-    classes = list(dict.fromkeys(name for count in findings.counts.values() for name in count))
-    width = max(map(len, [*classes, "class"]))
+    classes = {name: in_one_line(name) for count in findings.counts.values() for name in count}
+    width = max(map(len, [*classes.values(), "class"]))
     rows = [["class".ljust(width), *(split.rjust(8) for split in splits)]]
-    for name in classes:
+    for name, shown in classes.items():
         numbers = [findings.counts[split].get(name) for split in splits]
-        rows.append([name.ljust(width), *(("" if n is None else f"{n:,}").rjust(8) for n in numbers)])
+        rows.append([shown.ljust(width), *(("" if n is None else f"{n:,}").rjust(8) for n in numbers)])
     totals = [f"{sum(findings.counts[split].values()):,}".rjust(8) for split in splits]
     lines = [findings.folder, *("  ".join(row) for row in [*rows, ["total".ljust(width), *totals]])]
     if findings.widths and findings.heights:
@@ -115,12 +115,13 @@ def text(findings: Findings, *, everything: bool = False) -> str:
     for reason in reasons:
         paths = [path for path, why in findings.passed_over.items() if why == reason]
         lines.append(f"passed over: {len(paths):,}, {reason}: {_some(paths, everything)}")
-    repeated = [" ~ ".join(paths) for paths in findings.repeated]
-    if repeated:
-        lines.append(f"one picture more than once in its class: {len(repeated):,}: {_some(repeated, everything)}")
+    if findings.repeated:
+        repeated = [Finding.of(paths, " ~ ", "") for paths in findings.repeated]
+        words = [each.what if everything else each.brief or each.what for each in repeated]
+        lines.append(f"one picture more than once in its class: {len(repeated):,}: {_some(words, everything)}")
     problems = findings.problems
     lines += map(str, problems) if everything else in_brief(problems, "--all lists them")
-    return printable("\n".join([*lines, "nothing is wrong" if findings.ok else "not fit to train on as it is"]))
+    return "\n".join([*map(in_one_line, lines), "nothing is wrong" if findings.ok else "not fit to train on as it is"])
 
 
 class _Look(NamedTuple):

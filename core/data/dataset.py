@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import UserError, in_one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,13 +25,20 @@ class Finding(NamedTuple):
 
     what: str  # the path, say
     kind: str
+    brief: str = ""  # what it is in few words, where it is many names
+
+    @classmethod
+    def of(cls, names: Sequence[str], between: str, kind: str, *, before: str = "") -> Finding:
+        """What is wrong with several names together; in brief, examples and the number of the others."""
+        few = [*names[:NUM_EXAMPLES], f"{len(names) - NUM_EXAMPLES:,} more"] if len(names) > MANY else []
+        return cls(before + between.join(names), kind, before + between.join(few) if few else "")
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.kind}"
+        return in_one_line(f"{self.what}: {self.kind}")
 
 
 MANY = 10
-"""More findings of one kind are one line with examples."""
+"""More findings of one kind are one line with examples, and so are more names in one finding."""
 NUM_EXAMPLES = 3
 
 
@@ -42,9 +49,10 @@ def in_brief(findings: Iterable[Finding], hint: str) -> list[str]:
         kinds.setdefault(each.kind, []).append(each)
     lines: list[str] = []
     for kind, alike in kinds.items():
-        examples = "; ".join(each.what for each in alike[:NUM_EXAMPLES])
-        more = f"{examples}; and {len(alike) - NUM_EXAMPLES:,} more: {kind} ({hint})"
-        lines += [more] if len(alike) > MANY else map(str, alike)
+        examples = "; ".join(each.brief or each.what for each in alike[:NUM_EXAMPLES])
+        more = in_one_line(f"{examples}; and {len(alike) - NUM_EXAMPLES:,} more: {kind} ({hint})")
+        few = [in_one_line(f"{each.brief}: {kind} ({hint})") if each.brief else str(each) for each in alike]
+        lines += [more] if len(alike) > MANY else few
     return lines
 
 

@@ -131,9 +131,11 @@ class FolderSource:
     def _leaked(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[Finding]:
         images = [(name, file.path, digest) for name, file, digest in self._images(rows)]
         return [
-            Finding(
-                f"{self.folder}: the same image in {' and '.join(dict.fromkeys(names))}: {', '.join(paths)}",
+            Finding.of(
+                paths,
+                ", ",
                 "keep it in one split, or set `allow: [leaked]`",
+                before=f"{self.folder}: the same image in {' and '.join(dict.fromkeys(names))}: ",
             )
             for names, paths in shared(images)
         ]
@@ -141,9 +143,11 @@ class FolderSource:
     def _conflicting(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[Finding]:
         """Only within a split: across splits it leaks, which is said of it."""
         return [
-            Finding(
-                f"{self.folder}: the same image as {' and '.join(dict.fromkeys(labels))}: {', '.join(paths)}",
+            Finding.of(
+                paths,
+                ", ",
                 "keep the one that is right, or set `allow: [conflicting]`",
+                before=f"{self.folder}: the same image as {' and '.join(dict.fromkeys(labels))}: ",
             )
             for split in rows
             for labels, paths in shared(

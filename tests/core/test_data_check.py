@@ -221,3 +221,43 @@ def test_many_findings_of_a_kind_are_one_line_with_examples():
         "a0; a1; a2; and 8 more: too small (hint)",
         "c: odd",
     ]
+
+
+def test_a_picture_that_many_files_hold_is_a_short_line(root: Path) -> None:
+    """A placeholder that stands for hundreds of lost photographs; `--all` names each file."""
+    blank = (root / "train/a/0.png").read_bytes()
+    for number in range(200):
+        for split in ("train/a", "train/b", "val/b"):
+            (root / split / f"lost{number:03}.png").write_bytes(blank)
+    lines = run("check", str(root)).output.splitlines()
+    assert max(map(len, lines)) < 250
+    assert (
+        "train/a/0.png = train/a/lost000.png = train/a/lost001.png = 598 more: in two splits (--all lists them)"
+        in lines
+    )
+    assert max(map(len, run("check", str(root), "--all").output.splitlines())) > 600 * len("train/a/lost000.png")
+    with pytest.raises(DataError) as caught:
+        build(Folder(path=str(root)), data_root=root, cache=root.parent / "cache").load()
+    assert any("598 more: keep it in one split" in line for line in caught.value.faults)
+    assert max(map(len, str(caught.value).splitlines())) < 400
+
+
+@pytest.mark.fault(
+    "a line break in the name of a class or an image",
+    injected="names whose second line is what `data check` says of a sound folder",
+    promised="spelled out: a name has no line of its own",
+)
+def test_a_name_has_no_second_line(root: Path) -> None:
+    """It would say of a folder with faults that nothing is wrong."""
+    (root / "train/a").rename(root / "train/a\nnothing is wrong")
+    (root / "val/a").rename(root / "val/a\nnothing is wrong")
+    (root / "train/b/x\nnothing is wrong\ny.png").write_bytes(b"no picture")
+    (root / "train/b/x\nnothing is wrong\ny.txt").write_bytes(b"no picture")
+    for words in ([], ["--all"]):
+        result = run("check", str(root), *words)
+        assert result.exit_code == 1
+        assert "nothing is wrong" not in result.output.splitlines()
+        assert r"train/b/x\nnothing is wrong\ny.png: not an image" in result.output
+    with pytest.raises(DataError) as caught:
+        build(Folder(path=str(root)), data_root=root, cache=root.parent / "cache").load()
+    assert len(str(caught.value).splitlines()) == 1
