@@ -33,18 +33,25 @@ def level_names(levels: Iterable[Any]) -> tuple[str, ...]:
     """Texts that tell the levels of a factor apart: menu entries go by their names, with settings where they must."""
     levels = tuple(levels)
     names = tuple(
-        str(level["name"]) if isinstance(level, Mapping) and "name" in level else str(level) for level in levels
+        str(level["name"]) if isinstance(level, Mapping) and "name" in level else level_text(level) for level in levels
     )
     return names if len(set(names)) == len(names) else tuple(map(level_text, levels))
 
 
 def level_text(level: Any) -> str:
-    """A level in full: `sinusoidal (levels 3)`."""
-    if not isinstance(level, Mapping):
-        return str(level)
-    inner = ", ".join(f"{key} {value}" for key, value in level.items() if key != "name")
-    name = str(level.get("name", ""))
-    return f"{name} ({inner})" if name and inner else name or inner
+    """A level in full, its values as YAML has them: `sinusoidal (levels 3)`, `multi_step (milestones [30, 60])`."""
+    if isinstance(level, Mapping):
+        inner = ", ".join(_setting_text(key, value) for key, value in level.items() if key != "name")
+        name = str(level.get("name", ""))
+        return f"{name} ({inner})" if name and inner else name or inner
+    if isinstance(level, list | tuple):
+        return f"[{', '.join(map(level_text, level))}]"
+    return {True: "true", False: "false"}[level] if isinstance(level, bool) else "null" if level is None else str(level)
+
+
+def _setting_text(key: str, value: Any) -> str:
+    is_nameless = isinstance(value, Mapping) and "name" not in value
+    return f"{key} ({level_text(value)})" if is_nameless else f"{key} {level_text(value)}"
 
 
 def _shortest(path: str, others: list[str]) -> str:

@@ -69,7 +69,7 @@ def _message(item: Any, holder: type[BaseModel] | None) -> str:
         return "is missing"
     if kind == "union_tag_invalid":
         known = [tag.strip("' ") for tag in re.split(r", ", context["expected_tags"])]
-        own = ", or FILE.py:NAME of your own" if OURS in item["loc"] else ""
+        own = ", or FILE.py:NAME of your own" if item["loc"][-1:] == (OURS,) else ""
         return f"unknown name '{context['tag']}'{nearest(str(context['tag']), known)}; one of {', '.join(known)}{own}"
     if kind == "union_tag_not_found":
         return "needs a `name:`"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ablation_suite.core.config.errors import OwnPartError, UserError
 from ablation_suite.core.config.menu import build
@@ -31,12 +32,15 @@ from ablation_suite.core.own.kept import unpack
 from ablation_suite.core.own.loading import load, running_line, told
 from ablation_suite.core.own.undisturbed import undisturbed
 from ablation_suite.core.runs.files import sha256
+from ablation_suite.core.training import streams
 from ablation_suite.core.training.fit import misfits
-from ablation_suite.core.training.session import set_up
+from ablation_suite.core.training.session import Session, set_up
 from ablation_suite.core.training.tried import FirstStep, Tried
 
 NUM_IMAGES = 4
 """Images of the batch: enough for batch norm, few enough for a large network on a CPU."""
+NUM_MIXED = 128
+"""Steps whose mixing is compared: one draw decides for a whole batch, and may leave the first as it is."""
 
 Begin = Callable[[str, Sequence[str], str], None]
 """Hears what is begun ("import", "data", "metric" or "step"), the configs that need it, and the own parts it runs."""
@@ -143,14 +147,28 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     few = columns[:, _with_a_pair(session.split.labels[columns[0]])].reshape(-1)
     tally = torch.zeros(3, dtype=torch.float64, device=session.device)
     for images, rows in session.feed.batches([few]):
+        mixed = _mixed(session, images, epoch.labels[rows])
         session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
     return FirstStep(
         order=sha256(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views]).tobytes()),
-        draws=sha256(epoch.draws.cpu().numpy().tobytes()),
+        draws=_digest(epoch.draws),
+        mixed=mixed,
         initial=initial,
         loss=float(tally[0]),
         after=_digests(network),
     )
+
+
+def _mixed(session: Session, images: Tensor, labels: Tensor) -> str:
+    """Digest of what the first steps' mixing makes of a few images uint8 (N, H, W, 3) with labels (N,)."""
+    if session.config.mix.name == "none":
+        return ""
+    parts, told = session.parts, []
+    for at in range(NUM_MIXED):
+        mixing = streams.torch_generator(session.config.seed, "mix", 1, at)
+        inputs = images.permute(0, 3, 1, 2) / 255  # new ones, since an own part may change them in place
+        told += [_digest(each) for each in parts.mix(inputs, labels.clone(), parts.num_classes, mixing)]
+    return sha256("".join(told))
 
 
 def _import_parts(configs: Mapping[str, RunConfig], tried: Tried, begin: Begin) -> None:
@@ -227,4 +245,8 @@ def _with_a_pair(labels: np.ndarray) -> list[int]:
 
 def _digests(network: torch.nn.Module) -> dict[str, str]:
     values = network.state_dict().items()
-    return {f"{name} {tuple(value.shape)}": sha256(value.cpu().numpy().tobytes()) for name, value in values}
+    return {f"{name} {tuple(value.shape)}": _digest(value) for name, value in values}
+
+
+def _digest(values: Tensor) -> str:
+    return sha256(values.cpu().numpy().tobytes())

@@ -13,6 +13,8 @@ class FirstStep:
     """The order of the first epoch's images, partners included."""
     draws: str
     """The augmentation of the first epoch."""
+    mixed: str
+    """What the mixing of many steps makes of the same images; "" without one."""
     initial: dict[str, str]
     """Name and shape of every tensor -> its value before the step."""
     loss: float

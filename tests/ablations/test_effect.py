@@ -33,10 +33,11 @@ def effects(folder: Path, rest: str) -> Effects:
     [
         "shared: {loss: {name: contrastive, weight: 0}}\narms: {margin: {loss.margin: 0.5}}",
         "shared: {augment: {name: photo}}\narms: {sharp: {augment.sharpness_probability: 0.9}}",
+        "shared: {mix: {name: either, switch_probability: 1}}\narms: {mixup alone: {mix.mixup_alpha: 0.9}}",
     ],
 )
 def test_a_factor_that_nothing_reads_is_found(tmp_path, rest):
-    """The margin of a term of weight zero; the probability of a sharpness that changes nothing."""
+    """A margin of weight zero; the probability of a sharpness that changes nothing; mixup where all is cutmix."""
     assert len(effects(tmp_path, rest).without) == 1
 
 
@@ -48,6 +49,14 @@ def test_a_factor_that_acts_is_let_pass(tmp_path, arm):
     """Its first step differs, and nothing outside it moved."""
     found = effects(tmp_path, f"arms: {{one: {{{arm}}}}}")
     assert found == Effects()
+
+
+@pytest.mark.parametrize("arm", ["probability: 0.6", "switch_probability: 0.6", "mixup_alpha: 0.9"])
+def test_a_mixing_that_leaves_the_first_batch_as_it_is_acts(tmp_path, arm):
+    """One draw decides for a whole batch: with probabilities a tenth apart, nine first steps in ten are the same."""
+    shared = "shared: {mix: {name: either, probability: 0.5}}"
+    assert effects(tmp_path, f"{shared}\narms: {{one: {{mix.{arm}}}}}") == Effects()
+    assert effects(tmp_path, "arms: {one: {mix: {name: either, probability: 0.1}}}") == Effects()
 
 
 def test_groups_that_lie_in_several_splits_are_told(tmp_path):

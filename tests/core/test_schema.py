@@ -8,6 +8,7 @@ import os
 import pytest
 
 from ablation_suite.ablations.spec import Spec
+from ablation_suite.core.config.levels import level_text
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import (
     SchemaError,
@@ -290,3 +291,29 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     """Editors on Windows write one."""
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfepochs: 3\n")
     assert load(tmp_path / "a.yaml").data == {"epochs": 3}
+
+
+def test_own_parts_are_offered_only_where_a_family_takes_them():
+    """Settings of an entry that has own parts beside it, such as `data.preprocess`, take none themselves."""
+    nested, whole = faults("data: {name: digits, preprocess: equalise}\nloss: focale")
+    assert nested.endswith(
+        "data.preprocess: unknown name 'equalise' (did you mean 'equalize'?); one of none, equalize, clahe"
+    )
+    assert whole.endswith("FILE.py:NAME of your own")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words"),
+    [
+        ("{name: multi_step, milestones: [30, 60]}", "multi_step (milestones [30, 60])"),
+        ("{name: photo, aug_mix: true, hue: null}", "photo (aug_mix true, hue null)"),
+        ("{name: photo, rand_augment: {num_ops: 3, magnitude: 5}}", "photo (rand_augment (num_ops 3, magnitude 5))"),
+        ("{patience: 3}", "patience 3"),
+        ("false", "false"),
+    ],
+)
+def test_a_level_reads_as_it_was_written(yaml, words):
+    """In tables and plans, nothing of Python's: neither True nor tuples nor braces; lists and tuples are one."""
+    level = parse(f"level: {yaml}", source="").data["level"]
+    assert level_text(level) == words
+    assert level_text({"betas": (0.9, 0.99)}) == "betas [0.9, 0.99]"
