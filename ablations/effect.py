@@ -1,4 +1,4 @@
-"""Does every factor have an effect, and only where it should? One step of each arm beside one of the baseline."""
+"""Does every factor have an effect, and only where it should? Two steps of each arm beside the baseline's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATER_FACTORS = (
     "data.eval_size",
     "data.eval_crop",
 )
-"""Settings that a first step on a few images need not show."""
+"""Settings that two steps on a few images need not show."""
 
 
 @dataclass(kw_only=True)
@@ -49,7 +49,7 @@ class Effects:
 
 
 def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runtime) -> Effects:
-    """Take one step of the baseline and of every arm, at one seed, on the same few images.
+    """Take two steps of the baseline and of every arm, at one seed, on the same few images.
 
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
     """

@@ -39,7 +39,7 @@ words = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=
 def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) -> int:
     """Check specs and list all their faults; exit status 2 if there are any.
 
-    Specs that read well are tried: one step of every arm on a few images, beside the baseline. An arm whose factor has
+    Specs that read well are tried: two steps of every arm on a few images, beside the baseline. An arm whose factor has
     no effect is a fault, and what moved outside a factor is told.
     """
     specs, overrides = options.split_words(words)
@@ -53,7 +53,7 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
                 faults += [Fault(str(path), of_block, message) for message in effects.misfits]
                 faults += [Fault(str(path), f"arms.{arm}", message) for arm, message in effects.broken.items()]
                 for arm in effects.without:
-                    message = "the factor has no effect: its first step is the baseline's"
+                    message = "the factor has no effect: its first steps are the baseline's"
                     faults.append(Fault(str(path), f"arms.{arm}", message + (f" in {of_block}" if of_block else "")))
                 if not effects.misfits:
                     good.append(
@@ -65,7 +65,7 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
         say(json.dumps({"good": good, "faults": [fault._asdict() for fault in faults]}, indent=1))
     else:
         for each in good:
-            tried = f"not tried: {each['untried']}" if each["untried"] else "one step of each tried"
+            tried = f"not tried: {each['untried']}" if each["untried"] else "two steps of each tried"
             say(f"{each['spec']}: reads well, {len(each['arms'])} arms; {tried}")
             for line in each["groups"]:
                 say(f"  groups: {line}")

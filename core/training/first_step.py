@@ -1,4 +1,4 @@
-"""Can these configs take a step? One is taken of each, and its data, initial values, loss and result are told."""
+"""Can these configs take steps? Two are taken of each, and their data, initial values, loss and result are told."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ from ablation_suite.core.training.tried import FirstStep, Tried
 
 NUM_IMAGES = 4
 """Images of the batch: enough for batch norm, few enough for a large network on a CPU."""
+NUM_STEPS = 2
+"""A first one shows nothing of momentum."""
 NUM_MIXED = 128
 """Steps whose mixing is compared: one draw decides for a whole batch, and may leave the first as it is."""
 
@@ -53,7 +55,7 @@ def try_steps(
     groups: str | None = None,
     begin: Begin = lambda what, names, parts: None,
 ) -> Tried:
-    """Take one step of every config on the same few images; nothing is written.
+    """Take two steps of every config on the same few images; nothing is written.
 
     metrics, groups: what will be asked of the runs; own metrics and the rule of groups are tried on the images.
     Where the data or the weights are not on this machine, nothing is tried and the reason is given.
@@ -123,7 +125,7 @@ def main(answers: int) -> int:
 
 
 def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstStep:
-    """Build the run as training would and take one step on a few of its first images; nothing is written.
+    """Build the run as training would and take two steps on a few of its first images; nothing is written.
 
     Raises WeightsError where pretrained weights are not there or do not fit, and OwnPartError where own code changes a
     global random state.
@@ -145,16 +147,17 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     columns = np.concatenate([each.reshape(num_views, -1) for each in epoch.views], axis=1)  # (V, N)
     assert session.split.labels is not None
     few = columns[:, _with_a_pair(session.split.labels[columns[0]])].reshape(-1)
-    tally = torch.zeros(3, dtype=torch.float64, device=session.device)
+    tallies = torch.zeros(NUM_STEPS, 3, dtype=torch.float64, device=session.device)
     for images, rows in session.feed.batches([few]):
         mixed = _mixed(session, images, epoch.labels[rows])
-        session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
+        for tally in tallies:
+            session.step(replace(epoch, views=[few], draw_rows=[few]), 0, images, rows, tally)
     return FirstStep(
         order=sha256(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views]).tobytes()),
         draws=_digest(epoch.draws),
         mixed=mixed,
         initial=initial,
-        loss=float(tally[0]),
+        loss=float(tallies[0, 0]),
         after=_digests(network),
     )
 

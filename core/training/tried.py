@@ -18,8 +18,9 @@ class FirstStep:
     initial: dict[str, str]
     """Name and shape of every tensor -> its value before the step."""
     loss: float
+    """Of the first step."""
     after: dict[str, str]
-    """The same after the step."""
+    """The same after the last step."""
 
     def has_effect_against(self, other: FirstStep) -> bool:
         """Whether anything at all differs."""

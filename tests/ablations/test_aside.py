@@ -103,7 +103,7 @@ def test_each_part_that_misbehaves_is_one_line_of_check(folder, impatient):
     wanted = {kind: words.replace("bad.py", files[kind]) for kind, (_, words) in MISBEHAVIOUR.items()}
     assert len(lines) == len(wanted)
     assert {kind: words for kind, words in wanted.items() if words not in said.get(kind, "")} == {}
-    assert f"spec.yaml: reads well, {len(wanted) + 2} arms; one step of each tried" in result.stdout
+    assert f"spec.yaml: reads well, {len(wanted) + 2} arms; two steps of each tried" in result.stdout
     assert (Path.cwd(), signal.getsignal(signal.SIGTERM)) == (folder, handler)
 
 

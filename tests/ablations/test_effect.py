@@ -59,6 +59,13 @@ def test_a_mixing_that_leaves_the_first_batch_as_it_is_acts(tmp_path, arm):
     assert effects(tmp_path, "arms: {one: {mix: {name: either, probability: 0.1}}}") == Effects()
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "rmsprop", "muon"])
+def test_a_momentum_acts_though_the_first_step_has_none(tmp_path, optimizer):
+    """The first gradient is all that a momentum knows then, whatever share of the past it keeps."""
+    shared = f"shared: {{optimizer: {optimizer}}}"
+    assert effects(tmp_path, f"{shared}\narms: {{one: {{optimizer.momentum: 0.5}}}}") == Effects()
+
+
 def test_groups_that_lie_in_several_splits_are_told(tmp_path):
     """Digits are named by four figures: by their last one they are ten groups, of which all splits have all."""
     found = effects(tmp_path, 'groups: "*{last}.png"\narms: {one: {optimizer.lr: 0.01}}').groups
