@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ablation_suite.ablations.plan import Plan, distinct, folder
+from ablation_suite.ablations.plan import Cell, Plan, distinct, folder
 from ablation_suite.ablations.spec import Ablation
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.metrics import OwnMetric
 from ablation_suite.core.scheduling.aside import try_aside
 from ablation_suite.core.training.tried import Tried
 
@@ -56,8 +57,8 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
     first = {ablation.baseline: arms[ablation.baseline], **arms}
     tried = _first_steps(first, ablation, runtime)
     found = Effects(misfits=tried.misfits, broken=tried.broken, groups=tried.groups, untried=tried.untried)
-    if len(found.broken) == len(arms) and len(set(found.broken.values())) == 1:  # of what all arms share
-        found.misfits, found.broken = list(set(found.broken.values())), {}
+    if shared := _shared_by_all(tried, arms):
+        found.misfits, found.broken = shared, {}
     steps = tried.steps
     baseline = steps.get(ablation.baseline)
     for arm in ablation.arms[1:]:
@@ -74,33 +75,44 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
 def require_steps(plans: Sequence[Plan], runtime: Runtime) -> None:
     """SchemaError where an own part of a missing run cannot take a first step, or an own metric fails, before training.
 
-    A config that a run of any seed has finished is known to work, and nothing is started for it.
+    A config that a run of any seed has finished is known to work, and so are the metrics of an ablation that has a
+    finished run; nothing is started for them.
     """
+    asked: dict[tuple[str | OwnMetric, ...], list[Plan]] = {}
+    for plan in plans:
+        is_new = any(own_parts(plan.ablation.metrics)) and not _has_finished(plan.cells, runtime)
+        asked.setdefault(tuple(plan.ablation.metrics) if is_new else (), []).append(plan)
+    if faults := [fault for metrics, each in asked.items() for fault in _step_faults(each, metrics, runtime)]:
+        raise SchemaError(faults)
+
+
+def _step_faults(plans: Sequence[Plan], metrics: Sequence[str | OwnMetric], runtime: Runtime) -> Iterator[Fault]:
+    """What is wrong with the own parts of plans, and with metrics that none of their runs has yet, by one process."""
     new: dict[str, list[Fault]] = {}
     configs = {}
     for plan in plans:
         of_block = f"block {plan.ablation.block}, " if plan.ablation.block else ""
         for cells in distinct(plan.cells):
-            config = cells[0].config
-            if any(own_parts(config)) and not any(folder(cell, runtime.store).is_finished() for cell in cells):
+            config, arm = cells[0].config, cells[0].arm
+            has_own = any(own_parts(config)) or (metrics and arm == plan.ablation.baseline)
+            if has_own and not _has_finished(cells, runtime):
                 key = config.model_dump_json()
                 configs[key] = config
-                new.setdefault(key, []).append(Fault(plan.ablation.source, f"{of_block}arms.{cells[0].arm}", ""))
-    broken = try_aside(configs, runtime).broken
-    faults = [fault._replace(message=line) for key, line in broken.items() for fault in new[key]]
-    if faults := [*faults, *_metric_faults(plans, runtime)]:
-        raise SchemaError(faults)
+                new.setdefault(key, []).append(Fault(plan.ablation.source, f"{of_block}arms.{arm}", ""))
+    tried = try_aside(configs, runtime, metrics)
+    shared = _shared_by_all(tried, configs)
+    yield from (Fault(plans[0].ablation.source, "", line) for line in [*shared, *(tried.misfits if metrics else ())])
+    yield from (fault._replace(message=line) for key, line in tried.broken.items() for fault in new[key] if not shared)
 
 
-def _metric_faults(plans: Sequence[Plan], runtime: Runtime) -> Iterator[Fault]:
-    """What is wrong with the own metrics of ablations of which no run is finished yet; a later fault costs no run."""
-    for plan in plans:
-        metrics = list(own_parts(plan.ablation.metrics))
-        if metrics and not any(folder(cell, runtime.store).is_finished() for cell in plan.cells):
-            first = plan.of_arm(plan.ablation.baseline)[0].config
-            tried = try_aside({plan.ablation.baseline: first}, runtime, plan.ablation.metrics)
-            for line in (*tried.misfits, *tried.broken.values()):
-                yield Fault(plan.ablation.source, "", line)
+def _shared_by_all(tried: Tried, configs: Mapping[str, RunConfig]) -> list[str]:
+    """The one reason for which no config can take a step, such as a part that all have, or a metric; else none."""
+    reasons = set(tried.broken.values())
+    return [*reasons] if len(tried.broken) == len(configs) > 1 and len(reasons) == 1 else []
+
+
+def _has_finished(cells: Iterable[Cell], runtime: Runtime) -> bool:
+    return any(folder(cell, runtime.store).is_finished() for cell in cells)
 
 
 def _first_steps(arms: Mapping[str, RunConfig], ablation: Ablation, runtime: Runtime) -> Tried:

@@ -7,8 +7,11 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
+from types import ModuleType
 from typing import Any
 
 from ablation_suite.core.config.errors import OwnPartError
@@ -22,12 +25,16 @@ def undisturbed(name: str) -> Iterator[None]:
     """OwnPartError where a global random state, or a setting that all code of a process shares, is another afterwards.
 
     No seed of the run governs such draws, and a warm worker would train the next run under such a setting. All are
-    given back in any case, so that one part cannot move another either.
+    given back in any case, so that one part cannot move another either. What is drawn where installed modules are
+    imported is no fault of the part's.
     """
     before = list(_states())
+    finder = _Installed()
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
+        sys.meta_path.remove(finder)
         now = {kind: value for kind, value, _ in _states()}
         moved = {kind: value for kind, value, _ in before if not _same(now[kind], value)}
         for kind, value, give_back in before:
@@ -53,17 +60,54 @@ State = tuple[str, Any, Callable[[Any], object]]
 
 
 def _states() -> Iterator[State]:
-    yield "Python's", random.getstate(), random.setstate
-    if (numpy := sys.modules.get("numpy")) is not None:
-        yield "NumPy's", numpy.random.get_state(legacy=True), numpy.random.set_state
+    yield from _random_states(sys.modules)
     if (torch := sys.modules.get("torch")) is not None:
-        yield "torch's", torch.get_rng_state(), torch.set_rng_state
         yield "torch's default dtype", torch.get_default_dtype(), torch.set_default_dtype
         yield "whether torch keeps gradients", torch.is_grad_enabled(), torch.set_grad_enabled
     yield "the current folder", os.getcwd(), os.chdir
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             yield f"what {number.name} does", signal.getsignal(number), _handler(number)
+
+
+def _random_states(modules: Mapping[str, ModuleType]) -> Iterator[State]:
+    yield "Python's", random.getstate(), random.setstate
+    if (numpy := modules.get("numpy")) is not None:
+        yield "NumPy's", numpy.random.get_state(legacy=True), numpy.random.set_state
+    if (torch := modules.get("torch")) is not None:
+        yield "torch's", torch.get_rng_state(), torch.set_rng_state
+
+
+class _Installed(MetaPathFinder):
+    """Gives random states back after the import of a module from a file, as `rich` draws, which scikit-learn imports.
+
+    Own parts are imported by a loader of ours, and judged.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, ModuleType] = {
+            name: sys.modules[name] for name in ("numpy", "torch") if name in sys.modules
+        }
+        """Those that are whole: within the import of torch itself there is no state to ask for yet."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        others = (each for each in sys.meta_path if not isinstance(each, _Installed))
+        spec = next(filter(None, (each.find_spec(fullname, path, target) for each in others)), None)
+        if spec is not None and isinstance(loader := spec.loader, SourceFileLoader | ExtensionFileLoader):
+            run = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                before = list(_random_states(self.modules))
+                try:
+                    run(module)
+                finally:
+                    for _, value, give_back in before:
+                        give_back(value)
+
+            loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
 def _handler(number: signal.Signals) -> Callable[[Any], object]:

@@ -22,6 +22,7 @@ from ablation_suite.core.metrics.measures import metric_of
 from ablation_suite.core.metrics.own import try_metric
 from ablation_suite.core.own.source import known
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling import aside
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 CLASSES = list("abcd")
@@ -170,6 +171,36 @@ def test_a_metric_that_ends_the_process_stops_a_run_before_it_trains(folder):
     result = typed("check", "spec.yaml")
     assert (result.return_value, result.stderr.count("\n")) == (2, 1)
     assert told in result.stderr
+
+
+def test_own_parts_and_own_metrics_are_tried_by_one_process_and_a_fault_of_all_is_one_line(folder, monkeypatch):
+    """Blocks of one metric too; the part of every arm is blamed once, and a part of one arm where it stands."""
+    started = []
+
+    class Counted(aside.Aside):
+        def __init__(self, module, *rest, **variables):
+            started.append(module)
+            super().__init__(module, *rest, **variables)
+
+    monkeypatch.setattr(aside, "Aside", Counted)
+    runtime = Runtime(results=str(folder / "results"), cache=str(folder / "cache"))
+    (folder / "parts.py").write_text(
+        "from torch.nn import functional\n\ndef plain(logits, targets):\n    return 1 / 0\n"
+    )
+    blocks = "blocks: {one: {batch_size: 64}, two: {batch_size: 32}}\n"
+    (folder / "spec.yaml").write_text(SPEC + blocks + "shared: {loss: parts.py:plain}\n")
+    with pytest.raises(SchemaError) as caught:
+        require_steps(make_plans(["spec.yaml"], runtime), runtime)
+    assert str(caught.value) == "spec.yaml: parts.py:4: ZeroDivisionError: division by zero"
+    assert len(started) == 1
+    (folder / "spec.yaml").write_text(SPEC.replace("model.head.dropout: 0.5", "loss: parts.py:plain") + blocks)
+    with pytest.raises(SchemaError) as caught:
+        require_steps(make_plans(["spec.yaml"], runtime), runtime)
+    assert str(caught.value).splitlines() == [
+        f"spec.yaml: block {block}, arms.dropout: parts.py:4: ZeroDivisionError: division by zero"
+        for block in ("one", "two")
+    ]
+    assert len(started) == 2
 
 
 def test_a_report_is_decided_by_an_own_metric_and_checked_by_the_code_that_made_it(folder):

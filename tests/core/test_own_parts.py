@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ablation_suite.core.config.schema import Document, parse, validate
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.models.network import build_network
 from ablation_suite.core.own.loading import load, told
+from ablation_suite.core.own.undisturbed import undisturbed
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, Datasets, work
 from ablation_suite.core.scheduling.worker import stop_flag
 from ablation_suite.core.training import streams
@@ -491,3 +493,33 @@ def test_what_is_wrong_with_an_own_data_set_is_told(wrong, words, tmp_path):
         source(f"{{name: sets.py:arrays, size: 4, wrong: {wrong}}}", tmp_path).load()
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_installed_modules_draw_when_they_are_imported_is_no_fault_of_the_part(tmp_path, monkeypatch):
+    """From any of the three generators, which are given back, in a module that another one imports too."""
+    draws = "import random, numpy, torch\nrandom.random()\nnumpy.random.rand()\ntorch.rand(())\n"
+    (tmp_path / "drawing_outside.py").write_text(f"{draws}import drawing_inside\n")
+    (tmp_path / "drawing_inside.py").write_text(draws)
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(3)
+    expected = torch.rand(())
+    torch.manual_seed(3)
+    before = random.getstate()
+    with undisturbed("mine"):
+        import_module("drawing_outside")
+    assert random.getstate() == before
+    assert torch.rand(()) == expected
+
+
+def test_what_a_part_draws_beside_its_imports_is_its_own(tmp_path, monkeypatch):
+    """An import gives back the state that it found, not that of the beginning."""
+    (tmp_path / "harmless.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def draw():
+        with undisturbed("mine"):
+            random.random()
+            import_module("harmless")
+
+    with pytest.raises(OwnPartError, match="mine: changes the global random state of Python's"):
+        draw()
