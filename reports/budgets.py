@@ -44,8 +44,10 @@ def budgets_table(results: Results) -> Table | None:
     """Each arm that costs another sum than the baseline, at equal epochs and at equal costs; None without any.
 
     A pair of runs may spend what the cheaper one spent in all, and each is read at its last epoch within that.
+    Arms that were validated on other images are left out.
     """
-    readings = [reading for arm in results.design.contenders for reading in _readings(results, arm.name)]
+    arms = [arm.name for arm in results.design.contenders if results.validated_alike(arm.name)]
+    readings = [reading for arm in arms for reading in _readings(results, arm)]
     if not readings:
         return None
     baseline, intervals = results.design.baseline, [reading.interval for reading in readings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,6 +154,11 @@ class Results:
         reference = self.reference
         return reference is not None and all(each.same_images(reference) for each in self.outputs(arm).values())
 
+    def validated_alike(self, arm: str) -> bool:
+        """Whether the runs of an arm were validated on the images of the baseline's, as far as records tell."""
+        runs = [*self.of_arm(self.design.baseline), *self.of_arm(arm)]
+        return len({_validated_on(run.record) for run in runs if run.record}) < 2
+
 
 class Reader:
     """Reads the run folders of one store, each once however many ablations share it."""
@@ -226,6 +232,17 @@ class Reader:
             path = self.store / run_id / "outputs.npz"
             self._outputs[key] = read_outputs(path, split, measures, tuple(map(str, classes)), epoch=epoch)
         return self._outputs[key]
+
+
+_SAME_IMAGES = ("size", "resize", "preprocess", "eval_size", "eval_crop", "sampler", "share")
+"""Settings of data that leave which images validate as it is, but not their looks, or what is trained on."""
+
+
+def _validated_on(record: Record) -> tuple[str, str]:
+    """Digest of the data, and the settings that divide it; older records lack those at their neutral defaults."""
+    data = record["config"].get("data", {})
+    settings = {key: value for key, value in data.items() if value and key not in _SAME_IMAGES}
+    return record["data_fingerprint"], json.dumps(settings, sort_keys=True)
 
 
 def answer_split(records: Iterable[Record], metric: str | None = None) -> Split:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ablation_suite.reports.quantities import listed, quoted
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.rounding import significant
 from ablation_suite.reports.statistics.bands import FEWEST_SEEDS, simultaneous_band
@@ -46,7 +47,8 @@ def paired_series(results: Results) -> list[Series]:
     design = results.design
     baseline = _histories(results, design.baseline)
     apart: dict[str, tuple[list[int], Array]] = {}
-    for arm in (each.name for each in design.arms if each.name != design.baseline):
+    others = (each.name for each in design.arms if each.name != design.baseline)
+    for arm in filter(results.validated_alike, others):
         pairs = [(ours, baseline[seed]) for seed, ours in _histories(results, arm).items() if seed in baseline]
         epochs = sorted(set.intersection(*(set(ours) & set(theirs) for ours, theirs in pairs))) if pairs else []
         if epochs:
@@ -83,14 +85,17 @@ def _histories(results: Results, arm: str, measure: str = "val/accuracy") -> dic
 
 
 def left_out(results: Results) -> list[str]:
-    """A sentence for each measure that is not drawn because it is not one quantity in all arms."""
+    """A sentence for each measure that is not one quantity in all arms, and one for arms without pairs."""
     differing = {measure: _differing(results, measure) for measure in MEASURES}
-    return [
+    told = [
         f"{MEASURES[measure].partition(' (')[0]} is not drawn: the arms differ in {' and '.join(settings)}, so that "
         "it is not the same quantity in all of them."
         for measure, settings in differing.items()
         if settings
     ]
+    if elsewhere := [quoted(arm.name) for arm in results.design.arms if not results.validated_alike(arm.name)]:
+        told.append(f"No difference by epoch of {listed(elsewhere)}: other images validate than the baseline's.")
+    return told
 
 
 def _differing(results: Results, measure: str) -> list[str]:

@@ -54,6 +54,15 @@ def test_a_dearer_arm_is_read_where_it_has_spent_what_the_baseline_spent(tmp_pat
     )
 
 
+def test_an_arm_that_other_images_validate_has_no_table(tmp_path):
+    """Its accuracies are of another set, and their differences would be so much of the two sets."""
+
+    def change(record):
+        record["config"]["data"] = {"name": "digits", "split_seed": record["cost"]["flops_per_image"]}
+
+    assert rows_of(results_of(tmp_path, change)) == {}
+
+
 def test_a_cheaper_arm_holds_the_baseline_back(tmp_path):
     """Both directions are the same rule: here the baseline is cut at two of its four epochs."""
 

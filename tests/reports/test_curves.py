@@ -103,6 +103,15 @@ def test_what_is_not_one_quantity_in_all_arms_is_not_drawn_in_one_panel(tmp_path
         assert text.count("is not drawn: the arms differ in ") == len(missing)
 
 
+@pytest.mark.parametrize(("delta", "is_paired"), [({"data.split_seed": 1}, False), ({"data.share": 0.5}, True)])
+def test_an_arm_that_other_images_validate_is_not_paired_by_epoch(tmp_path, delta, is_paired):
+    """Test images may be the same all the same; a share of the training images is no other division."""
+    analysis = analysis_of(tmp_path, {"baseline": TRUTHS["baseline"], "arm": Truth(delta=delta)})
+    assert [line["arm"] for line in analysis.paired] == ["arm"] * is_paired
+    told = "No difference by epoch of “arm”: other images validate than the baseline's."
+    assert (told in analysis.left_out) != is_paired
+
+
 def test_interval_bars_reach_both_ways(analysis):
     """From the low end to the high end of the table, with the difference between."""
     lines = differences(analysis).axes[0].get_lines()
