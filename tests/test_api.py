@@ -77,6 +77,7 @@ def test_the_store_gives_runs_epochs_and_images(trained):
         one.outcomes("tset")
 
 
+@pytest.mark.slow
 def test_a_question_in_blocks_has_an_answer_over_them_and_one_in_each(tmp_path):
     """As mapping, sentence, frame and notebook; a plan is asked for one block at a time."""
     spec = {**SPEC, "blocks": {"one": {"data.size": 8}, "two": {"data.size": 9}}, "metrics": ["test/macro_f1"]}

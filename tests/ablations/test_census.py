@@ -143,6 +143,7 @@ def _finished_run(folder: Path, runtime: Runtime) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_all_arms_can_be_tried(tried):
     """Nothing is missing on this machine, and the images have what every arm asks of them."""
     effects, _ = tried

@@ -161,6 +161,7 @@ def test_a_class_may_be_called_as_a_file_is():
     assert metric_fault("test/recall/costs.py:Cost") == ""
 
 
+@pytest.mark.slow
 def test_a_metric_that_ends_the_process_stops_a_run_before_it_trains(folder):
     """And costs one line, in `check` too."""
     (folder / "costs.py").write_text(CODE.replace("return f1_score", "import os\n    os._exit(3)\n    return f1_score"))
@@ -203,6 +204,7 @@ def test_own_parts_and_own_metrics_are_tried_by_one_process_and_a_fault_of_all_i
     assert len(started) == 2
 
 
+@pytest.mark.slow
 def test_a_report_is_decided_by_an_own_metric_and_checked_by_the_code_that_made_it(folder):
     """The code is kept beside the page; it is run where the page lies in the user's own results alone."""
     runtime = Runtime(device="cpu", compile="off", tracker="off", results="results", cache=str(folder / "cache"))

@@ -376,6 +376,7 @@ def test_a_network_without_a_global_pooling_says_so(name):
         model(backbone=name, pooling="max")
 
 
+@pytest.mark.slow
 def test_every_network_that_can_pool_otherwise_does():
     """What the menu says of each name is what its modules say."""
     for name in get_args(TorchvisionClassifier.model_fields["name"].annotation):

@@ -119,6 +119,7 @@ def stopping_after(num_steps):
     return lambda: next(calls) >= num_steps
 
 
+@pytest.mark.slow
 def test_another_process_comes_to_the_same_weights_to_the_bit(make_config, make_folder, runtime, whole, same):
     """This process, after other runs, and a new worker, which has seen nothing else."""
     config = make_config(EVERYTHING, epochs=2)
@@ -232,6 +233,7 @@ def few(split):
     injected="a signal to the worker",
     promised="it saves at that step, ends with 75, and goes on from there",
 )
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_with_75(make_config, make_folder, runtime, worker, kill_when, whole, same):
     """The checkpoint is of the very step, and the next attempt goes on from it to the same end."""
     config = make_config(EVERYTHING, epochs=5)

@@ -69,6 +69,7 @@ def test_a_worker_that_has_not_begun_is_killed_at_once(tmp_path):
     injected="SIGSTOP",
     promised="the end of its workers is seen all the same, and no driver waits for it",
 )
+@pytest.mark.slow
 def test_a_worker_that_ends_beside_a_stopped_warm_process_is_seen_to_be_gone(tmp_path):
     """Its status is told of nobody, and it stays a zombie until the pool closes."""
     warm = Warm(tmp_path / "log.txt", OMP_NUM_THREADS="1")

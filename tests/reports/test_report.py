@@ -184,6 +184,7 @@ def test_a_folder_without_reports_is_an_error(tmp_path):
 @pytest.mark.fault(
     "a torn report.json", injected="one of three cut, one no report at all", promised="each is named, the third checked"
 )
+@pytest.mark.slow
 def test_a_damaged_report_costs_itself_alone(tmp_path):
     """Of three reports two are torn or no report at all: each has its fault, and the third is checked."""
     plans = [make_store(tmp_path / "runs", TWO_ARMS, ablation=name, **SMALL) for name in ("a", "b", "c")]
@@ -331,6 +332,7 @@ def test_an_unfinished_run_cannot_be_compared(written):
         compare_runs(folders_of(plan, root, 0, 2))
 
 
+@pytest.mark.slow
 def test_figures_that_are_drawn_beside_are_those_that_are_drawn_here(tmp_path, monkeypatch):
     """Byte by byte, over blocks too; the pages do not wait for them."""
     truths = {name: TRUTHS[name] for name in ("baseline", "wide")}

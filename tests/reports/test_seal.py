@@ -71,6 +71,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_each_report_of_test_results_is_counted_and_changes_no_byte_of_it(trained):
     """The first reading and the second are told; the summary beside the reports is all that differs."""
     first = ablate("report", "tiny.yaml", cwd=trained)

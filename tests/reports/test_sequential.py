@@ -45,6 +45,7 @@ def test_a_rule_with_a_single_look_is_the_ordinary_interval():
     assert look_level(5, rule) == pytest.approx(0.95, abs=0.002)
 
 
+@pytest.mark.slow
 def test_two_looks_agree_with_numerical_integration():
     """Looks at 2 and 3 seeds: P(neither crosses) by quadrature over the third difference, given the first two."""
     rule = SeedRule(min=2, max=3, until="decided")
