@@ -22,7 +22,10 @@ from ablation_suite.core.training import finish, loop
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EVERY_STEP = {"checkpoint_minutes": 1e-9}
+SHORT = {"data": {"name": "digits", "share": 0.25}, "batch_size": 16}
+"""An epoch has as many steps, 17, as one of all images in batches of 64."""
 EVERYTHING = {
+    **SHORT,
     "augment": {"name": "photo", "horizontal_flip": 0.5, "rotation": 10.0, "brightness": 0.2},
     "model.head": {"name": "linear", "dropout": 0.5},
     "loss": "contrastive",
@@ -33,7 +36,8 @@ EVERYTHING = {
 }
 """Every stream, the schedule, the moving average: whatever a resume could lose."""
 PARTS = {
-    "data": {"name": "digits", "sampler": "balanced"},
+    **SHORT,
+    "data.sampler": "balanced",
     "augment": {
         "name": "photo",
         "random_crop": {"padding": 1},
@@ -46,6 +50,7 @@ PARTS = {
 }
 """Images drawn twice, draws on the host, weights beside the network."""
 LATE = {
+    **SHORT,
     "mix": {"name": "either", "probability": 0.7},
     "loss": "binary_cross_entropy",
     "optimizer": {"name": "sam", "lr": 0.5, "decay_norms_and_biases": False, "weight_decay": 1e-4},
@@ -55,14 +60,7 @@ LATE = {
     "epochs": 4,
 }
 """A schedule that follows the validation, an average that begins late, two passes a step."""
-SCALED = {
-    "data": {"name": "digits", "share": 0.2},  # processors are slow in halves
-    "batch_size": 13,
-    "mix": "mixup",
-    "precision": "fp16",
-    "optimizer": {"name": "sgd", "lr": 0.05},
-    "epochs": 2,
-}
+SCALED = {**SHORT, "mix": "mixup", "precision": "fp16", "optimizer": {"name": "sgd", "lr": 0.05}, "epochs": 2}
 
 
 def events(folder):
@@ -233,7 +231,6 @@ def few(split):
     injected="a signal to the worker",
     promised="it saves at that step, ends with 75, and goes on from there",
 )
-@pytest.mark.slow
 def test_sigterm_saves_and_ends_with_75(make_config, make_folder, runtime, worker, kill_when, whole, same):
     """The checkpoint is of the very step, and the next attempt goes on from it to the same end."""
     config = make_config(EVERYTHING, epochs=5)
