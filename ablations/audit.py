@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ablation_suite.ablations.plan import Plan, folder
 from ablation_suite.ablations.resolve import changed_settings, describe
 from ablation_suite.ablations.spec import Ablation, Arm
-from ablation_suite.core.config.own import Own, own_parts
+from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.runs.shape import Record
 
@@ -162,14 +162,19 @@ def _weights(config: RunConfig, baseline: RunConfig) -> Iterator[Found]:
 
 def _own_code(config: RunConfig, baseline: RunConfig) -> Iterator[Found]:
     """Two versions of one file: what lies beside the part that was changed may have changed with it."""
-    ours, theirs = ({_file(each): each.code for each in own_parts(one)} for one in (config, baseline))
-    for file in ours.keys() & theirs.keys():
+    ours, theirs = _versions(config), _versions(baseline)
+    for file in sorted(ours.keys() & theirs.keys()):
         if ours[file] != theirs[file]:
-            yield "code", f"uses another version of {file}: {theirs[file]} -> {ours[file]}", "confound"
+            before, now = (" and ".join(sorted(each[file])) for each in (theirs, ours))
+            yield "code", f"uses another version of {file}: {before} -> {now}", "confound"
 
 
-def _file(part: Own) -> str:
-    return part.name.rpartition(":")[0]
+def _versions(config: RunConfig) -> dict[str, set[str]]:
+    """File -> its digests, since parts of one file may come from several of its versions."""
+    found: dict[str, set[str]] = {}
+    for part in own_parts(config):
+        found.setdefault(part.name.rpartition(":")[0], set()).add(part.code)
+    return found
 
 
 def _between_runs(records: list[Record], baseline: list[Record]) -> Iterator[Found]:

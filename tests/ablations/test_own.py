@@ -172,13 +172,13 @@ def test_an_edited_file_is_another_run_and_the_plan_says_since_when(folder, runt
 
 
 def test_two_versions_of_one_file_are_told_in_the_audit(folder):
-    """An arm that takes its loss from a copy of the file that the baseline takes it from, with one line more."""
+    """An arm that takes its loss from a copy of the file, with one line more, and its schedule from the baseline's."""
     for version in ("a", "b"):
         (folder / version).mkdir()
         shutil.copy(STARTS / "loss.py", folder / version / "loss.py")
-    with open(folder / "b/loss.py", "a") as file:
-        file.write("# another version\n")
-    (folder / "base.yaml").write_text(BASE + "loss: a/loss.py:PolyLoss\n")
+        with open(folder / version / "loss.py", "a") as file:
+            file.write(f"def rate(step):  # version {version}\n    return 1.0\n")
+    (folder / "base.yaml").write_text(BASE + "loss: a/loss.py:PolyLoss\nschedule: a/loss.py:rate\n")
     spec = write_spec(folder, "other: {loss: b/loss.py:PolyLoss}", "same: {loss.epsilon: 2}")
     findings = audit(*resolve(spec), {}, num_classes=10)
     told = [(each.arm, each.severity) for each in findings if "another version of loss.py" in each.text]
