@@ -89,7 +89,7 @@ class Own(Entry):
             given += cls.called
         faults = [(key, "has a value that is no plain text, number, list or mapping") for key in _odd(settings)]
         if signature is not None:
-            faults += signature.faults(settings, given, attribute)
+            faults += signature.faults(settings, given, attribute, cls.called)
             settings = signature.filled(settings, given)
         faults += [
             (each, f"{attribute} needs an argument '{each}' that is a number")

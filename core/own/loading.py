@@ -9,6 +9,7 @@ import importlib.machinery
 import inspect
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +140,9 @@ _shown: dict[str, str] = {}
 
 
 def _words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    """What was raised, in one line, with own modules by their own names."""
+    text = re.sub(f"{PREFIX}[0-9a-f]+[.]", "", " ".join(str(error).split()))
+    text = re.sub(f"'{PREFIX}[0-9a-f]+'", "the part's own folder", text)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,15 @@ class Signature:
     """Whether it takes any further name (**kwargs)."""
     is_function: bool = False
 
-    def faults(self, settings: Mapping[str, Any], given: Iterable[str], name: str) -> Iterable[tuple[str, str]]:
-        """What is wrong with the settings of a part, as (setting, message); the run itself gives those in `given`."""
+    def faults(
+        self, settings: Mapping[str, Any], given: Iterable[str], name: str, called: Sequence[str] = ()
+    ) -> Iterable[tuple[str, str]]:
+        """What is wrong with the settings of a part, as (setting, message); the run itself gives those in `given`.
+
+        called: what a function that is the part itself is called with, by name.
+        """
+        itself = f"; one that is called in the run itself has to name {', '.join(called)}, or those that it needs"
+        hint = itself if self.is_function and called else ""
         free = {key: each for key, each in self.parameters.items() if key not in given}
         for key in settings:
             if key in given:
@@ -50,7 +57,7 @@ class Signature:
         for key, parameter in free.items():
             if key not in settings:
                 if parameter.needed:
-                    yield "", f"{name} needs the argument '{key}'"
+                    yield "", f"{name} needs the argument '{key}'{hint}"
             elif parameter.kinds is not None and not fits(settings[key], parameter.kinds):
                 yield key, f"should be {in_words(parameter.kinds)}, not {shown(settings[key])}"
 

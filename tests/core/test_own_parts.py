@@ -347,6 +347,11 @@ BROKEN = {
         "optimizer",
         "give a torch.optim.Optimizer",
     ),
+    "imports what is not there": (
+        "from . import nothing\ndef bad(logits, targets): ...",
+        "loss",
+        "imported: ImportError: cannot import name 'nothing' from the part's own folder",
+    ),
     "cannot be called": ("bad = 3", "loss", "is int, which cannot be called"),
 }
 

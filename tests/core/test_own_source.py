@@ -131,6 +131,10 @@ def test_a_module_that_nobody_installed_counts_by_its_files(tmp_path, monkeypatc
         ("loss: nowhere.losses:Poly", ["no module 'nowhere.losses' can be imported"]),
         ("loss: my_losses.py:not-a-name", ["'", "is no name of a part"]),
         ("loss: {name: needs.py:needs}", ["needs the argument 'must'"]),
+        (
+            "loss: needs.py:other",
+            ["needs the argument 'pred'; one that is called in the run itself has to name logits, "],
+        ),
         ("model: {head: {name: needs.py:given, num_classes: 3}}", ["model.head.num_classes: is given to given by the"]),
         ("loss: broken.py:x", ["broken.py:2: is no valid Python"]),
         ("loss: missing.py:x", ["missing.py:1: needs the package 'no_such_package', which is not installed"]),
@@ -144,7 +148,8 @@ def test_a_wrong_part_is_one_line_that_says_where(text, words, tmp_path):
         tmp_path,
         {
             "my_losses": LOSS,
-            "needs": "def needs(must, may=1): pass\ndef given(num_inputs, num_classes): pass\ndef free(): pass\n",
+            "needs": "def needs(must, may=1): pass\ndef given(num_inputs, num_classes): pass\ndef free(): pass\n"
+            "def other(pred, targets): pass\n",
             "broken": "x = 1\ndef (",
             "missing": "import no_such_package",
             "lost": "import pkg.gone",
