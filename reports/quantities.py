@@ -110,7 +110,7 @@ def detectable(row: Comparison, metric: Metric = ACCURACY) -> str:
 def detectable_sizes(row: Comparison, metric: Metric = ACCURACY) -> tuple[str, str]:
     """The same as `1.4 pp` and `4 of 300 images`, or `1.1 to 2.3 pp` and `3 to 7 of 300 images`."""
     low, high = _detectable_ends(row)
-    places = digits.decimals(metric.scale * low)
+    places = digits.decimals(metric.scale * low, most=6)
     sizes = [digits.fixed(metric.scale * end, places) for end in (low, high)]
     images = [str(max(1, round(end * row.num_images))) for end in (low, high)]
     told, counted = (first if first == last else f"{first} to {last}" for first, last in (sizes, images))
@@ -125,7 +125,7 @@ def can_show(row: Comparison, metric: Metric = ACCURACY) -> bool:
 def is_known(row: Comparison, metric: Metric = ACCURACY) -> bool:
     """Whether it is known well enough to be told, and no more than two arms can differ as far as it is known."""
     low, high = _detectable_ends(row)
-    return can_show(row, metric) and high <= metric.widest and high <= MOST_VAGUE * low
+    return can_show(row, metric) and low > 0 and high <= metric.widest and high <= MOST_VAGUE * low
 
 
 def detectable_images(row: Comparison, metric: Metric = ACCURACY) -> int | None:

@@ -85,7 +85,7 @@ def difference_interval(
     With one seed "crossed" and "bootstrap" become "images only": exact McNemar p and Tango's score interval for scores
     that are 0 or 1, paired t over images for others. With one image "crossed" becomes "seeds".
     largest: the largest difference that one image can show, for contrasts of several runs. By default 1 for scores
-    that are 0 or 1, and the largest that was seen for others.
+    that are 0 or 1, and the largest that was seen for others; where no image differs, the one between two images.
     margin: the difference that does not matter, for `p_margin`, which needs a t interval ("crossed", "seeds").
     Errors: ValueError for shapes that differ, are not (S, N) or are empty, for values that are not finite, for an
     impossible level or method, for "seeds" with one seed, for "bootstrap" without rng.
@@ -105,8 +105,16 @@ def difference_interval(
     if method == "bootstrap":
         return _bootstrap(difference, level, rng)
     if largest is None:
-        largest = 1.0 if binary else float(np.abs(difference.mean(axis=0)).max())
+        largest = 1.0 if binary else _largest_seen(treated, baseline)
     return _crossed(difference, level, margin, largest)
+
+
+def _largest_seen(treated: Array, baseline: Array) -> float:
+    """The largest difference of an image between the arms (S, N), else that between two images of one arm.
+
+    Arms that agree on all of these images need not agree on all others, which look like these.
+    """
+    return float(np.abs((treated - baseline).mean(axis=0)).max()) or float(np.ptp(treated))
 
 
 def _checked(treated: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:

@@ -109,6 +109,14 @@ def test_an_arm_that_is_always_wrong_on_a_few_images_is_covered_also_when_the_sp
     assert scipy.stats.binom.pmf(0, 100, -of_none.low) < 0.075
 
 
+def test_arms_that_agree_on_every_image_may_differ_on_others_whatever_the_metric_counts():
+    """Contributions of 0 and 2, of a metric that is no share, have twice the interval of 0 and 1, and never none."""
+    of_ones = np.tile(np.arange(60) % 2, (3, 1)).astype(float)
+    one, two = (difference_interval(each * of_ones, each * of_ones) for each in (1, 2))
+    assert one.half_width > 0
+    assert (two.low, two.high) == pytest.approx((2 * one.low, 2 * one.high))
+
+
 def test_the_largest_difference_of_an_image_may_be_told():
     """A contrast of two pairs of runs can differ by 2 on one image, though no such image was seen."""
     nothing = np.zeros((3, 50))

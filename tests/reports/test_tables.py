@@ -465,10 +465,17 @@ def test_no_difference_is_told_that_is_impossible():
 
 @pytest.mark.parametrize(
     ("name", "size", "shown"),
-    [("nll", 1.4, "1.4 nats"), ("brier", 1.4, "140 pp"), ("brier", 2.4, "none"), ("macro_f1", 1.4, "none")],
+    [
+        ("nll", 1.4, "1.4 nats"),
+        ("nll", 3e-5, "0.00003 nats"),
+        ("nll", 0.0, "too few to say"),
+        ("brier", 1.4, "140 pp"),
+        ("brier", 2.4, "none"),
+        ("macro_f1", 1.4, "none"),
+    ],
 )
 def test_what_is_impossible_depends_on_the_metric(name, size, shown):
-    """Two models can lie as many nats apart as they like, two Brier scores up to 2, and shares up to 1."""
+    """Two models can lie as many nats apart as they like, two Brier scores up to 2, shares up to 1; none by zero."""
     assert detectable(comparison("arm", size), metric_of(f"test/{name}", ())) == shown
 
 
