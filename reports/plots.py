@@ -81,7 +81,7 @@ def curve_plots(analysis: Analysis) -> list[CurvePlot]:
         write: Callable[[float], str] = partial(digits.fixed, places=3 if measure.endswith("loss") else 1)
         rest = ", logarithmic" if log else f", {unit.rstrip(')')}" if unit else ""
         if measure.endswith("accuracy") and min(line["mean"][-1] for line in lines) >= _NEAR_ALL:
-            least = min(1.0, min(100 - high for line in lines for high in line["high"] if high < 100))
+            least = min([1.0, *(100 - high for line in lines for high in line["high"] if high < 100)])
             lines = [_error(line, least / 2) for line in lines]
             title, rest, log = title.replace("accuracy", "error"), ", %, logarithmic", True
             write = partial(digits.fixed, places=2)

@@ -270,6 +270,22 @@ def test_a_loss_beyond_all_numbers_stops_no_report(written, value):
     assert "\n".join(comparison_text(split, runs))
 
 
+@pytest.mark.parametrize(("value", "name"), [(1.0, "Validation error"), (0.0, "Validation accuracy")])
+def test_curves_that_are_all_perfect_or_all_wrong_are_drawn(written, value, name):
+    """Every seed of every arm, from the first epoch on: errors have no logarithm then, and a scale has no extent."""
+    plan, root = written
+
+    def change(record):
+        for row in record["history"]:
+            row["val/accuracy"] = row["train/accuracy"] = value
+
+    for cell in plan.cells:
+        change_record(root, cell.run_id, change)
+    (page,) = build_report([plan], root / "runs", root / "report")
+    assert name in page.read_text(encoding="utf-8")
+    assert faults(root) == []
+
+
 @pytest.mark.fault("escape sequences in a record", injected="ESC and U+202E in a setting", promised="spelled out")
 def test_no_record_gives_orders_to_the_terminal(written):
     """A setting that holds an escape sequence or turns the text round is spelled out."""
