@@ -88,7 +88,7 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
     """
     from ablation_suite.core.config.run_config import RunConfig
     from ablation_suite.core.models.network import Network
-    from ablation_suite.core.training.checkpoint import Damaged, read_verified
+    from ablation_suite.core.training.checkpoint import Damaged, read_kept
     from ablation_suite.core.training.device import pick_device
 
     device = pick_device(runtime)
@@ -106,7 +106,7 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
         config = validate(RunConfig, Document(data=record["config"], source=str(folder.record_path)))
         network = Network(config.model, len(classes), config.train_size).to(device)
         try:
-            network.load_state_dict(read_verified(folder.path / record["weights"], device))
+            read_kept(network, folder.path / record["weights"], device)
         except Damaged as error:
             raise PredictError(f"run {folder.run_id}: {error}") from None
         members.append(Member(folder.run_id, config, network))

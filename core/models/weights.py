@@ -12,6 +12,7 @@ from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.models import Model, Timm
 from ablation_suite.core.runs.files import file_sha256
+from ablation_suite.core.runs.store import Damaged
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,9 +82,13 @@ def read_weights(model: Model) -> Values:
 
             values = load_file(path)
         else:
-            values = torch.load(path, map_location="cpu", weights_only=True)
+            from ablation_suite.core.training.checkpoint import read_plain
+
+            values = read_plain(path, torch.device("cpu"))
     except ModuleNotFoundError:
         raise WeightsError(f"model.weights: {path} needs a package that is not here: pip install safetensors") from None
+    except Damaged as error:
+        raise WeightsError(f"model.weights: {error}; save the state dict of the network alone") from None
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"model.weights: {path} cannot be read as a state dict: {reason}") from None

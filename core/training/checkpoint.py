@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
+from torch import nn
 
 from ablation_suite.core.runs.files import Hashing, file_sha256, read_bytes, replacing, write_atomic
 from ablation_suite.core.runs.store import Damaged
@@ -23,7 +26,7 @@ def load(folder: Path, device: torch.device) -> dict[str, Any] | None:
     """The newest state whose SHA-256 is right, or None; damaged ones are removed, so that they count as no good one."""
     for path in sorted(folder.glob("*.pt"), reverse=True):
         if is_intact(path):
-            return torch.load(path, map_location=device, weights_only=True)
+            return read_plain(path, device)
         drop(path)
     return None
 
@@ -58,7 +61,35 @@ def read_verified(path: Path, device: torch.device) -> Any:
     """What `save_verified` wrote; Damaged where the file is lost or its SHA-256 is not right."""
     if not is_intact(path):
         raise Damaged(f"{path} is lost or damaged: its SHA-256 is not the one beside it")
-    return torch.load(path, map_location=device, weights_only=True)
+    return read_plain(path, device)
+
+
+def read_kept(network: nn.Module, path: Path, device: torch.device) -> None:
+    """Give a network the weights that its run kept; Damaged where they are lost, damaged or another network's."""
+    values = read_verified(path, device)
+    try:
+        network.load_state_dict(values)
+    except (RuntimeError, TypeError) as error:
+        raise Damaged(f"{path} does not hold the weights of this network") from error
+
+
+def read_plain(path: Path, device: torch.device) -> Any:
+    """What torch.save wrote of tensors and plain values; Damaged where a file holds code, or is none of torch's."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about pickles that are refused
+            return torch.load(path, map_location=device, weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error):  # out of memory, say
+            raise
+        raise Damaged(f"{path} holds more than tensors and plain values, which is never run, or is damaged") from error
 
 
 def is_intact(path: Path) -> bool:

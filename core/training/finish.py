@@ -38,7 +38,7 @@ def finish(folder: RunFolder, session: Session, position: Position, provenance: 
     if position.best_epoch != history[-1]["epoch"]:
         outputs["last_val_probabilities"] = session.predict("val").softmax(1).cpu().numpy()
     kept = best_path(folder, position.best_epoch)
-    parts.evaluated.load_state_dict(checkpoint.read_verified(kept, session.device))
+    checkpoint.read_kept(parts.evaluated, kept, session.device)
     for name in ("val", "test"):
         split = dataset.splits.get(name)
         if split is None:

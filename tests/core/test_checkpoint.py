@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 
 import pytest
 import torch
@@ -139,9 +138,21 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, monkeypatch):
     """A pickle that would make a folder is refused, although its sum is right."""
     monkeypatch.chdir(tmp_path)
     checkpoint.save_verified(tmp_path / "000000000001.pt", {"evil": Code()})
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(checkpoint.Damaged, match=r"000000000001\.pt holds more than tensors"):
         checkpoint.load(tmp_path, CPU)
+    checkpoint.save_verified(tmp_path / "best-0001.pt", Code())
+    with pytest.raises(checkpoint.Damaged, match=r"best-0001\.pt holds more than tensors"):
+        checkpoint.read_verified(tmp_path / "best-0001.pt", CPU)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("values", [{"weight": torch.zeros(3, 3)}, {"other": torch.zeros(2, 2)}, [1], 3])
+def test_weights_of_another_network_are_refused_by_name(tmp_path, values):
+    """A record and weights that came from elsewhere need not belong together."""
+    path = tmp_path / "best-0001.pt"
+    checkpoint.save_verified(path, values)
+    with pytest.raises(checkpoint.Damaged, match=r"best-0001\.pt does not hold the weights of this network"):
+        checkpoint.read_kept(torch.nn.Linear(2, 2, bias=False), path, CPU)
 
 
 def test_lost_or_damaged_weights_are_refused_by_name(tmp_path):

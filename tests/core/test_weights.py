@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -202,9 +203,21 @@ def test_a_file_with_code_in_it_is_refused_and_never_run(tmp_path, monkeypatch):
     """`weights_only`: the pickle would make a folder."""
     monkeypatch.chdir(tmp_path)
     torch.save({"conv1.weight": Code()}, tmp_path / "evil.pth")
-    with pytest.raises(WeightsError, match=r"evil\.pth cannot be read as a state dict"):
-        check_weights(model(tmp_path / "evil.pth"))
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Code(), 4))
+    for name in ("evil.pth", "old.pt"):
+        with pytest.raises(WeightsError, match=rf"{name} holds more than tensors.*, which is never run") as caught:
+            check_weights(model(tmp_path / name))
+        assert "Re-running" not in str(caught.value), "torch's advice is to run it"
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"junk" * 50, b"PK\3\4" + b"x" * 100, bytes(range(256))])
+def test_a_file_that_is_none_of_torchs_is_one_line(data, tmp_path):
+    """Nothing, text, half a ZIP file, rubbish: torch has another kind of error for each."""
+    (tmp_path / "odd.pth").write_bytes(data)
+    with pytest.raises(WeightsError, match=r"odd\.pth holds .* or is damaged; save the state dict") as caught:
+        check_weights(model(tmp_path / "odd.pth"))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
