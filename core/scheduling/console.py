@@ -110,13 +110,13 @@ class Progress(Display):
             self.line(f"failed    {name} ({folder.run_id}): {failure}")
         elif not here:
             self.done += 1
-            self.line(f"{self._num_ended:3d}/{len(self.jobs)} {name:32.32s} trained by another driver")
+            self.line(f"{self._num_ended:3d}/{len(self.jobs)} {name:44s} trained by another driver")
         else:
             self.done += 1
             record = folder.record() or {}
             accuracy, cost = record["metrics"]["val/accuracy"], record["cost"]
             self.line(
-                f"{self._num_ended:3d}/{len(self.jobs)} {name:32.32s} val {100 * accuracy:6.2f} %  best epoch "
+                f"{self._num_ended:3d}/{len(self.jobs)} {name:44s} val {100 * accuracy:6.2f} %  best epoch "
                 f"{record['metrics']['best_epoch']}/{record['config']['epochs']}  "
                 f"{cost['images_per_second']:.0f} images/s  "
                 f"{cost['seconds']:.1f} s  {self.pace.words()}"

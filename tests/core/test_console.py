@@ -153,3 +153,12 @@ def test_what_another_driver_trained_is_told_so(tmp_path) -> None:
     progress.begin(JOBS, 0, 1)
     progress.ended(RunFolder(tmp_path / "a"), None, here=False)
     assert re.fullmatch(r"  1/2 asked/a-0 +trained by another driver", out.getvalue().splitlines()[-1])
+
+
+def test_the_seed_at_the_end_of_a_long_name_is_told(tmp_path) -> None:
+    """It is all that tells two runs of one arm apart."""
+    name = "an arm whose name takes up more of a line than most of them do-17"
+    progress = Progress(out := io.StringIO())
+    progress.begin({"a": {"config": {"epochs": 10}, "labels": {"group": "asked", "name": name}}}, 0, 1)
+    progress.ended(RunFolder(tmp_path / "a"), None, here=False)
+    assert f"asked/{name} trained by another driver" in out.getvalue()
