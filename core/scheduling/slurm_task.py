@@ -69,6 +69,7 @@ def train(home: str, index: int) -> int:
     """The worker: bring each run of the task to its record; status 75 where it was stopped before the last."""
     submission = Submission(Path(home))
     runtime = Runtime.model_validate_json(json.dumps(submission.job()["runtime"]))
+    runtime = runtime.model_copy(update={"jobs": 1})  # it has its device for itself, whatever else is queued
     stopping, datasets = stop_flag(), Datasets()
     ended = {run for run, row in submission.last_rows(index).items() if row["status"] not in (None, PREEMPTED)}
     with open(submission.rows_path(index), "a") as rows:

@@ -546,6 +546,18 @@ def test_a_task_trains_its_runs_and_says_how_each_ended(task, monkeypatch):
     assert (first.attempts(), second.attempts()) == ([1], [1])
 
 
+def test_a_task_shares_its_device_with_no_other(task, monkeypatch):
+    """Of eight tasks side by side each may take its whole device for its images, as Slurm gave it."""
+    path = task.submission.path / "job.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "runtime": {**content["runtime"], "jobs": 8}}))
+    seen = []
+    monkeypatch.setattr(slurm_task, "stop_flag", lambda: threading.Event())
+    monkeypatch.setattr(slurm_task, "work", lambda folder, runtime, *_, **__: seen.append(runtime.jobs) or 0)
+    slurm_task.train(str(task.submission.path), 0)
+    assert seen == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("status", "state", "left", "asks"),
     [
