@@ -103,7 +103,7 @@ def curves(analysis: Analysis) -> Figure | None:
     num_columns = 1 if is_narrow() else 2
     num_rows = -(-len(plots) // num_columns)
     figure = empty_figure(0.55 + 2.0 * num_rows, bottom=0.4, hspace=0.3)
-    points = 72 * (height(0.55 + 2.0 * num_rows) / num_rows - 0.5)
+    points = 72 * max(height(0.55 + 2.0 * num_rows) / num_rows - 0.5, 0.1)
     grid = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for axes, plot in zip(grid, plots, strict=False):
         _draw_curves(axes, plot, colours, points)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,7 @@ def render(
 
     style: a style sheet of matplotlib, as a file or by its name, which has the last word over that of the house but for
     inks, marks and digits. size: inches; without it that of the style, else what a figure needs.
-    Errors: FigureError for a style that cannot be read.
+    Errors: FigureError for a style that cannot be read, and for a size that words alone fill.
     """
     with _styled(style) as given:
         wanted = size or given
@@ -91,7 +92,20 @@ def render(
         for figure in figures.values() if wanted else ():
             figure.set_size_inches(*wanted)  # type: ignore[misc]
             figure.set_layout_engine("constrained")
-        return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in formats}
+        with _no_collapse(wanted):
+            return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in formats}
+
+
+@contextmanager
+def _no_collapse(size: tuple[float, float] | None) -> Iterator[None]:
+    """FigureError where matplotlib would warn that no room is left for a drawing, and save one without any layout."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            yield
+        except UserWarning:
+            inches = ",".join(f"{each:g}" for each in size or ())
+            raise FigureError(f"--size {inches}: too small, the words leave no room for the drawing") from None
 
 
 def parse_size(text: str) -> tuple[float, float]:
@@ -172,11 +186,15 @@ def small() -> Any:
 def empty_figure(
     usual: float, *, left: float = 0.55, right: float = 0.12, bottom: float = 0.5, top: float = 0.28, **spaces: float
 ) -> Figure:
-    """A figure without axes; sizes and margins in inches, since measuring text for a layout would draw all twice."""
+    """A figure without axes; sizes and margins in inches, since measuring text for a layout would draw all twice.
+
+    One whose size was asked for, which the margins need not fit, is measured all the same.
+    """
     figure = Figure(figsize=(width(), usual))
     FigureCanvasAgg(figure)
-    margins = (left / width(), bottom / usual, 1 - right / width(), 1 - top / usual)
-    figure.subplots_adjust(*margins, **{"wspace": 0.18, "hspace": 0.2, **spaces})
+    if not height(0.0):
+        margins = (left / width(), bottom / usual, 1 - right / width(), 1 - top / usual)
+        figure.subplots_adjust(*margins, **{"wspace": 0.18, "hspace": 0.2, **spaces})
     return figure
 
 

@@ -49,6 +49,10 @@ def _sentences(results: Results, compared: Mapping[str, Comparison], audit: Sequ
     design = results.design
     if not results.of_arm(design.baseline):
         baseline = quoted(design.baseline)
+        finished = [run for run in results.runs if run.arm == design.baseline and run.status == "finished"]
+        if finished:
+            why = finished[0].problem
+            return [f"No run of the baseline {baseline} has what was asked for, so there is nothing to compare: {why}."]
         return [f"The baseline {baseline} has no finished run, so there is nothing to compare with yet."]
     rows = [(arm, compared[arm.name]) for arm in design.contenders]
     speaking = [(arm, row) for arm, row in rows if row.interval]

@@ -18,7 +18,7 @@ from ablation_suite.reports.ablation_figures import differences, drawings
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.captions import FIGURES, SWEEP_FIGURES
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.figures import parse_size, render
+from ablation_suite.reports.figures import FigureError, parse_size, render
 from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
@@ -91,6 +91,21 @@ def test_a_size_that_is_none_is_one_line(size):
     """Width and height in inches, neither of them absurd."""
     with pytest.raises(UserError, match="such as 3"):
         parse_size(size)
+
+
+@pytest.mark.parametrize("size", [(1.0, 1.0), (2.0, 2.0), (6.0, 1.0), (1.5, 8.0)])
+def test_a_size_that_words_alone_would_fill_is_one_line_and_any_other_is_drawn(analysis, size):
+    """Margins of more than the width, panels lower than their gaps: told, or drawn in the size that was asked for."""
+    inches = ",".join(f"{each:g}" for each in size)
+    for name, draw in drawings(analysis).items():
+        told, files = "", {}
+        try:
+            files = render({name: draw}, ("png",), size=size)
+        except FigureError as error:
+            told = str(error)
+        assert told == ("" if files else f"--size {inches}: too small, the words leave no room for the drawing")
+        for content in files.values():
+            assert Image.open(io.BytesIO(content)).size == tuple(round(160 * each) for each in size)
 
 
 def test_the_verb_lists_every_figure_that_the_reports_make(analysis):

@@ -9,6 +9,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -283,6 +284,18 @@ def test_nothing_finished_is_said_and_nothing_fails(tmp_path):
     analysis = analyse(Reader(tmp_path / "runs").results(design_of(plan)))
     assert analysis.answer.startswith("The baseline “baseline” has no finished run")
     assert {each.values["verdict"] for each in analysis.tables["answer"].rows} == {"baseline", "no pairs"}
+
+
+def test_a_baseline_that_has_no_such_metric_is_not_called_unfinished(tmp_path):
+    """Its runs are finished, and the sentence says what they lack."""
+    plan = make_store(tmp_path, seeds=2, epochs=2, num_images=30)
+    results = Reader(tmp_path).results(design_of(plan))
+    lost = {"record": None, "outputs": None, "problem": "test/m.py:f: is no finite number on 30 images"}
+    runs = tuple(replace(run, **lost) if run.arm == "baseline" else run for run in results.runs)
+    assert analyse(replace(results, runs=runs)).answer == (
+        "No run of the baseline “baseline” has what was asked for, so there is nothing to compare: test/m.py:f: is no "
+        "finite number on 30 images."
+    )
 
 
 def test_a_clear_difference_is_called_by_its_direction(tmp_path):
