@@ -35,9 +35,8 @@ class Rivals:
         others = "the other complete trial" if self.num_others == 1 else f"the {self.num_others} other complete trials"
         lucky = "as the best of many it is a lucky one, so expect less of it on fresh seeds"
         if self.num_seeds == 1:
-            bound = (
-                f" (already the {self.num_images} images leave {self.num_rivals} of them)" if self.num_rivals else ""
-            )
+            who = "it" if self.num_others == 1 else f"{self.num_rivals} of them"
+            bound = f" (by the {self.num_images} images alone, {who} may be as good)" if self.num_rivals else ""
             return (
                 "One seed a trial says nothing about the training noise, so that nothing tells it apart from the "
                 f"{others.removeprefix('the ')}{bound}; {lucky}."
