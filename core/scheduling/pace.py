@@ -80,7 +80,7 @@ class Pace:
         seconds = max([(sum(rests) + rests_waiting) / self.num_workers, *rests, *whole.values()])
         left = self.waiting + Counter(self.kinds[name] for name in self.running)
         num_unknown = sum(count for kind, count in left.items() if kind not in known)
-        beside = f" for all but {num_unknown} of another kind" if num_unknown else ""
+        beside = f", not counting {num_unknown} run{'s' * (num_unknown > 1)} of other kinds" if num_unknown else ""
         return f"{words}{beside}" if (words := time_left(seconds)) else ""
 
     def _seconds_per_epoch(self) -> dict[str, float]:

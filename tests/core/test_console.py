@@ -84,11 +84,11 @@ def test_runs_of_a_kind_of_which_nothing_is_known_are_counted_beside_the_time(cl
     pace.news(news("a", 1, 0))
     clock.now += 3.0
     pace.news(news("a", 2, 0))
-    assert pace.words() == "about 57 s left for all but 1 of another kind"
+    assert pace.words() == "about 57 s left, not counting 1 run of other kinds"
     clock.now += 27.0
     pace.ended("a", trained=True)
     pace.news(news("c", 1, 0))
-    assert pace.words() == "about 30 s left for all but 1 of another kind"
+    assert pace.words() == "about 30 s left, not counting 1 run of other kinds"
     clock.now += 100.0
     pace.news(news("c", 2, 0))
     assert pace.words() == "about 16 min left"  # 930 s
