@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.ablations.spec import SHIPPED_SPECS
+from ablation_suite.ablations.spec import Spec as SpecFile
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.levels import leaves
+from ablation_suite.core.config.own import absolute, placed
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document
@@ -262,9 +264,12 @@ def _plans(spec: Spec, overrides: Sequence[str], runtime: Runtime) -> list[Plan]
 def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
     """Keep a dictionary as a YAML below the results, so that every command that names the spec works later too.
 
-    Its `base` is a dictionary, a file seen from the current folder, or the name of a shipped base.
+    Its `base` is a dictionary, a file seen from the current folder, or the name of a shipped base. Files of own parts
+    are seen from the current folder too.
     """
-    data = dict(spec)
+    metrics = {key: spec[key] for key in ("metric", "metrics") if key in spec}
+    words = {key: spec[key] for key in ("ablation", "question") if key in spec}
+    data = {**_from_here(spec), **words, **placed(SpecFile, metrics, lambda path: "")}
     folder = results.absolute() / "specs"
     base = data.get("base")
     if isinstance(base, Mapping):
@@ -273,6 +278,13 @@ def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
         shipped = SHIPPED_SPECS.parent / "bases" / f"{base}.yaml"
         data["base"] = str(shipped if shipped.is_file() and not typed(base).is_file() else typed(base).absolute())
     return _written(folder / f"{data.get('ablation', 'ablation')}-{digest(data, 8)}.yaml", data)
+
+
+def _from_here(value: Any) -> Any:
+    """A value with the files of the own parts in it made absolute."""
+    if isinstance(value, Mapping):
+        return {key: _from_here(each) for key, each in value.items()}
+    return [*map(_from_here, value)] if isinstance(value, list | tuple) else absolute(value, "")
 
 
 def _written(path: Path, data: Mapping[str, Any]) -> Path:

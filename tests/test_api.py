@@ -41,6 +41,29 @@ def test_a_dictionary_asks_the_question_of_the_same_yaml(tmp_path):
     assert abl.plan({**SPEC, "base": "quickstart"}, "epochs=2", results=tmp_path).cells[0].config.epochs == 2
 
 
+def test_files_of_own_parts_in_a_dictionary_are_seen_from_the_current_folder(tmp_path, monkeypatch):
+    """As those of an override are, wherever they stand: the base, what is shared, an arm, a metric."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/parts.py").write_text(
+        "def cost(probabilities, labels): ...\ndef plain(logits, targets): ...\ndef rate(step, least=0.0): ...\n"
+    )
+    spec = {
+        **SPEC,
+        "base": {**BASE, "schedule": {"name": "own/parts.py:rate", "least": 0.5}},
+        "shared": {"optimizer": "torch.optim:Adagrad"},
+        "metrics": ["test/accuracy", "test/own/parts.py:cost"],
+        "arms": {"mine": {"loss": "own/parts.py:plain"}, "other": {"schedule": "own/parts.py:rate"}},
+    }
+    asked = abl.plan(spec, results=tmp_path / "results")
+    configs = {cell.arm: cell.config for cell in asked.cells}
+    assert configs["mine"].loss.name == "parts.py:plain"
+    assert (configs["mine"].schedule.settings, configs["other"].schedule.settings) == ({"least": 0.5}, {"least": 0.0})
+    assert asked.ablation.metrics[1].name == "test/parts.py:cost"
+    with pytest.raises(SchemaError, match=r"nowhere\.py: no such file"):
+        abl.plan({**SPEC, "metric": "test/nowhere.py:cost"}, results=tmp_path / "results")
+
+
 def test_faults_of_a_dictionary_are_those_of_a_yaml(tmp_path):
     """Each has its dotted path and the nearest name."""
     with pytest.raises(SchemaError, match=r"model\.head\.dropuot.*dropout"):
