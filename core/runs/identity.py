@@ -41,6 +41,11 @@ def run_id(config: RunConfig, data_fingerprint: str) -> str:
     return digest(content)
 
 
+def is_run_id(name: str) -> bool:
+    """Whether this could be what `run_id` gives: a run folder that somebody copied may have any name."""
+    return len(name) == 12 and set(name) <= set("0123456789abcdef")
+
+
 def data_fingerprint(config: RunConfig, runtime: Runtime, known: dict[str, str]) -> str:
     """The fingerprint of a config's data set, computed once per `known`."""
     key = config.data.model_dump_json()

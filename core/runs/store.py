@@ -22,7 +22,7 @@ from ablation_suite.core.config.errors import UserError, words_of
 from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease, locks
 from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, sync_folder, write_json, write_synced
-from ablation_suite.core.runs.identity import digest
+from ablation_suite.core.runs.identity import digest, is_run_id
 from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 from ablation_suite.core.runs.shape import Job, Record, job_fault, record_fault
@@ -87,7 +87,7 @@ class RunFolder:
 
     def job(self) -> Job:
         """The contents of `run.json`; Damaged where it does not read or does not say what to train."""
-        job = _read_object(self.path / "run.json")
+        job = self._read_own(self.path / "run.json")
         if fault := job_fault(job):
             raise Damaged(f"{self.path / 'run.json'}: is damaged ({fault})")
         return cast(Job, job)
@@ -102,7 +102,7 @@ class RunFolder:
     def record(self) -> Record | None:
         """The finished record as plain data, or None; Damaged where it does not read or is not what was written."""
         try:
-            record = _read_object(self.record_path)
+            record = self._read_own(self.record_path)
         except FileNotFoundError:
             return None
         if DIGEST in record and record.pop(DIGEST) != digest(record, 64, allow_nan=True):
@@ -282,6 +282,14 @@ class RunFolder:
             number += 1
         os.rename(self.record_path, aside)
         self.ledger.append("event", event="damaged_record", set_aside=aside.name)
+
+    def _read_own(self, path: Path) -> dict[str, Any]:
+        """The object of a JSON file; Damaged where it is that of another run, as a copy among run folders leaves it."""
+        found = _read_object(path)
+        named = found.get("run_id", self.run_id)
+        if named != self.run_id and is_run_id(self.run_id):
+            raise Damaged(f"{path}: is damaged (it is that of run {named})")
+        return found
 
     def _attempt(self, number: int) -> Path:
         return self.path / "attempts" / str(number)

@@ -132,6 +132,37 @@ def test_a_driver_sets_a_damaged_record_aside_and_trains_the_run_again(damaged, 
 
 
 @pytest.mark.fault(
+    "a record, a run.json or a whole run folder under the name of another run",
+    injected="a copy of another run's file or folder, whose own digest is right",
+    promised="damage of that run, told with the name of the other; a driver trains it to its own numbers",
+)
+@pytest.mark.parametrize("copied", ["record.json", "run.json", ""])
+def test_what_another_run_wrote_is_no_result_of_this_one(copied, damaged, runtime):
+    """Else one arm of a table would have the numbers of another."""
+    first, second = damaged
+    before = first.record()
+    jobs = {folder.run_id: folder.job() for folder in damaged}
+    if copied:
+        shutil.copy(second.path / copied, first.path / copied)
+    else:
+        shutil.rmtree(first.path)
+        shutil.copytree(second.path, first.path)
+    assert first.status() == "damaged"
+    with pytest.raises(Damaged, match=rf"it is that of run {second.run_id}"):
+        (first.job if copied == "run.json" else first.record)()
+    outcome = drive(jobs, runtime, Inline(runtime), Progress())
+    assert (outcome.finished, outcome.reused) == (([], 2) if copied == "run.json" else ([first.run_id], 1))
+    assert first.record()["metrics"] == before["metrics"]
+    assert first.job()["config"] == jobs[first.run_id]["config"]
+
+
+def test_a_run_folder_that_was_copied_elsewhere_may_have_any_name(damaged, tmp_path):
+    """`ablate predict my-model photos` is asked of such a folder."""
+    shutil.copytree(damaged[0].path, tmp_path / "my-model")
+    assert RunFolder(tmp_path / "my-model").record() == damaged[0].record()
+
+
+@pytest.mark.fault(
     "a torn run.json of a finished run",
     injected="file cut to 50 bytes",
     promised="the next driver writes it again and trains nothing",
