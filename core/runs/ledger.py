@@ -42,8 +42,16 @@ class Ledger:
             self.append("event", event="torn_tail_closed", rows_kept=len(rows))
 
     def history(self) -> list[Row]:
-        """One row per epoch in order, the last written where an epoch was trained again after an interruption."""
-        epochs = {row["epoch"]: row for row in self.rows() if row["kind"] == "epoch"}
+        """One row per epoch in order, the last written where an epoch was trained again after an interruption.
+
+        What lies before a beginning anew is no part of the run.
+        """
+        epochs: dict[int, Row] = {}
+        for row in self.rows():
+            if row["kind"] == "epoch":
+                epochs[row["epoch"]] = row
+            elif row.get("event") == "begun_anew":
+                epochs.clear()
         return [epochs[epoch] for epoch in sorted(epochs)]
 
     def _read(self) -> tuple[list[Row], int]:

@@ -147,7 +147,7 @@ class _Saver:
         self.last = time.monotonic()
 
     def save(self) -> None:
-        state = {"parts": self.parts.state_dict(), "position": vars(self.position)}
+        state = {"run_id": self.folder.run_id, "parts": self.parts.state_dict(), "position": vars(self.position)}
         checkpoint.save(self.folder.path / "checkpoints", self._number(), state)
         self.last = time.monotonic()
 
@@ -163,7 +163,7 @@ class _Saver:
 
 
 def _restore(folder: RunFolder, parts: Parts, device: torch.device) -> Position:
-    """Go on from the newest good checkpoint; begin anew where the weights or rows that it relies on are lost."""
+    """Go on from the newest good checkpoint; begin anew where it is another run's, or what it relies on is lost."""
     checkpoint.sweep(folder.path)
     state = checkpoint.load(folder.path / "checkpoints", device)
     if state is None:
@@ -171,7 +171,8 @@ def _restore(folder: RunFolder, parts: Parts, device: torch.device) -> Position:
     position = Position(**state["position"])
     epochs = [row["epoch"] for row in folder.ledger.history()]
     has_best = position.best_epoch == 0 or checkpoint.is_intact(best_path(folder, position.best_epoch))
-    if epochs[: position.epoch - 1] != list(range(1, position.epoch)) or not has_best:
+    is_own = state.get("run_id", folder.run_id) == folder.run_id  # older ones do not say
+    if epochs[: position.epoch - 1] != list(range(1, position.epoch)) or not has_best or not is_own:
         checkpoint.clear(folder.path / "checkpoints")
         folder.ledger.append("event", event="begun_anew", epoch=position.epoch, step=position.step)
         return Position()

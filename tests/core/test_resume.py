@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -370,6 +371,25 @@ def test_a_run_that_lost_what_it_relies_on_begins_anew(damage, make_config, make
     assert work(folder, runtime, Datasets()) == DONE
     assert "resumed" not in events(folder)
     assert ("begun_anew" in events(folder)) == (damage != "all checkpoints")
+    same(folder, whole(config))
+
+
+@pytest.mark.fault(
+    "an unfinished run's folder under the name of another run",
+    injected="a copy of all its files but run.json, after two epochs more than the other has",
+    promised="the run begins anew and comes to the same bits, with no epoch of the other in its history",
+)
+def test_a_run_never_goes_on_from_the_checkpoint_of_another(make_config, make_folder, runtime, whole, same):
+    """As a copy among run folders leaves it."""
+    other = make_folder(make_config(epochs=7, seed=1))
+    preempted(other, runtime, 95)
+    config = make_config(epochs=3)
+    folder = make_folder(config)
+    shutil.copytree(other.path, folder.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run.json"))
+    assert len(folder.ledger.history()) > 3
+    assert work(folder, runtime, Datasets()) == DONE
+    assert "begun_anew" in events(folder)
+    assert [row["epoch"] for row in folder.record()["history"]] == [1, 2, 3]
     same(folder, whole(config))
 
 
