@@ -34,15 +34,15 @@ from ablation_suite.core.own.undisturbed import undisturbed
 from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.training import streams
 from ablation_suite.core.training.fit import misfits
-from ablation_suite.core.training.session import Session, set_up
+from ablation_suite.core.training.session import Epoch, Session, set_up
 from ablation_suite.core.training.tried import FirstStep, Tried
 
 NUM_IMAGES = 4
 """Images of the batch: enough for batch norm, few enough for a large network on a CPU."""
 NUM_STEPS = 2
 """A first one shows nothing of momentum."""
-NUM_MIXED = 128
-"""Steps whose mixing is compared: one draw decides for a whole batch, and may leave the first as it is."""
+NUM_CHANGED, NUM_MIXED = 64, 128
+"""Images whose augmentation is compared, and steps whose mixing is: a draw may leave any one of them as it is."""
 
 Begin = Callable[[str, Sequence[str], str], None]
 """Hears what is begun ("import", "data", "metric" or "step"), the configs that need it, and the own parts it runs."""
@@ -146,7 +146,7 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     epoch = session.draw(1)
     columns = np.concatenate([each.reshape(num_views, -1) for each in epoch.views], axis=1)  # (V, N)
     assert session.split.labels is not None
-    few = columns[:, _with_a_pair(session.split.labels[columns[0]])].reshape(-1)
+    few = columns[:, _with_pairs(session.split.labels[columns])].reshape(-1)
     tallies = torch.zeros(NUM_STEPS, 3, dtype=torch.float64, device=session.device)
     for images, rows in session.feed.batches([few]):
         mixed = _mixed(session, images, epoch.labels[rows])
@@ -155,11 +155,21 @@ def _first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstS
     return FirstStep(
         order=sha256(np.concatenate([each.reshape(num_views, -1)[0] for each in epoch.views]).tobytes()),
         draws=_digest(epoch.draws),
-        mixed=mixed,
+        changed=_changed(session, epoch, columns) + mixed,
         initial=initial,
         loss=float(tallies[0, 0]),
         after=_digests(network),
     )
+
+
+def _changed(session: Session, epoch: Epoch, columns: np.ndarray) -> str:
+    """Digest of the first epoch's images and partners (V, N), and of what augmentation makes of some of them."""
+    some = columns[:, :NUM_CHANGED].reshape(-1)
+    told = [sha256(columns.tobytes())]
+    for images, rows in session.feed.batches([some]):
+        draws = replace(epoch, views=[some], draw_rows=[some]).draws_of(0, rows)
+        told.append(_digest(session.parts.augment(images, draws)))
+    return sha256("".join(told))
 
 
 def _mixed(session: Session, images: Tensor, labels: Tensor) -> str:
@@ -236,14 +246,17 @@ def _names(config: RunConfig | Own) -> str:
     return ", ".join(dict.fromkeys(each.name for each in own_parts(config)))
 
 
-def _with_a_pair(labels: np.ndarray) -> list[int]:
-    """Places of a few images of labels (N,), the first two of one class where there are such.
+def _with_pairs(labels: np.ndarray) -> list[int]:
+    """Places of a few images, given labels (V, N) of them and of their partners.
 
-    A loss that compares images would else have nothing to compare, and its arm no effect.
+    Two images are of one class where there are such, a partner is of its image's class and another is not. A loss that
+    compares images would else have nothing to compare, and its arm no effect.
     """
-    pair = np.flatnonzero(labels == labels[0])[:2].tolist()
-    others = [*np.flatnonzero(labels != labels[0])[:NUM_IMAGES], *range(len(labels))]
-    return list(dict.fromkeys([*pair, *others]))[:NUM_IMAGES]
+    first = labels[0]
+    pair = np.flatnonzero(first == first[0])[:2].tolist()
+    partners = [place for each in (labels[-1] == first, labels[-1] != first) for place in np.flatnonzero(each)[:1]]
+    others = [*np.flatnonzero(first != first[0])[:NUM_IMAGES], *range(len(first))]
+    return list(dict.fromkeys([*pair, *partners, *others]))[:NUM_IMAGES]
 
 
 def _digests(network: torch.nn.Module) -> dict[str, str]:

@@ -10,11 +10,11 @@ class FirstStep:
     """Digests of what went in and what came out; tensors by name and shape."""
 
     order: str
-    """The order of the first epoch's images, partners included."""
+    """The order of the first epoch's images."""
     draws: str
     """The augmentation of the first epoch."""
-    mixed: str
-    """What the mixing of many steps makes of the same images; "" without one."""
+    changed: str
+    """What partners, augmentation and mixing make of many images and steps."""
     initial: dict[str, str]
     """Name and shape of every tensor -> its value before the step."""
     loss: float

@@ -59,6 +59,20 @@ def test_a_mixing_that_leaves_the_first_batch_as_it_is_acts(tmp_path, arm):
     assert effects(tmp_path, "arms: {one: {mix: {name: either, probability: 0.1}}}") == Effects()
 
 
+@pytest.mark.parametrize(
+    ("shared", "arm"),
+    [
+        ("augment: {name: random_erasing, p: 0.1}", "augment.value: 1.0"),
+        ("augment: {name: random_erasing, p: 0.02}", "augment.p: 0.1"),
+        ("loss: contrastive", "loss.positive_fraction: 0.6"),
+        ("data.share: 0.1, loss: contrastive", "loss.margin: 0.3"),
+    ],
+)
+def test_what_a_few_images_need_not_show_acts(tmp_path, shared, arm):
+    """Four images may all keep what one in ten loses, and may have partners of one kind alone."""
+    assert effects(tmp_path, f"shared: {{{shared}}}\narms: {{one: {{{arm}}}}}").without == []
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "rmsprop", "muon"])
 def test_a_momentum_acts_though_the_first_step_has_none(tmp_path, optimizer):
     """The first gradient is all that a momentum knows then, whatever share of the past it keeps."""
