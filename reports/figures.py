@@ -35,6 +35,7 @@ WIDTH = 6.9
 _NARROW = 5.0
 """Below so many inches panels stand below each other."""
 _STYLE: Any = {
+    "figure.figsize": (WIDTH, 0.0),  # as high as a figure needs
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.spines.top": False,
@@ -87,7 +88,7 @@ def render(
     """
     with _styled(style) as given:
         wanted = size or given
-        matplotlib.rcParams["figure.figsize"] = wanted or (WIDTH, 0.0)
+        matplotlib.rcParams["figure.figsize"] = wanted or _STYLE["figure.figsize"]
         figures = {name: figure for name, draw in drawings.items() if (figure := draw()) is not None}
         for figure in figures.values() if wanted else ():
             figure.set_size_inches(*wanted)  # type: ignore[misc]

@@ -140,7 +140,8 @@ def _contour(analysis: SweepAnalysis) -> Figure | None:
     scores = [float(trial.score or 0.0) for trial in trials]
     maximize = analysis.sweep.maximize
     low, high = sorted([edge_of(scores, maximize), (max if maximize else min)(scores)])
-    levels: Any = np.linspace(low, high, 11) if high > low else 2
+    bands = min(10, len({score for score in scores if low <= score <= high}))  # no more than there are scores
+    levels: Any = np.linspace(low, high, bands + 1) if high > low else 2
     filled = axes.tricontourf(x, y, scores, levels=levels, cmap=SHADES, extend="min" if maximize else "max")
     axes.plot(x, y, "o", color="white", markeredgecolor="#333333", markersize=4, clip_on=False, zorder=3)
     stopped = [each for each in analysis.trials if each.outcome in ("pruned", "diverged") and up.path in each.values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.path import Path as Outline
 from matplotlib.text import Text
+from matplotlib.tri import TriContourSet
 
 from ablation_suite.reports import sweep_figures
 from ablation_suite.reports.axes import Axis, distinct, wrapped
@@ -92,6 +94,15 @@ def test_nothing_stands_between_two_epochs_or_two_trials(tmp_path: Path) -> None
         assert all(float(text).is_integer() for text in told)
     assert Axis(low=0, high=3).ticks(5, whole=True) == [(0, "0"), (33.33, "1"), (66.67, "2"), (100, "3")]
     assert [text for _, text in Axis(low=0, high=2000).ticks(5, whole=True)] == ["0", "500", "1k", "1.5k", "2k"]
+
+
+def test_a_contour_has_no_more_bands_than_there_are_scores(six: SweepAnalysis) -> None:
+    """Of trials that differ by two images there are three, and eleven bands would be ten of nothing."""
+    trials = [replace(trial, score=0.9 + 0.001 * (trial.number % 3)) for trial in six.trials if trial.score is not None]
+    with rc_context(_STYLE):
+        figure = sweep_figures._contour(replace(six, trials=tuple(trials)))
+    [filled] = [each for each in figure.axes[0].collections if isinstance(each, TriContourSet)]
+    assert len(filled.levels) == 3 + 1
 
 
 def _outline(text: Text, canvas: FigureCanvasAgg) -> Outline:
