@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,12 @@ def test_what_people_read_is_printed_by_say():
         calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
         past = [call for call in calls if call.startswith(("click.echo(", "print(", "sys.stdout.write("))]
         assert path.name == "output.py" or all("_csv(" in call for call in past), f"{path}: {past}"
+
+
+def test_every_benchmark_can_be_loaded():
+    """The suite runs none of them, and would not see that a name which they import is gone."""
+    files = [*(HOUSE / "tests/benchmarks").rglob("*.py")]
+    assert len(files) > 20
+    for path in files:
+        if path.name not in ("__init__.py", "__main__.py"):
+            import_module(".".join(path.relative_to(HOUSE).with_suffix("").parts))

@@ -26,7 +26,8 @@ import pytest
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.scheduler import drive
-from ablation_suite.core.scheduling.slurm import PACK_SECONDS, Slurm
+from ablation_suite.core.scheduling.slurm import Slurm
+from ablation_suite.core.scheduling.slurm_packs import PACK_SECONDS
 from tests.benchmarks.engine_faults import (
     LOST_SECONDS,
     NUM_ROUNDS,
