@@ -16,6 +16,7 @@ from ablation_suite.ablations.spec import Spec as SpecFile
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.levels import leaves
+from ablation_suite.core.config.names import fitted
 from ablation_suite.core.config.own import absolute, placed
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
@@ -254,6 +255,8 @@ def _runtime(results: str | Path | None, settings: Mapping[str, Any]) -> Runtime
 
 def _plans(spec: Spec, overrides: Sequence[str], runtime: Runtime) -> list[Plan]:
     """The plan of one ablation, or those of all blocks of it."""
+    if not isinstance(spec, str | Path | Mapping):
+        raise UserError(f"a spec is a path, the name of a shipped one or a dictionary, not {spec!r}")
     name = str(_as_file(spec, Path(runtime.results)) if isinstance(spec, Mapping) else spec)
     plans = make_plans([name], runtime, tuple(overrides))
     if len(plans) > 1 and len({plan.ablation.family or plan.ablation.ablation for plan in plans}) > 1:
@@ -277,7 +280,7 @@ def _as_file(spec: Mapping[str, Any], results: Path) -> Path:
     elif isinstance(base, str):
         shipped = SHIPPED_SPECS.parent / "bases" / f"{base}.yaml"
         data["base"] = str(shipped if shipped.is_file() and not typed(base).is_file() else typed(base).absolute())
-    return _written(folder / f"{data.get('ablation', 'ablation')}-{digest(data, 8)}.yaml", data)
+    return _written(folder / f"{fitted(str(data.get('ablation', 'ablation')))}-{digest(data, 8)}.yaml", data)
 
 
 def _from_here(value: Any) -> Any:

@@ -70,6 +70,11 @@ def test_faults_of_a_dictionary_are_those_of_a_yaml(tmp_path):
         abl.plan({**SPEC, "arms": {"more": {"model.head.dropuot": 0.5}}}, results=tmp_path)
     with pytest.raises(SchemaError, match="devise"):
         abl.open(tmp_path, devise="cpu")
+    with pytest.raises(SchemaError, match=r"ablation: '\.\./\.\./up' is no usable name"):
+        abl.plan({**SPEC, "ablation": "../../up"}, results=tmp_path / "results")
+    assert not list(tmp_path.glob("up*"))
+    with pytest.raises(UserError, match="a spec is a path, the name of a shipped one or a dictionary, not "):
+        abl.plan([SPEC], results=tmp_path)
 
 
 def test_a_run_answers_and_shows_its_table(trained):

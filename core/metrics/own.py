@@ -68,7 +68,7 @@ class _Callable:
         arrays = [each.view() for each in (probabilities, labels)]
         for each in arrays:
             each.flags.writeable = False
-        with blamed(self.entry, "asked for its value"):
+        with blamed(self.entry, "asked for its value"), np.errstate(all="ignore"):  # what comes of it is judged here
             given = self.metric(*arrays)
         wanted = f"a metric gives one number, or ({num_images},)"
         if not isinstance(given, int | float | np.number | np.ndarray) or np.asarray(given).dtype.kind not in "biuf":
