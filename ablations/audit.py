@@ -178,7 +178,7 @@ def _versions(config: RunConfig) -> dict[str, set[str]]:
 
 
 def _between_runs(records: list[Record], baseline: list[Record]) -> Iterator[Found]:
-    """What finished runs say: seconds, data, software, hardware."""
+    """What finished runs say: seconds, data, software, hardware, arithmetic."""
     if not records or not baseline:
         return
     seconds, base_seconds = (fmean(each["cost"]["seconds"] for each in group) for group in (records, baseline))
@@ -190,6 +190,9 @@ def _between_runs(records: list[Record], baseline: list[Record]) -> Iterator[Fou
         ("software", "source of the suite", "provenance.suite.source"),
         ("hardware", "device", "provenance.device.name"),
         ("hardware", "CPU threads", "provenance.threads"),
+        ("arithmetic", "what is compiled", "provenance.compiled"),
+        ("arithmetic", "memory format", "provenance.memory_format"),
+        ("arithmetic", "preference for deterministic kernels", "provenance.deterministic"),
     ]
     for kind, name, path in facts:
         ours, theirs = ({_fact(each, path) for each in group} for group in (records, baseline))
@@ -204,7 +207,7 @@ def _fact(record: Mapping[str, Any], path: str) -> str:
         value = value.get(step, "unknown") if isinstance(value, Mapping) else "unknown"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
-    return str(value)
+    return (", ".join(value) or "nothing") if isinstance(value, list) else str(value)
 
 
 def _some(values: set[str]) -> str:

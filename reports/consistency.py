@@ -1,4 +1,4 @@
-"""Were all runs made alike? Recipe, data, library versions and devices, and where they differ."""
+"""Were all runs made alike? Recipe, data, library versions, devices and arithmetic, and where they differ."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import Any
 
 from ablation_suite.core.runs.shape import Record
 from ablation_suite.reports.results import Results
+
+_ARITHMETIC = {
+    "CPU threads": "threads",
+    "memory format": "memory_format",
+    "preference for deterministic kernels": "deterministic",
+}
+"""Fact -> its key in the provenance of a record: what was chosen for a run, is no setting of it, and moves its sums.
+
+What was compiled is chosen by the size of a network, arm by arm, and told by the audit.
+"""
 
 
 def provenance(results: Results) -> dict[str, list[str]]:
@@ -33,6 +43,9 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     if source := (how.get("suite") or {}).get("source"):
         yield "source of the suite", str(source)
     yield "device", device_of(record)
+    for fact, key in _ARITHMETIC.items():
+        if key in how:  # older records do not say
+            yield fact, str(how[key])
 
 
 def device_of(record: Record) -> str:

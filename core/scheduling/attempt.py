@@ -161,6 +161,8 @@ def _train(
         )
         parts = session.parts
         facts |= {"compile": parts.compiling.words, "compiled": list(parts.compiled)}
+        facts["memory_format"] = str(parts.network.memory_format).removeprefix("torch.")
+        facts["deterministic"] = "on" if runtime.deterministic else "off"
         facts["augmentation"] = parts.augment.ran or "by an earlier attempt"
         record = finish(folder, session, position, facts)
         folder.ledger.append("end", metrics=record["metrics"], best_epoch=position.best_epoch)

@@ -73,6 +73,9 @@ def test_a_contrastive_arm_against_plain_cross_entropy_sees_twice_the_images(tmp
         ("provenance.packages", {"torch": "9"}, "library versions differs"),
         ("provenance.device", {"name": "cuda"}, "device differs"),
         ("provenance.threads", 4, "CPU threads differs"),
+        ("provenance.compiled", ["backbone"], "what is compiled differs between the runs: unknown -> backbone"),
+        ("provenance.memory_format", "contiguous_format", "memory format differs"),
+        ("provenance.deterministic", "off", "preference for deterministic kernels differs"),
         ("provenance.suite", {"source": "0123456789ab"}, "source of the suite differs"),
     ],
 )

@@ -79,6 +79,19 @@ def test_one_switch_compiles_the_backbone_or_nothing(setting, expected, compiled
     assert len(compiled) == len(expected)
 
 
+@pytest.mark.parametrize(("channels_last", "deterministic"), [("auto", True), ("off", False)])
+def test_the_record_says_in_which_arithmetic_the_run_was_trained(
+    channels_last, deterministic, make_config, make_folder, runtime
+):
+    """Both move the last bits of its sums, whoever chose them: a command line or a call from Python."""
+    folder = make_folder(make_config(epochs=1))
+    settings = {"channels_last": channels_last, "deterministic": deterministic}
+    assert work(folder, runtime.model_copy(update=settings), Datasets()) == DONE
+    how = folder.record()["provenance"]
+    assert how["memory_format"] == ("contiguous_format" if channels_last == "off" else "channels_last")
+    assert how["deterministic"] == ("on" if deterministic else "off")
+
+
 def test_the_record_and_the_ledger_say_what_was_compiled(compiled, make_config, make_folder, runtime):
     """On the CPU fused loops augment, so that `on` compiles the backbone alone."""
     folder = make_folder(make_config(epochs=1, augment="photo"))

@@ -170,6 +170,9 @@ def write_run(
             "device": {"name": "cpu"},
             "suite": {"version": "0.1.0", "source": "0123456789ab"},
             "system": "Linux",
+            "threads": 1,
+            "memory_format": "channels_last",
+            "deterministic": "on",
         },
         "classes": list(classes),
     }
