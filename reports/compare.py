@@ -119,7 +119,7 @@ def _outputs(
     if record is None:
         return None, f"damaged, {problem}"
     try:
-        return read_outputs(folder.path / "outputs.npz", split, epoch=epoch), ""
+        return read_outputs(folder.path / "outputs.npz", record, split, epoch=epoch), ""
     except OUTPUT_ERRORS as error:
         return None, f"damaged, outputs.npz: {words_of(error)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,8 @@ from ablation_suite.core.metrics.measures import (
     macro_f1,
     metric_of,
 )
-from ablation_suite.core.runs.files import open_regular
+from ablation_suite.core.runs.shape import Record
+from ablation_suite.core.runs.store import open_outputs
 
 Epoch = Literal["kept", "last"]
 """Which weights of a run speak: those that were kept, or those of its last epoch, which nobody selected."""
@@ -55,18 +56,18 @@ class Outputs:
         return self.names == other.names and np.array_equal(self.labels, other.labels)
 
 
-def last_epoch_speaks(path: Path, record: Mapping[str, Any]) -> bool:
+def last_epoch_speaks(path: Path, record: Record) -> bool:
     """Whether a run kept what its last epoch said about the validation images; older runs kept that of the best alone.
 
     Raises OUTPUT_ERRORS where the file cannot be read.
     """
     if is_last(record):
         return True
-    with open_regular(path) as file, np.load(file) as arrays:
+    with open_outputs(path, record) as arrays:
         return _LAST in arrays.files
 
 
-def is_last(record: Mapping[str, Any]) -> bool:
+def is_last(record: Record) -> bool:
     """Whether the epoch that a run kept is its last one."""
     history = record["history"]
     return bool(history) and bool(record["metrics"].get("best_epoch") == history[-1]["epoch"])
@@ -74,9 +75,9 @@ def is_last(record: Mapping[str, Any]) -> bool:
 
 def read_outputs(
     path: Path,
+    record: Record,
     split: Split,
     measures: Asked = ("accuracy",),
-    classes: Sequence[str] = (),
     *,
     epoch: Epoch = "kept",
 ) -> Outputs:
@@ -85,7 +86,8 @@ def read_outputs(
     epoch: "last" reads what the last epoch said about the validation images, where it is not the kept one.
     Raises OUTPUT_ERRORS where they cannot be read, NoMetric where these images do not have a metric.
     """
-    with open_regular(path) as file, np.load(file) as arrays:  # np.load alone leaves a damaged file open
+    classes = [str(each) for each in record["classes"]]
+    with open_outputs(path, record) as arrays:
         last = epoch == "last" and split == "val" and _LAST in arrays.files
         probabilities = arrays[_LAST if last else f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N

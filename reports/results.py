@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -200,9 +200,9 @@ class Reader:
         if record is not None:
             try:
                 asked: Asked = tuple(design.own.get(name, name) for name in design.measures)
-                outputs = self._read_outputs(run_id, split, asked, record["classes"], epoch)
+                outputs = self._read_outputs(record, run_id, split, asked, epoch)
                 if epoch == "last" and not is_last(record):
-                    kept = self._read_outputs(run_id, split, asked, record["classes"], "kept")
+                    kept = self._read_outputs(record, run_id, split, asked, "kept")
             except NoMetric as error:
                 problem, record, outputs = str(error), None, None
             except OUTPUT_ERRORS as error:
@@ -224,13 +224,11 @@ class Reader:
             self._records[run_id] = read_record(RunFolder(self.store / run_id))
         return self._records[run_id]
 
-    def _read_outputs(
-        self, run_id: str, split: Split, measures: Asked, classes: Sequence[str], epoch: Epoch
-    ) -> Outputs:
+    def _read_outputs(self, record: Record, run_id: str, split: Split, measures: Asked, epoch: Epoch) -> Outputs:
         key = (run_id, split, measures, epoch)
         if key not in self._outputs:
             path = self.store / run_id / "outputs.npz"
-            self._outputs[key] = read_outputs(path, split, measures, tuple(map(str, classes)), epoch=epoch)
+            self._outputs[key] = read_outputs(path, record, split, measures, epoch=epoch)
         return self._outputs[key]
 
 

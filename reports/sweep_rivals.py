@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablation_suite.core.runs.store import OUTPUT_ERRORS
+from ablation_suite.core.runs.store import OUTPUT_ERRORS, Damaged, RunFolder
 from ablation_suite.reports.outputs import Outputs, read_outputs
 from ablation_suite.reports.statistics.intervals import difference_interval
 from ablation_suite.sweeps.trial import Trial
@@ -74,7 +74,13 @@ def find_rivals(top: Trial | None, trials: Sequence[Trial], store: Path) -> Riva
 
 def _outputs(trial: Trial, store: Path) -> list[Outputs]:
     """What the runs of a trial said about the validation images, seed by seed; empty where a file cannot be read."""
-    try:
-        return [read_outputs(store / run / "outputs.npz", "val") for run in trial.runs]
-    except OUTPUT_ERRORS:
-        return []
+    found = []
+    for run in trial.runs:
+        try:
+            record = RunFolder(store / run).record()
+            if record is None:
+                return []
+            found.append(read_outputs(store / run / "outputs.npz", record, "val"))
+        except (*OUTPUT_ERRORS, Damaged):
+            return []
+    return found

@@ -19,7 +19,7 @@ from ablation_suite.core.data import parallel
 from ablation_suite.core.data.entries import EXTENSIONS, bare, below
 from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.core.runs.store import RunFolder, find_run, sum_in
 from ablation_suite.output import say
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Membe
         config = validate(RunConfig, Document(data=record["config"], source=str(folder.record_path)))
         network = Network(config.model, len(classes), config.train_size).to(device)
         try:
-            read_kept(network, folder.path / record["weights"], device)
+            read_kept(network, folder.path / record["weights"], device, sum_in(record, record["weights"]))
         except Damaged as error:
             raise PredictError(f"run {folder.run_id}: {error}") from None
         members.append(Member(folder.run_id, config, network))

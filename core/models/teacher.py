@@ -17,6 +17,7 @@ from ablation_suite.core.models.network import IMAGENET_MEAN, IMAGENET_STD, Netw
 from ablation_suite.core.models.weights import WeightsError, read_classifier
 from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs import teachers
+from ablation_suite.core.runs.store import sum_in
 from ablation_suite.core.training.checkpoint import read_kept
 
 
@@ -51,7 +52,7 @@ def _of_run(loss: Distillation, num_classes: int, runtime: Runtime) -> nn.Module
     admit(found.weights.parent, found.record["config"])
     config = validate(RunConfig, Document(data=found.record["config"], source=source))
     network = Network(config.model, num_classes, config.train_size)
-    read_kept(network, found.weights, torch.device("cpu"))
+    read_kept(network, found.weights, torch.device("cpu"), sum_in(found.record, found.weights.name))
     return network
 
 

@@ -43,6 +43,9 @@ class Provenance(TypedDict, total=False):
     time: str
     compile: str
     compiled: list[str]
+    memory_format: str
+    deterministic: str
+    """on or off: whether kernels that give the same bits at each run were preferred."""
     augmentation: str
 
 
@@ -54,6 +57,8 @@ class Record(Job, total=False):
     cost: dict[str, float]
     classes: list[str]
     weights: str
+    files: dict[str, str]
+    """The file of each name in the run folder that the record speaks of -> its SHA-256."""
     provenance: Provenance
 
 

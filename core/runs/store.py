@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,22 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 from ablation_suite.core.config.errors import UserError, words_of
 from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease, locks
-from ablation_suite.core.runs.files import json_bytes, open_regular, read_json, sync_folder, write_json, write_synced
+from ablation_suite.core.runs.files import (
+    json_bytes,
+    read_bytes,
+    read_json,
+    sha256,
+    sync_folder,
+    write_json,
+    write_synced,
+)
 from ablation_suite.core.runs.identity import digest, is_run_id
 from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.ledger import Ledger
 from ablation_suite.core.runs.shape import Job, Record, job_fault, record_fault
 
 if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
     from numpy.typing import NDArray
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
@@ -113,11 +123,9 @@ class RunFolder:
 
     def outputs(self, split: str = "") -> dict[str, NDArray[Any]]:
         """The arrays of `outputs.npz`, of one split or of all; Damaged where they are lost or do not read."""
-        import numpy as np
-
         path = self.path / "outputs.npz"
         try:
-            with open_regular(path) as file, np.load(file) as arrays:
+            with open_outputs(path, self.record() or {}) as arrays:
                 return {name: arrays[name] for name in arrays.files if name.startswith(split)}
         except OUTPUT_ERRORS as error:
             raise Damaged(f"{path}: is damaged ({words_of(error)})") from error
@@ -317,6 +325,23 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(f"{path}: is damaged (it holds no JSON object)")
     return value
+
+
+@contextmanager
+def open_outputs(path: Path, record: Mapping[str, Any]) -> Iterator[NpzFile]:
+    """The arrays of an `outputs.npz`; OUTPUT_ERRORS where it does not read, or is not the one of the record."""
+    import numpy as np
+
+    content = read_bytes(path)
+    if sum_in(record, path.name) not in (None, sha256(content)):
+        raise ValueError("it is not what was written, its SHA-256 is another")
+    with np.load(io.BytesIO(content)) as arrays:
+        yield arrays
+
+
+def sum_in(record: Mapping[str, Any], name: str) -> str | None:
+    """The SHA-256 that a record names of a file in its folder; older records name none."""
+    return (record.get("files") or {}).get(name)
 
 
 @functools.cache

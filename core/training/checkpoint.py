@@ -64,9 +64,14 @@ def read_verified(path: Path, device: torch.device) -> Any:
     return read_plain(path, device)
 
 
-def read_kept(network: nn.Module, path: Path, device: torch.device) -> None:
-    """Give a network the weights that its run kept; Damaged where they are lost, damaged or another network's."""
+def read_kept(network: nn.Module, path: Path, device: torch.device, sha256: str | None = None) -> None:
+    """Give a network the weights that its run kept; Damaged where they are lost, damaged, or another network's.
+
+    sha256: of the file, where the run's record names it.
+    """
     values = read_verified(path, device)
+    if sha256 not in (None, sum_beside(path)):
+        raise Damaged(f"{path} is not what was written, its SHA-256 is another than in the record")
     try:
         network.load_state_dict(values)
     except (RuntimeError, TypeError) as error:
@@ -95,11 +100,16 @@ def read_plain(path: Path, device: torch.device) -> Any:
 def is_intact(path: Path) -> bool:
     """Whether the SHA-256 beside a file is that of its bytes; neither torch nor safetensors notices a flipped bit."""
     try:
-        return read_bytes(_sum_path(path)) == file_sha256(path).encode()
+        return sum_beside(path) == file_sha256(path)
     except PermissionError:
         raise
     except OSError:  # lost, or on a part of the disk that does not read
         return False
+
+
+def sum_beside(path: Path) -> str:
+    """The SHA-256 that lies beside a file, whether it is right or not; OSError where there is none."""
+    return read_bytes(_sum_path(path)).decode(errors="replace")
 
 
 def sweep(folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.data.dataset import Split
-from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.core.runs.files import sha256, write_atomic
 from ablation_suite.core.runs.shape import EpochRow, Provenance, Record
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
@@ -59,6 +59,7 @@ def finish(folder: RunFolder, session: Session, position: Position, provenance: 
         "provenance": provenance,
         "classes": list(dataset.classes),
         "weights": kept.name,
+        "files": {"outputs.npz": sha256(buffer.getvalue()), kept.name: checkpoint.sum_beside(kept)},
     }
 
 

@@ -19,13 +19,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ablation_suite.commands.look import show, status
+from ablation_suite.commands.predict import PredictError, load_members
 from ablation_suite.commands.sync import sync
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.files import file_sha256
 from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.inline import Inline
 from ablation_suite.core.scheduling.scheduler import drive
+from ablation_suite.reports.outputs import read_outputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -154,6 +158,29 @@ def test_what_another_run_wrote_is_no_result_of_this_one(copied, damaged, runtim
     assert (outcome.finished, outcome.reused) == (([], 2) if copied == "run.json" else ([first.run_id], 1))
     assert first.record()["metrics"] == before["metrics"]
     assert first.job()["config"] == jobs[first.run_id]["config"]
+
+
+@pytest.mark.fault(
+    "outputs or kept weights under the name of another run",
+    injected="a copy of another run's outputs.npz, or of its weights with their own sum",
+    promised="damage of that run, told by the file; no table and no prediction has them",
+)
+def test_what_another_run_said_or_kept_is_no_part_of_this_one(damaged):
+    """Both are whole and of the right shapes; the record names the SHA-256 of its own."""
+    first, second = damaged
+    assert first.record()["files"] == {
+        name: file_sha256(first.path / name) for name in ("outputs.npz", first.record()["weights"])
+    }
+    shutil.copy(second.path / "outputs.npz", first.path)
+    with pytest.raises(Damaged, match=r"outputs\.npz: is damaged \(it is not what was written"):
+        first.outputs()
+    with pytest.raises(ValueError, match="it is not what was written"):
+        read_outputs(first.path / "outputs.npz", first.record(), "val")
+    kept, other = (folder.path / folder.record()["weights"] for folder in damaged)
+    for suffix in (".pt", ".sha256"):
+        shutil.copy(other.with_suffix(suffix), kept.with_suffix(suffix))
+    with pytest.raises(PredictError, match=r"best-\d+\.pt is not what was written"):
+        load_members([first], Runtime(device="cpu", results=str(first.path.parent.parent)))
 
 
 def test_a_run_folder_that_was_copied_elsewhere_may_have_any_name(damaged, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_a_teacher_that_cannot_teach_is_told_in_one_line(finished, digits, make_
     runtime, (folder, _) = finished
     unfinished = runtime.store / "0123456789ab"
     unfinished.mkdir(exist_ok=True)
-    shutil.copy(folder.path / "run.json", unfinished)
+    (unfinished / "run.json").write_text(json.dumps({**folder.job(), "run_id": unfinished.name}))
 
     def told(config, dataset=digits):
         lines = list(misfits(config, dataset, runtime))

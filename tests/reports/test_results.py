@@ -110,8 +110,9 @@ def test_names_and_labels_of_different_lengths_are_damage(plan, tmp_path):
         changed = {name: arrays[name] for name in arrays}
     changed["test_names"] = changed["test_names"][:-1]
     np.savez(path, **changed)
+    record = RunFolder(path.parent).record()
     with pytest.raises(ValueError, match="59 names for 60 labels"):
-        read_outputs(path, "test")
+        read_outputs(path, record, "test")
     assert results_of(plan, tmp_path / "runs").runs[0].status == "damaged"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from ablation_suite.reports.sweep_rivals import find_rivals
 from ablation_suite.sweeps.trial import Trial
+from tests.core.tracked_run import BARE_RECORD
 
 NUM_IMAGES = 200
 
@@ -22,6 +25,7 @@ def make_trial(store, number, correct):
         names = np.array([f"img{k}" for k in range(NUM_IMAGES)])
         outputs = {"val_probabilities": np.eye(2)[np.where(right, 0, 1)], "val_labels": labels, "val_names": names}
         np.savez(store / runs[-1] / "outputs.npz", **outputs)
+        (store / runs[-1] / "record.json").write_text(json.dumps({**BARE_RECORD, "classes": ["right", "wrong"]}))
     return Trial(number=number, outcome="complete", values={}, score=float(np.mean(correct)), runs=tuple(runs))
 
 
