@@ -65,8 +65,9 @@ def forecast(plans: Sequence[Plan], runtime: Runtime, elsewhere: Sequence[int] =
         )
         for cells, timing in zip(groups, measured, strict=True)
     ]
-    taken = {cell.run_id: arm.run_seconds for arm, cells in zip(arms, groups, strict=True) for cell in cells}
-    in_order = [taken[cell.run_id] for cell in _missing(plans, runtime)]
+    # As the driver does: one run of each kind, then the longest first.
+    others = (arm.run_seconds for arm in arms for _ in range(arm.num_runs - 1))
+    in_order = [arm.run_seconds for arm in arms] + sorted(others, reverse=True)
     seconds = start_up + makespan(in_order, workers)
     on = [_on(number, in_order, start_up) for number in elsewhere]
     memory = sum(heapq.nlargest(workers, (arm.memory_bytes for arm in arms for _ in range(arm.num_runs))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ablation_suite.core.runs.shape import Record
@@ -37,7 +37,7 @@ def unlike(facts: dict[str, list[str]]) -> list[str]:
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "recipe", str(record.get("recipe", "unknown"))
     yield "data", str(record.get("data_fingerprint", "unknown"))
-    how = record.get("provenance") or {}
+    how: Mapping[str, Any] = record.get("provenance") or {}
     for package, version in (how.get("packages") or {}).items():
         yield package, str(version)
     if source := (how.get("suite") or {}).get("source"):

@@ -19,7 +19,7 @@ from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import Executor, open_executor
-from ablation_suite.core.scheduling.scheduler import Outcome, drive
+from ablation_suite.core.scheduling.grid import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker

@@ -10,6 +10,7 @@ from ablation_suite.core.runs.identity import canonical
 from ablation_suite.core.scheduling.executors import Event
 
 if TYPE_CHECKING:
+    from ablation_suite.core.runs.shape import Job
     from ablation_suite.core.scheduling.scheduler import Jobs
 
 
@@ -33,7 +34,7 @@ class Pace:
     def __init__(self, jobs: Jobs, num_workers: int):
         self.num_workers = num_workers
         self.num_epochs = {name: job["config"]["epochs"] for name, job in jobs.items()}
-        self.kinds = {name: canonical({**job["config"], "seed": None}, allow_nan=True) for name, job in jobs.items()}
+        self.kinds = {name: kind_of(job) for name, job in jobs.items()}
         self.kind_epochs = {self.kinds[name]: num_epochs for name, num_epochs in self.num_epochs.items()}
         self.waiting = Counter(self.kinds.values())
         """How many runs of each kind have not been heard of yet."""
@@ -91,6 +92,11 @@ class Pace:
                 seen = (span.latest_time - span.first_time, span.latest - span.first)
                 totals[self.kinds[name]] = (seconds + seen[0], epochs + seen[1])
         return {kind: seconds / epochs for kind, (seconds, epochs) in totals.items() if epochs}
+
+
+def kind_of(job: Job) -> str:
+    """What all seeds of a config have in common; their runs take about as long."""
+    return canonical({**job["config"], "seed": None}, allow_nan=True)
 
 
 def time_left(seconds: float) -> str:

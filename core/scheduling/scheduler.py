@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.shape import Job
-from ablation_suite.core.runs.store import Damaged, RunFolder, take_lock
+from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.executors import Event, Executor, Retry
 from ablation_suite.core.scheduling.known_rows import KnownRows
 from ablation_suite.core.scheduling.watch import note_rows
@@ -105,7 +102,7 @@ class Scheduler:
                 continue
             folder = RunFolder(self.runtime.store / name)
             if name not in self.tries:
-                _mend(folder, job, self.strategy.told)
+                mend(folder, job, self.strategy.told)
             if folder.is_finished():
                 self._finished(folder, here=False)
                 has_news = True
@@ -198,7 +195,7 @@ class _Tries:
         return self.num_idle < MAX_TRIES
 
 
-def _mend(folder: RunFolder, job: Job, tell: Callable[[str], None]) -> None:
+def mend(folder: RunFolder, job: Job, tell: Callable[[str], None]) -> None:
     """Tell of a damaged record, which the next attempt sets aside, and do what a killed process left undone.
 
     A finished run learns who uses it now.
@@ -219,96 +216,3 @@ def _has_trained(folder: RunFolder) -> bool:
     """Whether the last attempt made the record; one that found it made no row of its start."""
     starts = [row["attempt"] for row in folder.ledger.rows() if row["kind"] == "start"]
     return max(folder.attempts(), default=0) == max(starts, default=0)
-
-
-class Reporter(Protocol):
-    """Is told how the grid goes."""
-
-    def begin(self, jobs: Jobs, num_finished: int, num_workers: int) -> None: ...
-
-    def news(self, event: Event) -> None: ...
-
-    def ended(self, folder: RunFolder, failure: str | None, *, here: bool = True) -> None: ...
-
-    def line(self, text: str) -> None: ...
-
-
-class DriverBusy(UserError):
-    """Another driver works in this results folder."""
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What a drive came to: run ids, and for failed ones the reason."""
-
-    finished: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
-    """Missing at first, and finished by another driver."""
-    failed: dict[str, str] = field(default_factory=dict)
-    reused: int = 0
-
-    def add(self, later: Outcome) -> None:
-        """Take in a later drive of the same runs and more; what it found finished this one trained or found so."""
-        self.reused += later.reused - self.reused - len(self.finished) - len(self.elsewhere)
-        self.finished += later.finished
-        self.elsewhere += later.elsewhere
-        self.failed |= later.failed
-
-
-def drive(jobs: Jobs, runtime: Runtime, executor: Executor, reporter: Reporter, *, join: bool = False) -> Outcome:
-    """Train every job that has no record, through the executor; failures are tried again, and the others go on.
-
-    Raises DriverBusy where another driver holds the results folder and `join` is false.
-    """
-    todo = {name: job for name, job in jobs.items() if not RunFolder(runtime.store / name).is_finished()}
-    for name in jobs.keys() - todo.keys():
-        _mend(RunFolder(runtime.store / name), jobs[name], reporter.line)
-    for name in todo:
-        RunFolder(runtime.store / name).uncancel()  # it is asked for again
-    outcome = Outcome(reused=len(jobs) - len(todo))
-    if not todo:
-        return outcome
-    with _sole_driver(Path(runtime.results), join):
-        reporter.begin(todo, outcome.reused, min(len(todo), executor.capacity()))
-        Scheduler(runtime, executor, _Grid(todo, reporter, outcome)).run()
-    return outcome
-
-
-class _Grid:
-    """The strategy of a fixed list: every run of it, whatever becomes of the others."""
-
-    def __init__(self, todo: Jobs, reporter: Reporter, outcome: Outcome):
-        self.todo, self.reporter, self.outcome = dict(todo), reporter, outcome
-
-    def wanted(self, capacity: int) -> list[Job] | None:
-        return list(self.todo.values()) or None
-
-    def progress(self, event: Event) -> None:
-        self.reporter.news(event)
-
-    def finished(self, folder: RunFolder, *, here: bool) -> None:
-        del self.todo[folder.run_id]
-        (self.outcome.finished if here else self.outcome.elsewhere).append(folder.run_id)
-        self.reporter.ended(folder, None, here=here)
-
-    def failed(self, folder: RunFolder, reason: str) -> None:
-        del self.todo[folder.run_id]
-        self.outcome.failed[folder.run_id] = reason
-        self.reporter.ended(folder, reason)
-
-    def told(self, line: str) -> None:
-        self.reporter.line(line)
-
-
-@contextmanager
-def _sole_driver(results: Path, join: bool) -> Iterator[None]:
-    results.mkdir(parents=True, exist_ok=True)
-    with open(results / "driver.lock", "a+") as lock:
-        if take_lock(lock):
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-        elif not join:
-            lock.seek(0)
-            raise DriverBusy(f"another driver (process {lock.read().strip()}) works in {results}; --join helps it")
-        yield

@@ -22,7 +22,8 @@ from ablation_suite.core.scheduling import executors, known_rows
 from ablation_suite.core.scheduling import scheduler as module
 from ablation_suite.core.scheduling.attempt import PREEMPTED, retry_after
 from ablation_suite.core.scheduling.executors import Event
-from ablation_suite.core.scheduling.scheduler import DriverBusy, Scheduler, drive
+from ablation_suite.core.scheduling.grid import DriverBusy, _sole_driver, drive
+from ablation_suite.core.scheduling.scheduler import Scheduler
 from tests.core.tracked_run import BARE_RECORD
 
 
@@ -107,6 +108,33 @@ def test_every_missing_run_is_trained_once_and_finished_ones_never(grid):
     outcome, executor, _ = grid({})
     assert executor.submitted == []
     assert outcome.reused == 3
+
+
+def test_one_run_of_each_kind_comes_first_and_then_the_longest(grid, monkeypatch):
+    """Of kinds that take 1, 5 and 3 seconds with three seeds each; a worker with a long one is not left alone."""
+    seconds = {"a": 1.0, "b": 5.0, "c": 3.0}
+    jobs = {
+        f"{kind}{seed}": {"run_id": f"{kind}{seed}", "config": {"loss": kind, "seed": seed}}
+        for kind in seconds
+        for seed in range(3)
+    }
+
+    def poll(self, _):
+        folder = self.waiting.pop(0)
+        record = {**BARE_RECORD, "cost": {"seconds": seconds[folder.name[0]]}}
+        (folder / "record.json").write_text(json.dumps(record))
+        return [Event(run_id=folder.name, retry=retry_after(0))]
+
+    monkeypatch.setattr(Script, "poll", poll)
+    executor = Script({})
+    drive(jobs, grid.runtime, executor, Quiet())
+    assert executor.submitted == ["a0", "b0", "c0", "b1", "b2", "c1", "c2", "a1", "a2"]
+    for folder in (grid.runtime.store / name for name in jobs):
+        (folder / "record.json").unlink()
+    monkeypatch.setattr(Script, "capacity", lambda self: 1)
+    executor = Script({})
+    drive(jobs, grid.runtime, executor, Quiet())
+    assert executor.submitted == list(jobs)  # one after the other there is nothing to gain
 
 
 def test_what_finished_is_read_for_the_looks_that_follow(grid, monkeypatch):
@@ -401,7 +429,7 @@ def test_a_second_driver_says_so_and_leaves_or_joins_when_asked(grid):
     """The lock belongs to the process, so that a killed driver leaves none, and nothing of its number in the words."""
     Path(grid.runtime.results).mkdir()
     (Path(grid.runtime.results) / "driver.lock").write_text("12345678901234")
-    with module._sole_driver(Path(grid.runtime.results), join=False):
+    with _sole_driver(Path(grid.runtime.results), join=False):
         with pytest.raises(DriverBusy, match=rf"\(process {os.getpid()}\).*--join"):
             grid({})
         outcome, _, _ = grid({}, join=True)

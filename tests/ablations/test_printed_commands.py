@@ -19,7 +19,7 @@ from ablation_suite.commands import tune as tune_module
 from ablation_suite.core.config.errors import printable, shell_line
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.store import run_folders
-from ablation_suite.core.scheduling.scheduler import Outcome
+from ablation_suite.core.scheduling.grid import Outcome
 
 BASE = "{data: digits, model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}}, optimizer: adam, epochs: 1}"
 SPEC = """ablation: tiny

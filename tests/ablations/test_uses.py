@@ -12,7 +12,7 @@ from ablation_suite.ablations.plan import Plan, jobs, make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.labels import merged
 from ablation_suite.core.runs.store import run_folders
-from ablation_suite.core.scheduling.scheduler import drive
+from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.tracking.projection import Shown, shown
 from tests.sweeps.fake import Fake
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.scheduling.scheduler import drive
+from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.slurm import Slurm
 from ablation_suite.core.scheduling.slurm_packs import PACK_SECONDS
 from tests.benchmarks.engine_faults import (

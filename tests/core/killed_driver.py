@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import open_executor
-from ablation_suite.core.scheduling.scheduler import drive
+from ablation_suite.core.scheduling.grid import drive
 order = json.loads(Path(sys.argv[1]).read_text())
 runtime = Runtime.model_validate_json(json.dumps(order["runtime"]))
 with open_executor(runtime) as executor, Progress() as progress:

@@ -9,8 +9,8 @@ import pytest
 
 from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE
+from ablation_suite.core.scheduling.grid import Outcome, drive
 from ablation_suite.core.scheduling.process import ProcessPool
-from ablation_suite.core.scheduling.scheduler import Outcome, drive
 
 
 class Quiet:

@@ -27,8 +27,8 @@ from ablation_suite.core.runs.identity import RECIPE
 from ablation_suite.core.runs.store import Damaged, RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
+from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.inline import Inline
-from ablation_suite.core.scheduling.scheduler import drive
 from ablation_suite.reports.outputs import read_outputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")

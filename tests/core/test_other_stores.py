@@ -18,8 +18,8 @@ from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
+from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.inline import Inline
-from ablation_suite.core.scheduling.scheduler import drive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,7 +19,8 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import elsewhere, scheduler, slurm, slurm_queue, slurm_task
-from ablation_suite.core.scheduling.scheduler import CANCELLED, drive
+from ablation_suite.core.scheduling.grid import drive
+from ablation_suite.core.scheduling.scheduler import CANCELLED
 from ablation_suite.core.scheduling.slurm import Slurm
 from ablation_suite.core.scheduling.slurm_queue import Submission
 from tests.core.fake_slurm import FakeSlurm, FakeTask, wait_until

@@ -24,8 +24,8 @@ from ablation_suite.core.runs.files import read_json
 from ablation_suite.core.scheduling import process, worker
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, BAD_DATA, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
+from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.inline import Inline
-from ablation_suite.core.scheduling.scheduler import drive
 from ablation_suite.core.training import device
 from ablation_suite.core.training.session import Session
 from tests.core.tracked_run import BARE_RECORD
