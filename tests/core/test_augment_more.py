@@ -227,9 +227,11 @@ def test_an_image_for_which_no_rectangle_fits_is_taken_as_torchvision_takes_it()
     assert {*zip(top, left, high, wide, strict=True)} == {tuple(theirs[k] for k in ("top", "left", "height", "width"))}
 
 
+@pytest.mark.parametrize("way", [crops._cut_out, crops._looked_up])
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
-def test_a_crop_after_padding_equals_torchvisions(mode):
+def test_a_crop_after_padding_equals_torchvisions(mode, way, monkeypatch):
     """Every place from the first to the last occurs, and each gives torchvision's padded image from there on."""
+    monkeypatch.setattr(crops, "_cut_out", way)
     images = channels_first(200, 9, 9)
     built = menu.build(RandomCrop(padding=2, padding_mode=mode, size=7))
     rows = built.draw(0, 1, 200)
