@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Collection
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ablation_suite.core.config.errors import shell_line
+from ablation_suite.core.config.errors import UserError, shell_line
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
@@ -148,6 +149,8 @@ def _with(options: list[Any], command: Callable[..., Any]) -> Callable[..., Any]
         if "devices" in settings:
             settings["devices"] = _numbers(settings["devices"])
         runtime = validate(Runtime, Document(data=settings, source="command line"))
+        if os.path.isfile(runtime.results):
+            raise UserError(f"{runtime.results}: is a file, and all output goes to a folder; name one with --results")
         return command(runtime=runtime, **kwargs)
 
     for option in reversed(options):

@@ -10,9 +10,11 @@ from click.testing import CliRunner
 from ablation_suite import options
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import resolve
+from ablation_suite.cli import LazyGroup
 from ablation_suite.commands.init import part
 from ablation_suite.commands.report import report
 from ablation_suite.commands.sweep import sweep
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.models import Model
 from ablation_suite.sweeps.spec import find_sweep
@@ -68,3 +70,15 @@ def test_a_path_that_exists_is_never_taken_for_an_override(home):
     Path("dropout=0.yaml").touch()
     words = ("lr=1", "optimizer.lr=1", "dropout=0.yaml", "~/base.yaml", "lr=2")
     assert options.split_words(words) == (("lr=1", "dropout=0.yaml", "~/base.yaml"), ("optimizer.lr=1", "lr=2"))
+
+
+@pytest.mark.parametrize("verb", ["audit", "plan", "check", "report", "status", "cancel", "run", "show"])
+def test_results_that_are_a_file_are_one_line_of_every_verb(verb, tmp_path, monkeypatch):
+    """Nothing of it is said to be a damaged run, and nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").write_text("mine")
+    command = LazyGroup().get_command(None, verb)
+    done = CliRunner().invoke(command, ["quickstart/1-backbone"] if verb != "status" else [])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "results: is a file, and all output goes to a folder; name one with --results"
+    assert (tmp_path / "results").read_text() == "mine"
