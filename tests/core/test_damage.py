@@ -494,7 +494,7 @@ def test_a_link_that_leads_nowhere_is_damage(name, target, damaged, runtime):
 def test_results_that_are_no_folder_are_one_line(tmp_path):
     """Nor for an empty one."""
     (tmp_path / "file").touch()
-    is_one_line(ask("status", "--results", "file", folder=tmp_path), "file/runs", "Not a directory")
+    is_one_line(ask("status", "--results", "file", folder=tmp_path), "file: is a file, and all output goes to a folder")
 
 
 @pytest.mark.fault(

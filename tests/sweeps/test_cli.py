@@ -173,7 +173,7 @@ def test_results_that_cannot_be_written_are_one_line(tmp_path: Path, ablate: Abl
     (tmp_path / "results").write_text("")
     status, _, err = ablate(str(write_spec(tmp_path)))
     assert status == 2
-    assert "Not a directory" in err
+    assert "is a file, and all output goes to a folder" in err
     assert len(err.splitlines()) == 1
 
 
