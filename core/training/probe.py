@@ -34,6 +34,7 @@ from ablation_suite.core.training.evaluate import predict_logits
 from ablation_suite.core.training.session import set_up
 
 LEAST_STEPS = 3
+LONG_SECONDS = 5.0
 EVALUATED_BATCHES = 4
 
 
@@ -65,7 +66,8 @@ class Timing:
 def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: float = 1.0) -> Timing:
     """Time training steps for about `seconds` after two steps of warm-up, then an evaluation and a checkpoint.
 
-    The network that is trained here is thrown away.
+    Of long steps, as large networks have on a CPU, one is enough after one of warm-up: what varies is small beside
+    them. The network that is trained here is thrown away.
     """
     val, test = dataset.splits["val"], dataset.splits.get("test")
     begin = time.perf_counter()
@@ -82,11 +84,12 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
         for images, rows in session.feed.batches(epoch.views[:1]):
             parts.augment(images, epoch.draws_of(0, rows))
 
-    for _ in range(2):
+    num_warm = 1 if _timed(one_step, device) > LONG_SECONDS else 2
+    for _ in range(num_warm - 1):
         _timed(one_step, device)
     warm = time.perf_counter()
     taken: list[float] = []
-    while len(taken) < LEAST_STEPS or sum(taken) < seconds:
+    while sum(taken) < seconds or (len(taken) < LEAST_STEPS and taken[-1] < LONG_SECONDS):
         taken.append(_timed(partial(one_step, len(taken)), device))
     usual = statistics.median(taken)
     load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))
@@ -96,12 +99,12 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
     def evaluate() -> None:
         predict_logits(parts.evaluated, val_feed, num_images, config.batch_size, config.precision)
 
-    per_image = min(_timed(evaluate, device) for _ in range(2)) / num_images
+    per_image = min(_timed(evaluate, device) for _ in range(num_warm)) / num_images
     return Timing(
         num_steps=num_steps,
         step=usual,
         load=load,
-        begin=max(0.0, warm - begin - 2 * usual),
+        begin=max(0.0, warm - begin - num_warm * usual),
         evaluate=per_image * len(val),
         test=per_image * len(test) if test is not None else 0.0,
         save=_save_seconds(parts.state_dict(), Path(runtime.results)),

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
+from ablation_suite.core.training import probe as probing
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.device import peak_memory_bytes, reset_peak_memory
+from ablation_suite.core.training.session import Session
 
 CPU = torch.device("cpu")
 
@@ -67,3 +69,17 @@ def test_peak_memory_belongs_to_the_run_and_not_to_the_ones_before_it():
     reset_peak_memory(CPU)
     assert high - before > 250_000_000
     assert high - peak_memory_bytes(CPU) > 250_000_000
+
+
+@pytest.mark.parametrize(("long_seconds", "num_steps"), [(60.0, 2 + probing.LEAST_STEPS), (0.0, 1 + 1)])
+def test_of_long_steps_one_is_timed_after_one_of_warm_up(
+    long_seconds, num_steps, make_config, runtime, digits, monkeypatch
+):
+    """Else the forecast of a large grid on a CPU takes most of an hour."""
+    taken, step = [], Session.step
+    monkeypatch.setattr(probing, "LONG_SECONDS", long_seconds)
+    monkeypatch.setattr(Session, "step", lambda *args: taken.append(args) or step(*args))
+    timing = probing.probe(make_config(), digits, runtime, seconds=1e-9)
+    assert len(taken) == num_steps
+    assert timing.step > 0.0
+    assert timing.evaluate > 0.0
