@@ -145,11 +145,13 @@ def split_override(text: str) -> tuple[str, str]:
 def read_override(cls: type[BaseModel], path: str, value: str) -> Document:
     """The value of an override, read by the type of its field: text as it stands, all else as YAML.
 
-    The rule of YAML would cut a folder `photos #2` at its hash and take the folders `2024` and `null` for no text.
+    The rule of YAML would cut a folder `photos #2` at its hash and take the folders `2024` and `null` for no text. A
+    text that may be left out is left out by `null`.
     """
     types = _types(cls, path.split("."))
-    if types and all(each is str for each in types):
-        return Document(data=value, source="command line")
+    if types and all(each in (str, str | None) for each in types):
+        is_none = value == "null" and str not in types
+        return Document(data=None if is_none else value, source="command line")
     return Document(data=parse(value, source="command line").data, source="command line")
 
 

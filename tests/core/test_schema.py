@@ -182,6 +182,8 @@ def test_the_text_of_an_override_is_what_a_text_field_gets(text):
     """Whatever it would mean as YAML: the field says that it is text."""
     for path in ("data.path", "model.weights"):
         assert read_override(RunConfig, path, text).data == text
+    for path in ("tuned", "block", "groups"):  # which may be left out, and then are null
+        assert read_override(Spec, path, text).data == (text if text != "null" else None)
 
 
 @pytest.mark.parametrize(
