@@ -35,7 +35,14 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms
         raise SchemaError(faults)
     if twins := _twin_faults(read.ablation, arms, spec):
         raise SchemaError(twins)
-    return read.ablation, arms
+    return _judged_as_divided(read.ablation, arms), arms
+
+
+def _judged_as_divided(ablation: Ablation, arms: Arms) -> Ablation:
+    """The ablation with the groups that its data are divided by, unless it names others itself."""
+    rules = {getattr(config.data, "groups", None) for config in arms.values()}
+    [rule] = rules if len(rules) == 1 else [None]
+    return ablation if ablation.groups else ablation.model_copy(update={"groups": rule})
 
 
 def resolve_blocks(path: Path, overrides: tuple[str, ...] = ()) -> list[tuple[Ablation, Arms]]:

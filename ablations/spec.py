@@ -83,8 +83,8 @@ class Spec(Frozen):
     @field_validator("groups")
     @classmethod
     def _groups_are_told_apart(cls, rule: str | None) -> str | None:
-        if rule is not None and not groups.NAME.search(rule):
-            raise ValueError("needs a part in braces that tells the groups apart, as {plant}_*.jpg")
+        if rule is not None and (fault := groups.rule_fault(rule)):
+            raise ValueError(fault)
         return rule
 
 

@@ -43,7 +43,7 @@ class FolderSource:
 
         fingerprint = self.fingerprint()
         found = self.decoded(progress)
-        rows = readable_rows(found, self.entry.split, self.entry.split_seed)
+        rows = readable_rows(found, self.entry.split, self.entry.split_seed, self._groups())
         faults = [] if "unreadable" in self.entry.allow else self._unreadable(found)
         faults += [] if "leaked" in self.entry.allow else self._leaked(rows)
         faults += [] if "conflicting" in self.entry.allow else self._conflicting(rows)
@@ -94,6 +94,17 @@ class FolderSource:
         found = layout.scan(self.folder)
         self._refuse(found.faults)
         return found
+
+    def _groups(self) -> np.ndarray | None:
+        """The group of each image of train/, where a rule says which belong together."""
+        from ablation_suite.core.data import groups
+
+        if self.entry.groups is None:
+            return None
+        names = tuple(file.name for file in self._layout.splits["train"])
+        if fault := groups.misfit("train", names, self.entry.groups):
+            raise DataError(f"{self.folder}: {fault}")
+        return groups.groups_of(names, self.entry.groups)
 
     def _refuse(self, faults: Sequence[Finding]) -> None:
         if faults:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:  # a spec is read, and its rule judged, without NumPy
 NAME = re.compile(r"\{(\w+)\}")
 
 
+def rule_fault(rule: str) -> str:
+    """Why a rule tells no groups apart, or nothing."""
+    return "" if NAME.search(rule) else "needs a part in braces that tells the groups apart, as {plant}_*.jpg"
+
+
 @lru_cache(maxsize=8)  # a report asks for those of each arm and metric
 def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
     """The group of each image (N,), numbered as they appear; an image that does not fit the rule is one alone.
@@ -35,11 +40,15 @@ def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
 
 def faults(names: Mapping[str, Sequence[str]], rule: str) -> list[str]:
     """A line for each split that is evaluated and that a rule fits no image of. names: those of each split."""
-    return [
-        f"groups: {rule} fits no image of {split}, whose names are like {each[0]}"
-        for split, each in names.items()
-        if split != "train" and each and not any(_keys(each, rule))
-    ]
+    found = (misfit(split, each, rule) for split, each in names.items() if split != "train")
+    return [each for each in found if each]
+
+
+def misfit(split: str, names: Sequence[str], rule: str) -> str:
+    """That a rule fits no image of a split, or nothing."""
+    if not names or any(_keys(names, rule)):
+        return ""
+    return f"groups: {rule} fits no image of {split}, whose names are like {names[0]}"
 
 
 def in_words(names: Mapping[str, Sequence[str]], rule: str) -> list[str]:

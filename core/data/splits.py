@@ -34,6 +34,23 @@ def stratified(labels: np.ndarray, held_out: Sequence[float], seed: int) -> list
     return [np.sort(np.concatenate([np.empty(0, np.int64), *part])) for part in parts]
 
 
+def stratified_groups(labels: np.ndarray, groups: np.ndarray, held_out: float, seed: int) -> list[np.ndarray]:
+    """Divide images by class, and groups (N,) as a whole: the rest, and what is held out; each is sorted (int64).
+
+    A group counts for the class of its first image. A class holds out so many groups, in a drawn order, as come nearest
+    to its share of images, but at least one, and keeps at least one in the rest. Every class has a stream of its own.
+    """
+    numbers, first, sizes = np.unique(groups, return_index=True, return_counts=True)
+    held: list[np.ndarray] = []
+    for label in np.unique(labels):
+        order = streams.generator(seed, "split", int(label)).permutation(np.flatnonzero(labels[first] == label))
+        if len(order) > 1:
+            beyond = np.abs(np.cumsum(sizes[order]) - held_out * np.count_nonzero(labels == label))
+            held.append(numbers[order[: min(int(beyond.argmin()) + 1, len(order) - 1)]])
+    is_held = np.isin(groups, np.concatenate([np.empty(0, np.int64), *held]))
+    return [np.flatnonzero(~is_held), np.flatnonzero(is_held)]
+
+
 def part_of(split: Split, share: float, seed: int) -> Split:
     """The given share of a split's images by class, rounded, at least one of each; nested, and in the split's order."""
     if share == 1.0:
@@ -48,10 +65,12 @@ def part_of(split: Split, share: float, seed: int) -> Split:
     return Split(images=Rows(split.images, kept), labels=split.labels[kept], names=names)
 
 
-def readable_rows(found: Mapping[str, Decoded], split: float | None, seed: int) -> dict[str, tuple[str, np.ndarray]]:
+def readable_rows(
+    found: Mapping[str, Decoded], split: float | None, seed: int, groups: np.ndarray | None = None
+) -> dict[str, tuple[str, np.ndarray]]:
     """For "train", "val" and "test": where its images come from, and which rows there, without unreadable ones.
 
-    Where `split` is a share, that much of train is held out as val.
+    Where `split` is a share, that much of train is held out as val; whole groups, where its images have `groups`.
     """
     rows = {
         name: (name, np.setdiff1d(np.arange(len(every.labels)), list(every.unreadable)))
@@ -59,7 +78,11 @@ def readable_rows(found: Mapping[str, Decoded], split: float | None, seed: int) 
     }
     if split is not None:
         _, kept = rows["train"]
-        train, val = stratified(found["train"].labels[kept], (split,), seed)
+        labels = found["train"].labels[kept]
+        if groups is None:
+            train, val = stratified(labels, (split,), seed)
+        else:
+            train, val = stratified_groups(labels, groups[kept], split, seed)
         rows = {**rows, "train": ("train", kept[train]), "val": ("train", kept[val])}
     return {name: rows[name] for name in ("train", "val", "test") if name in rows}
 

@@ -255,3 +255,13 @@ def test_a_folder_means_the_specs_in_it(tmp_path):
         (tmp_path / name).unlink()
     with pytest.raises(SchemaError, match="no spec lies in this folder"):
         find_specs([str(tmp_path)])
+
+
+def test_images_are_judged_by_the_groups_that_they_are_divided_by(tmp_path):
+    """The rule of the data is that of the report, unless the spec has one of its own."""
+    (tmp_path / "base.yaml").write_text("data: {name: folder, path: plants, split: 0.2, groups: '{plant}_*.jpg'}\n")
+    spec = "ablation: a\nquestion: q\nbase: base.yaml\narms: {some: {model.head.dropout: 0.3}}\n"
+    (tmp_path / "spec.yaml").write_text(spec)
+    assert resolve(tmp_path / "spec.yaml")[0].groups == "{plant}_*.jpg"
+    assert resolve(tmp_path / "spec.yaml", ("groups={bed}_*.jpg",))[0].groups == "{bed}_*.jpg"
+    assert resolve(tmp_path / "spec.yaml", ("data.groups=null",))[0].groups is None

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from ablation_suite.core.config import menu
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Folder, file_hashes
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.data.folder import FolderSource
+from ablation_suite.core.data.splits import stratified_groups
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cifar10-mini"
 
@@ -168,6 +170,43 @@ def test_a_share_of_train_is_held_out_by_class(source: Callable[..., FolderSourc
         np.testing.assert_array_equal(pixels(found, split), [np.asarray(Image.open(file)) for file in files])
     assert found.splits["val"].names != other.splits["val"].names
     assert found.fingerprint == other.fingerprint
+
+
+def test_images_of_one_group_are_held_out_together(source: Callable[..., FolderSource], root: Path) -> None:
+    """Two photographs of each of four plants a class: half of the plants are held out, with both of theirs."""
+    shutil.rmtree(root / "val")
+    shutil.rmtree(root / "train")
+    for number in range(24):
+        paint(root / "train" / "abc"[number // 8] / f"p{number // 2}_{number % 2}.png", 100 + number)
+    found = source(split=0.5, groups="{plant}_*.png").load()
+    plants = {split: {name.rpartition("_")[0] for name in found.splits[split].names} for split in ("train", "val")}
+    assert not plants["train"] & plants["val"]
+    assert np.bincount(found.splits["val"].labels).tolist() == [4, 4, 4]
+    assert found.fingerprint == source(split=0.5).load().fingerprint
+    with pytest.raises(DataError, match=r"groups: \{day\}-\*\.png fits no image of train, whose names are like a/p0_0"):
+        source(split=0.5, groups="{day}-*.png").load()
+    with pytest.raises(ValidationError, match="without `split` it belongs to the spec"):
+        Folder(path="data", groups="{plant}_*.png")
+    with pytest.raises(ValidationError, match="needs a part in braces"):
+        Folder(path="data", split=0.5, groups="plant_*.png")
+
+
+def test_whole_groups_are_divided_nearly_in_the_share_that_was_asked_for() -> None:
+    """No group on both sides, both in every class, at most half of a group off; another class's images move none."""
+    source = np.random.default_rng(0)
+    groups = np.sort(source.integers(0, 60, 600))
+    labels = groups % 4
+    train, val = stratified_groups(labels, groups, 0.25, 0)
+    assert not {*groups[train]} & {*groups[val]}
+    assert sorted([*train, *val]) == list(range(600))
+    sizes = np.bincount(groups)
+    for label in range(4):
+        num = np.count_nonzero(labels == label)
+        assert abs(np.count_nonzero(labels[val] == label) - 0.25 * num) <= sizes[label::4].max() / 2
+    more = np.concatenate([groups, [60] * 9])
+    again = stratified_groups(more % 4, more, 0.25, 0)[1]
+    assert {*groups[val][labels[val] > 0]} == {*more[again][more[again] % 4 > 0]}
+    assert stratified_groups(np.zeros(3, int), np.zeros(3, int), 0.5, 0)[1].tolist() == []  # one group is not parted
 
 
 def test_validation_images_come_from_exactly_one_place(source: Callable[..., FolderSource], root: Path) -> None:

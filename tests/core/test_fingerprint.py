@@ -48,12 +48,13 @@ OTHER = {
     "data.eval_size": 32,
     "data.eval_crop": 48,
     "data.sampler": "balanced",
+    "data.groups": "{plant}_*.jpg",
 }
 LATER = {
     "": "swa head_lr_factor layer_decay",
     "model.backbone": "norm zero_init_residual stochastic_depth",
     "optimizer": "decay_norms_and_biases",
-    "data": "resize preprocess eval_size eval_crop sampler",
+    "data": "resize preprocess eval_size eval_crop sampler groups",
     "augment": (
         "hue jitter_probability random_resized_crop random_crop trivial_augment_wide rand_augment auto_augment aug_mix "
         "random_grayscale gaussian_blur random_erasing"
