@@ -89,7 +89,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
         _timed(one_step, device)
     warm = time.perf_counter()
     taken: list[float] = []
-    while sum(taken) < seconds or (len(taken) < LEAST_STEPS and taken[-1] < LONG_SECONDS):
+    while not taken or sum(taken) < seconds or (len(taken) < LEAST_STEPS and taken[-1] < LONG_SECONDS):
         taken.append(_timed(partial(one_step, len(taken)), device))
     usual = statistics.median(taken)
     load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))

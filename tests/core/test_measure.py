@@ -79,7 +79,7 @@ def test_of_long_steps_one_is_timed_after_one_of_warm_up(
     taken, step = [], Session.step
     monkeypatch.setattr(probing, "LONG_SECONDS", long_seconds)
     monkeypatch.setattr(Session, "step", lambda *args: taken.append(args) or step(*args))
-    timing = probing.probe(make_config(), digits, runtime, seconds=1e-9)
+    timing = probing.probe(make_config(), digits, runtime, seconds=0.0)
     assert len(taken) == num_steps
     assert timing.step > 0.0
     assert timing.evaluate > 0.0
