@@ -19,6 +19,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.metrics import OwnMetric
 from ablation_suite.core.own.kept import packed
+from ablation_suite.core.runs.memory import memory, num_oom_kills
 from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.training.tried import FirstStep, Tried
 
@@ -81,6 +82,7 @@ class Aside:
         self.patience: float | None = None
         """Seconds for the next answer."""
         self.is_late = False
+        self._num_oom_kills = num_oom_kills()
         self._pipe = output
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the context is left)
         try:
@@ -136,6 +138,8 @@ class Aside:
     def ending(self) -> str:
         """How it ended, as the rest of a sentence, with the last line that it printed; known when it is gone."""
         status = self.process.returncode
+        if status == -signal.SIGKILL and num_oom_kills() > self._num_oom_kills:
+            return f"was killed because memory ran out: {memory()}; fewer --jobs or a smaller batch_size need less"
         how = f"is ended by {signal.Signals(-status).name}" if status < 0 else f"ends with exit status {status}"
         return how + (f" (its last words: {self.last_line})" if self.last_line else "")
 

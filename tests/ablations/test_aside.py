@@ -119,6 +119,17 @@ def test_nothing_is_trained_or_timed_where_a_part_ends_the_process(command, fold
     assert not (folder / "results").exists()
 
 
+def test_a_process_that_memory_ended_is_told_so(monkeypatch):
+    """A forecast of networks that are too large says what needs less; a kill by somebody is a kill."""
+    for counts, words in (([3, 4], "was killed because memory ran out: "), ([3, 3], "is ended by SIGKILL")):
+        kills = iter(counts)
+        monkeypatch.setattr(aside, "num_oom_kills", lambda kills=kills: next(kills))
+        with aside.Aside("signal", {}) as process:
+            process.process.kill()
+            process.process.wait()
+        assert process.ending.startswith(words)
+
+
 def test_a_sweep_makes_no_study_of_a_part_that_cannot_take_a_step(folder):
     """Once mended, the same sweep begins anew, since no study names the broken version."""
     (folder / "bad.py").write_text("import os\nos._exit(3)" + LOSS)
