@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from ablation_suite.core.data.parallel import start_whole
+
 HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 90
 """A trial of another machine that was silent for so long is tried again by someone else."""
@@ -22,7 +24,7 @@ def beating(beat: Callable[[], None], seconds: float) -> Iterator[None]:
                 beat()
 
     thread = threading.Thread(target=live, daemon=True)
-    thread.start()
+    start_whole(thread)
     try:
         yield
     finally:

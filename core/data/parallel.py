@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -75,8 +76,7 @@ def each(work: Callable[[int], Result], count: int, progress: Progress | None = 
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(min(starts.qsize(), cores()))]
     try:
-        for thread in threads:
-            thread.start()
+        start_whole(*threads)
         _follow(news, count, progress)
     finally:
         over.set()
@@ -85,6 +85,24 @@ def each(work: Callable[[int], Result], count: int, progress: Progress | None = 
             if thread.is_alive():  # a signal may have come while they were started
                 thread.join(max(0.0, deadline - time.monotonic()))
     return [results[index] for index in range(count)]
+
+
+def start_whole(*threads: threading.Thread) -> None:
+    """Start threads, and let no SIGTERM and no Ctrl-C, whose handlers may raise, come in the middle of it.
+
+    `Thread.start` waits with a lock, and what is raised there would become an error of that lock. The threads, which
+    are to start no processes, leave these signals to the main one.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        for thread in threads:
+            thread.start()
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow(news: SimpleQueue[int | BaseException], count: int, progress: Progress | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablation_suite.core.data.parallel import start_whole
 from ablation_suite.core.data.views import Rows
 from ablation_suite.core.training.device import free_memory_bytes, total_memory_bytes
 
@@ -125,7 +126,7 @@ class Streamed:
                 ready.put(error)
 
         thread = threading.Thread(target=fill, daemon=True)
-        thread.start()
+        start_whole(thread)
         try:
             for _ in batches:
                 item = ready.get()

@@ -524,6 +524,29 @@ def test_a_signal_between_the_starts_of_two_threads_is_what_is_raised(monkeypatc
     begun[0].join(10)
 
 
+def test_a_signal_in_the_middle_of_a_start_is_raised_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within, it would break the lock that `Thread.start` waits with, and end in an error of that."""
+    start = threading.Thread.start
+    whole: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        start(thread)
+        whole.append(thread)
+
+    def leave(*_: object) -> None:
+        sys.exit(143)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            parallel.each(lambda index: index, 8)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(whole) == min(8, parallel.cores())
+
+
 def test_a_worker_that_is_asked_to_stop_waits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither for images nor for another builder's lock; its signals only set a flag."""
     monkeypatch.setattr(parallel, "LEAVE_SECONDS", 0.1)
