@@ -90,19 +90,20 @@ def each(work: Callable[[int], Result], count: int, progress: Progress | None = 
 def start_whole(*threads: threading.Thread) -> None:
     """Start threads, and let no SIGTERM and no Ctrl-C, whose handlers may raise, come in the middle of it.
 
-    `Thread.start` waits with a lock, and what is raised there would become an error of that lock. The threads, which
-    are to start no processes, leave these signals to the main one.
+    `Thread.start` waits with a lock, and what is raised there would become an error of that lock.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        for thread in threads:
-            thread.start()
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    seen: list[int] = []
+    kinds = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    known = [kind for kind in kinds if signal.getsignal(kind) is not None]  # else it is not Python's
+    before = {kind: signal.signal(kind, lambda number, _: seen.append(number)) for kind in known}
     try:
         for thread in threads:
             thread.start()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        for number in seen:
+            signal.raise_signal(number)
 
 
 def _follow(news: SimpleQueue[int | BaseException], count: int, progress: Progress | None) -> None:
