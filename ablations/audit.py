@@ -13,7 +13,7 @@ from ablation_suite.ablations.resolve import changed_settings, describe
 from ablation_suite.ablations.spec import Ablation, Arm
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.runs.shape import Record
+from ablation_suite.core.runs.shape import ARITHMETIC, Record
 
 Records = Mapping[str, list[Record]]
 """Arm -> the records of its finished runs."""
@@ -189,10 +189,8 @@ def _between_runs(records: list[Record], baseline: list[Record]) -> Iterator[Fou
         ("software", "commit of the suite", "provenance.suite.commit"),
         ("software", "source of the suite", "provenance.suite.source"),
         ("hardware", "device", "provenance.device.name"),
-        ("hardware", "CPU threads", "provenance.threads"),
         ("arithmetic", "what is compiled", "provenance.compiled"),
-        ("arithmetic", "memory format", "provenance.memory_format"),
-        ("arithmetic", "preference for deterministic kernels", "provenance.deterministic"),
+        *(("arithmetic", name, f"provenance.{key}") for name, key in ARITHMETIC.items()),
     ]
     for kind, name, path in facts:
         ours, theirs = ({_fact(each, path) for each in group} for group in (records, baseline))

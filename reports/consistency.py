@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ablation_suite.core.runs.shape import Record
+from ablation_suite.core.runs.shape import ARITHMETIC, Record
 from ablation_suite.reports.results import Results
-
-_ARITHMETIC = {
-    "CPU threads": "threads",
-    "memory format": "memory_format",
-    "preference for deterministic kernels": "deterministic",
-}
-"""Fact -> its key in the provenance of a record: what was chosen for a run, is no setting of it, and moves its sums.
-
-What was compiled is chosen by the size of a network, arm by arm, and told by the audit.
-"""
 
 
 def provenance(results: Results) -> dict[str, list[str]]:
@@ -43,7 +33,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     if source := (how.get("suite") or {}).get("source"):
         yield "source of the suite", str(source)
     yield "device", device_of(record)
-    for fact, key in _ARITHMETIC.items():
+    for fact, key in ARITHMETIC.items():  # what was compiled is chosen arm by arm, and told by the audit
         if key in how:  # older records do not say
             yield fact, str(how[key])
 

@@ -68,8 +68,8 @@ def list_(as_json: bool) -> None:
     """Say what lies in the cache."""
     entries = cache_folder.entries(_cache())
     if as_json:
-        whole = {key: each for key, each in entries.items() if each}
-        say(json.dumps({key: {k: v for k, v in each.items() if k != "unreadable"} for key, each in whole.items()}))
+        shown = {k: each and {n: v for n, v in each.items() if n != "unreadable"} for k, each in entries.items()}
+        say(json.dumps(shown))
         return
     for key, each in entries.items():
         if each is None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ablation_suite.core.data.parallel import start_whole
 from ablation_suite.core.runs.files import read_json, write_json
 
 BEAT_SECONDS = 5.0
@@ -75,7 +76,7 @@ def held(path: Path, is_alive: Callable[[], bool], is_cancelled: Callable[[], bo
                     os.utime(path)
 
     thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
+    start_whole(thread)
     try:
         yield unwanted
     finally:

@@ -49,6 +49,14 @@ class Provenance(TypedDict, total=False):
     augmentation: str
 
 
+ARITHMETIC = {
+    "CPU threads": "threads",
+    "memory format": "memory_format",
+    "preference for deterministic kernels": "deterministic",
+}
+"""Fact -> its key in a Provenance: what was chosen for a run, is no setting of it, and moves its sums."""
+
+
 class Record(Job, total=False):
     """The contents of a `record.json`: all that reports read."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ablation_suite.core.config.errors import shell_line
+from ablation_suite.core.data.parallel import start_whole
 from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Row
@@ -79,7 +80,7 @@ class Publisher:
             self.error = _A_MOMENT_BEFORE
             _note_failure(self.folder, self.tracker, self.error)
         else:
-            self._thread.start()
+            start_whole(self._thread)
         return self
 
     def publish(self) -> None:

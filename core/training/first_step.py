@@ -71,7 +71,8 @@ def try_steps(
         unfit = [fault for each in whole().values() for fault in misfits(each, datasets[each.data], metrics, runtime)]
         if groups is not None and (first := next(iter(whole().values()), None)) is not None:
             names = {split: each.names for split, each in datasets[first.data].splits.items()}
-            unfit += grouping.faults(names, groups)
+            if groups != getattr(first.data, "groups", None):  # one that train is divided by is no misspelling
+                unfit += grouping.faults(names, groups)
             tried.groups = grouping.in_words(names, groups)
         unfit += _metric_faults(whole(), [each for each in metrics if isinstance(each, OwnMetric)], datasets, begin)
         tried.misfits = list(dict.fromkeys(unfit))

@@ -90,6 +90,22 @@ def test_groups_that_lie_in_several_splits_are_told(tmp_path):
     ]
 
 
+def test_a_rule_that_train_is_divided_by_need_not_fit_test_images(tmp_path):
+    """Nobody asked for groups of test, whose names are others; that some do not fit is told."""
+    for number in range(16):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        path = tmp_path / "plants" / "train" / "ab"[number // 8] / f"p{number // 2}_{number % 2}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    (tmp_path / "plants" / "test").mkdir()
+    Image.fromarray(pixels[::-1]).save(tmp_path / "plants" / "test" / "img-1.png")
+    data = f"{{name: folder, path: {tmp_path / 'plants'}, size: 8, split: 0.5, groups: '{{plant}}_*.png'}}"
+    found = effects(tmp_path, f"shared: {{data: {data}}}\narms: {{one: {{optimizer.lr: 0.01}}}}")
+    assert found.misfits == []
+    assert found.groups[0] == "train: 8 images in 4 groups"
+    assert found.groups[-1] == "test: 1 images in 1 groups, 1 of them images that do not fit"
+
+
 def test_groups_that_no_name_fits_are_a_fault(tmp_path):
     """Each image would be judged alone, which is not what was asked for."""
     found = effects(tmp_path, 'groups: "{plant}_*.jpg"\narms: {one: {optimizer.lr: 0.01}}')
