@@ -20,8 +20,8 @@ from ablation_suite.core.metrics.measures import (
     macro_f1,
     metric_of,
 )
+from ablation_suite.core.runs.damage import open_outputs
 from ablation_suite.core.runs.shape import Record
-from ablation_suite.core.runs.store import open_outputs
 
 Epoch = Literal["kept", "last"]
 """Which weights of a run speak: those that were kept, or those of its last epoch, which nobody selected."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ablation_suite.core.data import groups as grouping
 from ablation_suite.core.metrics.measures import Metric, accuracy, metric_of
+from ablation_suite.core.runs.damage import OUTPUT_ERRORS
 from ablation_suite.core.runs.shape import Record
-from ablation_suite.core.runs.store import OUTPUT_ERRORS, RunFolder
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.outputs import (
     Asked,

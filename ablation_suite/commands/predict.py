@@ -18,8 +18,9 @@ from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.data.entries import EXTENSIONS, bare, below
 from ablation_suite.core.own.kept import admit, require_trusted
+from ablation_suite.core.runs.damage import sum_in
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.core.runs.store import RunFolder, find_run, sum_in
+from ablation_suite.core.runs.store import RunFolder, find_run
 from ablation_suite.output import say
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ablation_suite.core.models.network import IMAGENET_MEAN, IMAGENET_STD, Netw
 from ablation_suite.core.models.weights import WeightsError, read_classifier
 from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs import teachers
-from ablation_suite.core.runs.store import sum_in
+from ablation_suite.core.runs.damage import sum_in
 from ablation_suite.core.training.checkpoint import read_kept
 
 

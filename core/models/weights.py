@@ -11,8 +11,8 @@ from urllib.parse import urlparse
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.own import own_parts
 from ablation_suite.core.models import Model, Timm
+from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.files import file_sha256
-from ablation_suite.core.runs.store import Damaged
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

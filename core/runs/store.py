@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
 import shutil
 import socket
-import struct
 import threading
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +18,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 from ablation_suite.core.config.errors import UserError, words_of
 from ablation_suite.core.own.kept import keep
 from ablation_suite.core.runs import lease, locks
+from ablation_suite.core.runs.damage import OUTPUT_ERRORS, Damaged, open_outputs, read_object
 from ablation_suite.core.runs.files import (
     json_bytes,
-    read_bytes,
-    read_json,
-    sha256,
     sync_folder,
     write_json,
     write_synced,
@@ -37,26 +31,15 @@ from ablation_suite.core.runs.ledger import Ledger
 from ablation_suite.core.runs.shape import Job, Record, job_fault, record_fault
 
 if TYPE_CHECKING:
-    from numpy.lib.npyio import NpzFile
     from numpy.typing import NDArray
 
 Status = Literal["finished", "running", "failed", "interrupted", "missing", "damaged"]
 DIGEST = "sha256"
 """The key of a record that holds the SHA-256 of the canonical JSON of the rest; older records have none."""
 
-OUTPUT_ERRORS = (
-    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
-)
-"""What reading a missing or damaged `outputs.npz` may raise: one byte makes it encrypted, or of unknown compression."""
-
 
 class Busy(RuntimeError):
     """Another process is training this run now."""
-
-
-class Damaged(UserError):
-    """A file of a run folder does not read or does not verify."""
 
 
 class NoSuchRun(UserError):
@@ -194,7 +177,7 @@ class RunFolder:
         last = max(self.attempts(), default=None)
         path = self._attempt(last) / "failure.json" if last is not None else None
         try:
-            return _read_object(path) if path and path.exists() else None
+            return read_object(path) if path and path.exists() else None
         except Damaged as error:
             return {"kind": "unknown", "message": f"failed for a reason that is lost: {error}"}
 
@@ -202,7 +185,7 @@ class RunFolder:
         """The host, process (pid) and time of the last attempt, as far as its `claim.json` tells."""
         last = max(self.attempts(), default=None)
         try:
-            return _read_object(self._attempt(last) / "claim.json") if last is not None else {}
+            return read_object(self._attempt(last) / "claim.json") if last is not None else {}
         except (FileNotFoundError, Damaged):
             return {}
 
@@ -293,7 +276,7 @@ class RunFolder:
 
     def _read_own(self, path: Path) -> dict[str, Any]:
         """The object of a JSON file; Damaged where it is that of another run, as a copy among run folders leaves it."""
-        found = _read_object(path)
+        found = read_object(path)
         named = found.get("run_id", self.run_id)
         if named != self.run_id and is_run_id(self.run_id):
             raise Damaged(f"{path}: is damaged (it is that of run {named})")
@@ -309,39 +292,6 @@ def take_lock(file: IO[str]) -> bool:
         return locks.take_soon(file)
     except locks.NoLocks as error:
         raise UserError(f"{Path(file.name).parent}: {error.strerror}; put --results on one that has them") from None
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except PermissionError:
-        raise
-    except FileNotFoundError as error:
-        if os.path.lexists(path):
-            raise Damaged(f"{path}: is damaged (a link to a file that is not there)") from error
-        raise
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{path}: is damaged ({words_of(error)})") from error
-    if not isinstance(value, dict):
-        raise Damaged(f"{path}: is damaged (it holds no JSON object)")
-    return value
-
-
-@contextmanager
-def open_outputs(path: Path, record: Mapping[str, Any]) -> Iterator[NpzFile]:
-    """The arrays of an `outputs.npz`; OUTPUT_ERRORS where it does not read, or is not the one of the record."""
-    import numpy as np
-
-    content = read_bytes(path)
-    if sum_in(record, path.name) not in (None, sha256(content)):
-        raise ValueError("it is not what was written, its SHA-256 is another")
-    with np.load(io.BytesIO(content)) as arrays:
-        yield arrays
-
-
-def sum_in(record: Mapping[str, Any], name: str) -> str | None:
-    """The SHA-256 that a record names of a file in its folder; older records name none."""
-    return (record.get("files") or {}).get(name)
 
 
 @functools.cache

@@ -19,10 +19,11 @@ from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.data.parallel import Stopped, stopping_when
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.own.loading import told
+from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
-from ablation_suite.core.runs.store import Busy, Damaged, RunFolder
+from ablation_suite.core.runs.store import Busy, RunFolder
 from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 

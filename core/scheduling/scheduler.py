@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.shape import Job
-from ablation_suite.core.runs.store import Damaged, RunFolder
+from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event, Executor, Retry
 from ablation_suite.core.scheduling.known_rows import KnownRows
 from ablation_suite.core.scheduling.watch import note_rows

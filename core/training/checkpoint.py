@@ -10,8 +10,8 @@ from typing import IO, Any, cast
 import torch
 from torch import nn
 
+from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.files import Hashing, file_sha256, read_bytes, replacing, write_atomic
-from ablation_suite.core.runs.store import Damaged
 
 
 def save(folder: Path, number: int, state: dict[str, Any]) -> None:
