@@ -125,7 +125,8 @@ def _contradictions(results: Results) -> Iterator[str]:
     for run in results.runs:
         if run.record is None or run.outputs is None:
             continue
-        said, found = run.record["metrics"].get(f"{results.split}/accuracy"), float(run.outputs.correct.mean())
+        kept = run.kept or run.outputs  # a record's accuracy is that of the kept epoch, whichever answers
+        said, found = run.record["metrics"].get(f"{results.split}/accuracy"), float(kept.correct.mean())
         if said is None or not math.isclose(said, found, abs_tol=1e-6):
             yield f"run {run.run_id}: its record says accuracy {said}, its outputs say {found:.6f}"
         if run.record.get("run_id", run.run_id) != run.run_id:

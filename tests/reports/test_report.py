@@ -14,6 +14,8 @@ from ablation_suite.reports import beside
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import ReportError, check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
+from ablation_suite.reports.design import design_of
+from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}
@@ -137,6 +139,18 @@ def test_a_page_that_somebody_edited_is_named(written):
     at = text.index("<b>", text.index('class="sheet"'))
     path.write_text(f'{text[:at]}<img src="data:image/png;base64,AAAA" alt="cat">{text[at:]}')
     assert faults(root) == []
+
+
+def test_a_report_that_the_last_epoch_answers_is_what_its_runs_say(tmp_path):
+    """Their records tell the accuracy of the kept epoch, which is another."""
+    plan = make_store(tmp_path / "runs", TWO_ARMS, **SMALL, with_test=False, with_last=True)
+    for cell in plan.cells:
+        change_record(tmp_path, cell.run_id, lambda record: record["metrics"].update(best_epoch=1))
+    build_report([plan], tmp_path / "runs", tmp_path / "report")
+    assert Reader(tmp_path / "runs").results(design_of(plan)).epoch == "last"
+    assert faults(tmp_path) == []
+    change_record(tmp_path, plan.cells[0].run_id, lambda record: record["metrics"].update({"val/accuracy": 0.123}))
+    assert any("its record says accuracy 0.123" in fault for fault in faults(tmp_path))
 
 
 def test_a_run_that_is_gone_is_named(written):
