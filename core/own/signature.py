@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ablation_suite.core.config.errors import OwnPartError
@@ -27,6 +27,8 @@ class Argument:
     """Names of types, and literal values as 1-tuples; None where the annotation says nothing that can be checked."""
     is_place: bool = False
     """Whether it names a file or a folder: it is annotated with Path, or called root."""
+    by_place: bool = False
+    """Whether it stands before a `/`, and has no name for who calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,18 @@ class Signature:
         """
         itself = f"; one that is called in the run itself has to name {', '.join(called)}, or those that it needs"
         hint = itself if self.is_function and called else ""
-        free = {key: each for key, each in self.parameters.items() if key not in given}
+        named = {key: each for key, each in self.parameters.items() if not each.by_place}
+        lost = [
+            key
+            for key, each in self.parameters.items()
+            if each.by_place and (each.needed or key in settings or key in given)
+        ]
+        if lost:
+            yield "", f"{name} takes {', '.join(lost)} by place alone, and is called by names; remove the / behind them"
+        free = {key: each for key, each in named.items() if key not in given}
         for key in settings:
+            if key in self.parameters and key not in named:
+                continue
             if key in given:
                 yield key, f"is given to {name} by the run, and cannot be set"
             elif key not in free and not self.is_open:
@@ -66,7 +78,7 @@ class Signature:
         values = {
             key: each.default
             for key, each in self.parameters.items()
-            if key not in given and each.default is not MISSING
+            if key not in given and each.default is not MISSING and not each.by_place
         }
         return {key: self._number(key, value) for key, value in {**values, **settings}.items()}
 
@@ -132,6 +144,8 @@ def _of_arguments(arguments: ast.arguments, skip: int) -> Signature:
         *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
     ]
     parameters = {each.arg: _parameter(each.arg, each.annotation, default) for each, default in pairs}
+    for each in arguments.posonlyargs[skip:]:
+        parameters[each.arg] = replace(parameters[each.arg], by_place=True)
     return Signature(parameters=parameters, is_open=arguments.kwarg is not None)
 
 

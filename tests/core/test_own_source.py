@@ -139,6 +139,9 @@ def test_a_module_that_nobody_installed_counts_by_its_files(tmp_path, monkeypatc
         ("loss: broken.py:x", ["broken.py:2: is no valid Python"]),
         ("loss: missing.py:x", ["missing.py:1: needs the package 'no_such_package', which is not installed"]),
         ("loss: lost.py:x", ["lost.py:1: imports 'pkg.gone', and there is no such file"]),
+        ("loss: placed.py:step", ["step takes logits, targets by place alone, and is called by names; remove the / "]),
+        ("loss: {name: placed.py:Made, b: 2}", ["Made takes a, b by place alone"]),
+        ("model: {head: placed.py:Head}", ["Head takes num_inputs by place alone"]),
         ("optimizer: needs.py:free", ["optimizer.lr: free needs an argument 'lr' that is a number"]),
     ],
 )
@@ -150,6 +153,9 @@ def test_a_wrong_part_is_one_line_that_says_where(text, words, tmp_path):
             "my_losses": LOSS,
             "needs": "def needs(must, may=1): pass\ndef given(num_inputs, num_classes): pass\ndef free(): pass\n"
             "def other(pred, targets): pass\n",
+            "placed": "def step(logits, targets, /, epsilon=1.0): pass\n"
+            "class Made:\n    def __init__(self, a, b=1, /): pass\n"
+            "class Head:\n    def __init__(self, num_inputs=1, /, *, num_classes=2): pass\n",
             "broken": "x = 1\ndef (",
             "missing": "import no_such_package",
             "lost": "import pkg.gone",
@@ -166,6 +172,12 @@ def test_faults_of_a_signature_are_told_together(tmp_path):
     """Two wrong arguments are two lines."""
     write(tmp_path, {"my_losses": LOSS})
     assert len(fault("loss: {name: my_losses.py:Poly, epsilon: x, a: 1}", tmp_path).splitlines()) == 2
+
+
+def test_an_argument_by_place_alone_keeps_its_default(tmp_path):
+    """It has no name to be set by, and the part is called without it."""
+    write(tmp_path, {"placed": "class Loss:\n    def __init__(self, a=1, /, b=2): pass\n"})
+    assert read("loss: placed.py:Loss", tmp_path).loss.settings == {"b": 2}
 
 
 def test_an_import_that_may_fail_needs_no_package(tmp_path):
