@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ablation_suite.ablations.spec import CONTROL, SHIPPED_SPECS, Ablation, Arm, Seeds, Spec
 from ablation_suite.core.config import schema
@@ -20,6 +21,14 @@ MAX_SEEDS = 1000
 """More are a mistake, the number of one for the number of all."""
 
 
+class Layer(NamedTuple):
+    """What one part of a spec makes of the base, and where that part stands."""
+
+    where: str
+    path: str
+    document: Document
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """What a spec file says, as far as it can be read, and all that is wrong with it."""
@@ -27,7 +36,9 @@ class Reading:
     document: Document
     arms: tuple[Arm, ...]
     base: Document | None
-    """The document of the baseline's RunConfig: base, then shared, then overrides."""
+    """The document of the baseline's RunConfig: base, then shared, then block, then overrides."""
+    layers: tuple[Layer, ...]
+    """How it came to be, the base file first."""
     ablation: Ablation | None
     faults: tuple[Fault, ...]
 
@@ -50,19 +61,31 @@ def read_spec(path: Path, overrides: Iterable[str] = ()) -> Reading:
     faults += [fault for fault in _faults(spec, document, arms) if not wrong & {"arms", "grid"} or fault.path]
     if spec.control:
         arms.append(Arm(name=CONTROL, delta=arms[0].delta, control=True))
-    base = None
+    layers: list[Layer] = []
     try:
-        base = None if "base" in wrong else load_base(document, spec.base)
-        if base is not None:
-            base = with_settings(base, [(target, document.part(("shared", target))) for target in spec.shared])
-            if spec.block in spec.blocks:
-                of_block = [(each, document.part(("blocks", spec.block, each))) for each in spec.blocks[spec.block]]
-                base = with_settings(base, of_block)
-            base = with_settings(base, settings)
+        if "base" not in wrong:
+            layers += _layers(spec, document, settings)
     except SchemaError as error:
-        base, faults = None, [*faults, *error.faults]
+        layers, faults = [], [*faults, *error.faults]
     ablation = None if faults else _ablation(spec, arms, path, tuple(overrides))
-    return Reading(document=document, arms=tuple(arms), base=base, ablation=ablation, faults=tuple(faults))
+    base = layers[-1].document if layers else None
+    return Reading(
+        document=document, arms=tuple(arms), base=base, layers=tuple(layers), ablation=ablation, faults=tuple(faults)
+    )
+
+
+def _layers(spec: Spec, document: Document, overrides: list[tuple[str, Document]]) -> Iterator[Layer]:
+    """The base with the shared settings, those of the block, and the overrides, one after the other."""
+    base = load_base(document, spec.base)
+    yield Layer("", "", base)
+    parts = {("shared",): spec.shared, ("blocks", str(spec.block)): spec.blocks.get(str(spec.block), {})}
+    for path, settings in parts.items():
+        if settings:
+            base = with_settings(base, [(each, document.part((*path, each))) for each in settings])
+            yield Layer(document.where(path), schema.dotted(path), base)
+    for target, value in sorted(overrides, key=lambda override: override[0].count(".")):  # an entry before its settings
+        base = with_settings(base, [(target, value)])
+        yield Layer(value.source, target, base)
 
 
 def _readable(document: Document) -> tuple[Spec, set[str], list[Fault]]:

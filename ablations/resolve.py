@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from ablation_suite.ablations.reading import read_spec
+from ablation_suite.ablations.reading import Reading, read_spec
 from ablation_suite.ablations.spec import Ablation, Arm
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.levels import differences, level_text
@@ -30,7 +30,7 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms
             if base is not None:
                 arms[arm.name] = schema.validate(RunConfig, _with_delta(base, arm, spec))
         except SchemaError as error:
-            faults += error.faults
+            faults += _at_their_cause(error.faults, arm, read)
     if read.ablation is None or faults:
         raise SchemaError(faults)
     if twins := _twin_faults(read.ablation, arms, spec):
@@ -82,11 +82,36 @@ def _with_delta(base: Document, arm: Arm, spec: Document) -> Document:
     return with_settings(base, levels)
 
 
+def _where_arm(spec: Document, arm: Arm) -> str:
+    return spec.where(("arms", arm.name) if spec.has(("arms", arm.name)) else ("grid",))
+
+
 def _where(spec: Document, arm: Arm, factor: str) -> str:
     for path in (("arms", arm.name, factor), ("arms", arm.name, "compound", factor), ("grid", factor)):
         if path in spec.marks:
             return spec.marks[path]
     return spec.source
+
+
+def _at_their_cause(faults: Iterable[Fault], arm: Arm, read: Reading) -> Iterator[Fault]:
+    """The faults of an arm's RunConfig, those between several settings at the part of the spec that brought them up."""
+    in_base = {read.layers[0].document.source, *read.layers[0].document.marks.values()} if read.layers else set()
+    for fault in faults:
+        if fault.where not in in_base:
+            yield fault
+            continue
+        layer = next((each for each in read.layers if fault in _config_faults(each.document)), None)
+        path = f"arms.{arm.name}" if layer is None else layer.path
+        where = _where_arm(read.document, arm) if layer is None else layer.where
+        yield Fault(where, path, ": ".join(filter(None, fault[1:]))) if path else fault
+
+
+def _config_faults(document: Document) -> list[Fault]:
+    try:
+        schema.validate(RunConfig, document)
+    except SchemaError as error:
+        return error.faults
+    return []
 
 
 def _factor_faults(arm: Arm, spec: Document) -> Iterator[Fault]:

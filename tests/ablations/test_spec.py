@@ -44,6 +44,35 @@ def test_an_arm_differs_from_the_baseline_in_its_factor_alone(tmp_path):
     assert ablation.seeds == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ("arms: {one: {mix: mixup}, two: {loss: triplet}}\nshared: {mix: mixup}", "spec.yaml:6: arms.two: mix needs"),
+        ("shared: {loss: triplet}\narms: {one: {mix: mixup}}", "spec.yaml:7: arms.one: mix needs"),
+        ("grid: {loss: [cross_entropy, triplet], mix: [none, mixup]}", "spec.yaml:6: arms.loss=triplet,mix=mixup: mix"),
+        ("shared: {compound: 1}\narms: {one: {mix: mixup}}", "spec.yaml:6: compound: unknown key"),
+        ("shared: {loss: triplet, mix: mixup}\narms: {one: {epochs: 3}}", "spec.yaml:6: shared: mix needs"),
+        (
+            "blocks: {x: {loss: triplet, mix: mixup}, y: {}}\nblock: x\narms: {one: {epochs: 3}}",
+            "spec.yaml:6: blocks.x: mix",
+        ),
+    ],
+)
+def test_a_fault_between_settings_stands_where_it_came_up(tmp_path, part, line):
+    """Neither value is wrong alone: told is what brings both together, not the first line of the base."""
+    spec = SPEC.split("arms:")[0] + part
+    assert [each.startswith(line) for each in faults(tmp_path, spec)].count(True) == 1
+
+
+def test_a_fault_between_settings_of_a_base_or_of_overrides_stands_there(tmp_path):
+    """All arms have it, and it is told once."""
+    base = BASE + "loss: triplet\nmix: mixup\n"
+    [told] = faults(tmp_path, SPEC, base)
+    assert told.startswith("base.yaml:1: mix needs a loss of single images")
+    [told] = faults(tmp_path, SPEC, overrides=("mix=mixup", "loss=triplet"))
+    assert told.startswith("command line: loss: mix needs a loss of single images")
+
+
 def test_shared_settings_reach_baseline_and_arms(tmp_path):
     """The contrastive baseline sees pairs without a pull on them, and the arm differs in the weight alone."""
     spec = SPEC.replace("seeds", "shared: {loss: {name: contrastive, weight: 0.0}}\nseeds").split("arms:")[0]
