@@ -13,6 +13,7 @@ from ablation_suite.core.config.levels import differences, level_text
 from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.run_config import RunConfig, with_settings
 from ablation_suite.core.config.schema import Document, Fault, SchemaError
+from ablation_suite.core.data import groups
 
 Arms = dict[str, RunConfig]
 
@@ -39,10 +40,10 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Ablation, Arms
 
 
 def _judged_as_divided(ablation: Ablation, arms: Arms) -> Ablation:
-    """The ablation with the groups that its data are divided by, unless it names others itself."""
+    """The ablation with the rule that its data are divided by, unless it has another; runs keep told groups."""
     rules = {getattr(config.data, "groups", None) for config in arms.values()}
     [rule] = rules if len(rules) == 1 else [None]
-    return ablation if ablation.groups else ablation.model_copy(update={"groups": rule})
+    return ablation if ablation.groups or groups.is_told(rule) else ablation.model_copy(update={"groups": rule})
 
 
 def resolve_blocks(path: Path, overrides: tuple[str, ...] = ()) -> list[tuple[Ablation, Arms]]:

@@ -84,7 +84,8 @@ class Spec(Frozen):
     @classmethod
     def _groups_are_told_apart(cls, rule: str | None) -> str | None:
         if rule is not None and (fault := groups.rule_fault(rule)):
-            raise ValueError(fault)
+            told = groups.is_told(rule)
+            raise ValueError(f"{rule} is told with the data, where runs keep it: data.groups" if told else fault)
         return rule
 
 

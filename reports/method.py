@@ -194,7 +194,8 @@ def _selection(results: Results) -> Iterator[Text]:
     data = (_shared(configs, "data.path") or _shared(configs, "data.name")) if configs else None
     num += f" (data set {quoted(str(data))})" if data else ""
     if results.groups is not None:
-        yield [f"Images of one group, {len(set(results.groups.tolist()))} by their file names, count as one sample."]
+        num_groups = len(set(results.groups.tolist()))
+        yield [f"Images that agree in {results.grouped_by} count as one sample, {num_groups} in all."]
     if results.split == "test":
         yield [f"All results are those of {num}, which had no part in training or selection."]
     elif results.selected:

@@ -50,6 +50,7 @@ class Outputs:
     macro_f1: float
     calibration_error: float
     calibration_error_by_chance: float
+    groups: tuple[str, ...] | None = None  # N; where the run's data told which images belong together
 
     def same_images(self, other: Outputs) -> bool:
         """Whether both speak of the same images in the same order, with the same labels."""
@@ -92,13 +93,17 @@ def read_outputs(
         probabilities = arrays[_LAST if last else f"{split}_probabilities"]  # N K
         labels = arrays[f"{split}_labels"].astype(np.int64)  # N
         names = tuple(map(str, arrays[f"{split}_names"]))
+        groups = tuple(map(str, arrays[f"{split}_groups"])) if f"{split}_groups" in arrays.files else None
     if len(names) != len(labels):
         raise ValueError(f"{len(names)} names for {len(labels)} labels")
+    if groups is not None and len(groups) != len(labels):
+        raise ValueError(f"{len(groups)} groups for {len(labels)} labels")
     probabilities, labels = checked(probabilities, labels)
     predicted = probabilities.argmax(axis=1)  # N
     return Outputs(
         contributions=dict(_contributions(each, split, classes, probabilities, labels) for each in measures),
         names=names,
+        groups=groups,
         labels=labels,
         predicted=predicted,
         correct=predicted == labels,

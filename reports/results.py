@@ -140,15 +140,30 @@ class Results:
     @property
     def groups(self) -> NDArray[np.int64] | None:
         """The group of each of the reference's images (N,); None where each counts alone."""
-        if self.design.groups is None or self.reference is None:
+        if self.reference is None:
             return None
-        return grouping.groups_of(self.reference.names, self.design.groups)
+        if self.design.groups is not None:
+            return grouping.groups_of(self.reference.names, self.design.groups)
+        return None if self.reference.groups is None else grouping.numbered(self.reference.groups)
+
+    @property
+    def grouped_by(self) -> str:
+        """What says which images belong together, for people, where they are judged in groups."""
+        if self.design.groups is not None:
+            return f"what {self.design.groups} has in braces"
+        run = self._reference_run
+        table = run.record["config"]["data"]["groups"] if run and run.record else ""
+        return "the picture that they show" if table == grouping.NEAR_DUPLICATES else f"their group in {table}"
 
     @property
     def reference(self) -> Outputs | None:
         """The outputs whose images all comparisons are about: the baseline's, or the first there are."""
+        return self._reference_run.outputs if self._reference_run else None
+
+    @property
+    def _reference_run(self) -> CellRun | None:
         runs = [*self.of_arm(self.design.baseline), *(run for run in self.runs if run.usable)]
-        return runs[0].outputs if runs else None
+        return runs[0] if runs else None
 
     def comparable(self, arm: str) -> bool:
         """Whether all usable runs of an arm speak of the reference's images."""

@@ -253,10 +253,7 @@ def _independence(results: Results) -> str:
     """What counts as one sample of images."""
     if results.groups is None:
         return "Each image counts as a sample of its own; where several show one thing, the spec can say so (groups)."
-    return (
-        f"Images that agree in what {results.design.groups} has in braces are one sample: "
-        f"{len(set(results.groups.tolist()))} groups."
-    )
+    return f"Images that agree in {results.grouped_by} are one sample: {len(set(results.groups.tolist()))} groups."
 
 
 def heading_of(results: Results) -> str:

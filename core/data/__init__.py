@@ -121,18 +121,21 @@ class Folder(Pictures):
     share: float = Field(1.0, gt=0.0, le=1.0)
     """Share of each class's training images that are trained on; a smaller share is a part of every larger one."""
     groups: str | None = later(None)
-    """Which images belong together by their file names, as `{plant}_*.jpg`: `split` then holds out whole groups."""
+    """Which images belong together, so that `split` holds out whole groups: by their names, as `{plant}_*.jpg`; by a
+    table with the columns file and group, as `groups.csv`; or `near_duplicates`, as `ablate data check` finds them."""
     allow: tuple[Literal["leaked", "unreadable", "conflicting"], ...] = ()
     """Faults to train with: `leaked` keeps an image that is in two splits, `conflicting` one that has two labels in a
     split; `unreadable` leaves broken files out."""
 
     @model_validator(mode="after")
     def _groups_are_divided(self) -> Folder:
-        from ablation_suite.core.data.groups import rule_fault
+        from ablation_suite.core.data.groups import is_told, rule_fault
 
-        if self.groups is not None and (fault := rule_fault(self.groups)):
-            raise ValueError(f"groups {fault}")
-        if self.groups is not None and self.split is None:
+        if self.groups is None or is_told(self.groups):
+            return self
+        if fault := rule_fault(self.groups):
+            raise ValueError(f"groups {fault}; else it is a table, as groups.csv, or near_duplicates")
+        if self.split is None:
             raise ValueError("groups says how `split` divides train/; without `split` it belongs to the spec")
         return self
 

@@ -74,6 +74,7 @@ class Split:
     images: Images  # N H W 3, uint8
     labels: np.ndarray | None  # N, int64; None where nobody labelled them
     names: tuple[str, ...]  # N; the file below its split's folder, without its extension
+    groups: tuple[str, ...] | None = None  # N; where a table or the pictures say which of them belong together
 
     def __len__(self) -> int:
         return len(self.images)

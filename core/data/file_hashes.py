@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ablation_suite.core.data import parallel
 from ablation_suite.core.runs.files import file_sha256, json_text, read_bytes, sha256, write_atomic
@@ -24,7 +25,7 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
     """
     owner = sha256(f"{root}\n{title}")[:16]
     memory = cache / "fingerprints" / f"{owner}.sealed"
-    known = _recall(memory)
+    known: dict[str, list] = recall(memory).get("files", {})
     now = time.time_ns()
     stamps = [_stamp(f"{root}/{name}") for name in names]
     fresh = [i for i, name in enumerate(names) if stamps[i] is None or known.get(name, [None])[:-1] != stamps[i]]
@@ -38,7 +39,7 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
         if stamp is not None and max(stamp[1:]) < now - SETTLED_NS
     }
     if entries != known:
-        _remember(memory, root, entries)
+        remember(memory, {"root": str(root), "files": entries})
     return found
 
 
@@ -50,6 +51,25 @@ def digest(path: Path) -> str:
         return "unreadable"
 
 
+def recall(memory: Path) -> dict[str, Any]:
+    """What `remember` wrote, or nothing where it is not whole."""
+    try:
+        seal, text = read_bytes(memory).split(b"\n", 1)
+    except (OSError, ValueError):
+        return {}
+    if seal != sha256(text).encode():  # one digit of it would give the data, and all their runs, another name
+        return {}
+    return dict(json.loads(text))
+
+
+def remember(memory: Path, values: dict[str, Any]) -> None:
+    """Write what can be found again, under its own digest."""
+    with contextlib.suppress(OSError):  # where nothing can be kept, the next call hashes again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        text = json_text(values)
+        write_atomic(memory, sha256(text).encode() + b"\n" + text)
+
+
 def _stamp(path: str) -> list[int] | None:
     try:
         status = os.stat(path)
@@ -57,20 +77,3 @@ def _stamp(path: str) -> list[int] | None:
         return None
     # The time of the last change of the inode: anyone can set an mtime back, nobody a ctime.
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def _recall(memory: Path) -> dict[str, list]:
-    try:
-        seal, text = read_bytes(memory).split(b"\n", 1)
-    except (OSError, ValueError):
-        return {}
-    if seal != sha256(text).encode():  # one digit of it would give the data, and all their runs, another name
-        return {}
-    return dict(json.loads(text)["files"])
-
-
-def _remember(memory: Path, root: Path, entries: dict[str, list]) -> None:
-    with contextlib.suppress(OSError):  # where nothing can be kept, the next call hashes again
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        text = json_text({"root": str(root), "files": entries})
-        write_atomic(memory, sha256(text).encode() + b"\n" + text)

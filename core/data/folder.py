@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation_suite.core.config.errors import shell_line
 from ablation_suite.core.config.paths import typed
-from ablation_suite.core.data import file_hashes, layout
+from ablation_suite.core.data import file_hashes, groups, layout, told_groups
 from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief, refuse_wrong_split
 from ablation_suite.core.runs.files import sha256
 
@@ -35,7 +36,9 @@ class FolderSource:
         Neither the place of the folder nor how it is read (`size`, `allow`) matters to it.
         """
         refuse_wrong_split(str(self.folder), self.entry.split, "val" in self._layout.splits)
-        return self._content
+        if self.entry.groups == groups.NEAR_DUPLICATES or self._told is None:  # or else the content decides it
+            return self._content
+        return sha256("\0".join([self._content, *(each for told in self._told.values() for each in told)]))
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """The splits, decoded once into the cache; DataError lists every unreadable and every leaked image."""
@@ -45,7 +48,7 @@ class FolderSource:
         found = self.decoded(progress)
         rows = readable_rows(found, self.entry.split, self.entry.split_seed, self._groups())
         faults = [] if "unreadable" in self.entry.allow else self._unreadable(found)
-        faults += [] if "leaked" in self.entry.allow else self._leaked(rows)
+        faults += [] if "leaked" in self.entry.allow else [*self._leaked(rows), *self._parted(rows)]
         faults += [] if "conflicting" in self.entry.allow else self._conflicting(rows)
         faults += [
             Finding(str(self.folder), f"no readable image in the {name} split")
@@ -54,17 +57,18 @@ class FolderSource:
         ]
         self._refuse(faults)
         files = self._layout.splits
+        splits = as_splits(
+            self.entry,
+            rows,
+            found,
+            lambda form, splits: self.decoded(progress, form, splits),
+            lambda origin, kept: [files[origin][row].name for row in kept],
+        )
         return Dataset(
             classes=self._layout.classes,
             display=self._layout.display,
             fingerprint=fingerprint,
-            splits=as_splits(
-                self.entry,
-                rows,
-                found,
-                lambda form, splits: self.decoded(progress, form, splits),
-                lambda origin, kept: [files[origin][row].name for row in kept],
-            ),
+            splits={name: replace(each, groups=self._told_of(*rows[name])) for name, each in splits.items()},
         )
 
     def decoded(
@@ -96,15 +100,41 @@ class FolderSource:
         return found
 
     def _groups(self) -> np.ndarray | None:
-        """The group of each image of train/, where a rule says which belong together."""
-        from ablation_suite.core.data import groups
-
+        """The group of each image of train/, where the entry says which belong together."""
         if self.entry.groups is None:
             return None
+        if self._told is not None:
+            return groups.numbered(tuple(self._told["train"]))
         names = tuple(file.name for file in self._layout.splits["train"])
         if fault := groups.misfit("train", names, self.entry.groups):
             raise DataError(f"{self.folder}: {fault}")
         return groups.groups_of(names, self.entry.groups)
+
+    @cached_property
+    def _told(self) -> dict[str, list[str]] | None:
+        """Split -> the group of each of its images, where a table or the pictures tell; those without labels have none.
+
+        Nobody judges by images without labels.
+        """
+        if not groups.is_told(self.entry.groups):
+            return None
+        assert self.entry.groups is not None
+        splits = {
+            split: files
+            for split, files in self._layout.splits.items()
+            if all(file.label is not None for file in files)
+        }
+        every = [file for files in splits.values() for file in files]
+        if self.entry.groups == groups.NEAR_DUPLICATES:
+            left = iter(told_groups.by_likeness(self.folder, every, self._content, self.cache))
+        else:
+            left = iter(told_groups.by_table(self.entry.groups, self.folder, every))
+        return {split: [next(left) for _ in files] for split, files in splits.items()}
+
+    def _told_of(self, origin: str, kept: np.ndarray) -> tuple[str, ...] | None:
+        """The groups of some images of a split of the folder."""
+        told = (self._told or {}).get(origin)
+        return None if told is None else tuple(told[row] for row in kept)
 
     def _refuse(self, faults: Sequence[Finding]) -> None:
         if faults:
@@ -150,6 +180,23 @@ class FolderSource:
             )
             for names, paths in shared(images)
         ]
+
+    def _parted(self, rows: dict[str, tuple[str, np.ndarray]]) -> Iterator[Finding]:
+        """Groups that lie in several splits; copies of one file are said to leak already."""
+        splits: dict[str, dict[str, list[str]]] = {}
+        digests: dict[str, set[str]] = {}
+        for name, (origin, kept) in rows.items():
+            for row, group in zip(kept, self._told_of(origin, kept) or (), strict=False):
+                splits.setdefault(group, {}).setdefault(name, []).append(self._layout.splits[origin][row].path)
+                digests.setdefault(group, set()).add(self._digests[origin][row])
+        for group, paths in splits.items():
+            if len(paths) > 1 and len(digests[group]) > 1:
+                yield Finding.of(
+                    [path for each in paths.values() for path in each],
+                    ", ",
+                    "keep a group in one split, or set `allow: [leaked]`",
+                    before=f"{self.folder}: one group in {' and '.join(paths)}: ",
+                )
 
     def _conflicting(self, rows: dict[str, tuple[str, np.ndarray]]) -> list[Finding]:
         """Only within a split: across splits it leaks, which is said of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,12 @@ if TYPE_CHECKING:  # a spec is read, and its rule judged, without NumPy
     from numpy.typing import NDArray
 
 NAME = re.compile(r"\{(\w+)\}")
+NEAR_DUPLICATES = "near_duplicates"
+
+
+def is_told(groups: str | None) -> bool:
+    """Whether a table or the pictures say which images belong together, not their names."""
+    return groups is not None and (groups == NEAR_DUPLICATES or groups.endswith(".csv")) and not NAME.search(groups)
 
 
 def rule_fault(rule: str) -> str:
@@ -31,10 +37,14 @@ def groups_of(names: tuple[str, ...], rule: str) -> NDArray[np.int64]:
     on the whole path below the split instead of the file's name. The extension says nothing: data sets name their
     images without. Images of one group in several folders are one group by file name.
     """
+    return numbered(tuple(key or (index,) for index, key in enumerate(_keys(names, rule))))
+
+
+def numbered(keys: tuple[Hashable, ...]) -> NDArray[np.int64]:
+    """The number of each key (N,), in the order in which they appear."""
     import numpy as np
 
-    numbers: dict[tuple[object, ...], int] = {}
-    keys = (key or (index,) for index, key in enumerate(_keys(names, rule)))
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
@@ -53,7 +63,11 @@ def misfit(split: str, names: Sequence[str], rule: str) -> str:
 
 def in_words(names: Mapping[str, Sequence[str]], rule: str) -> list[str]:
     """A line for each split on its groups, and one for each two splits that share some."""
-    of = {split: _keys(each, rule) for split, each in names.items()}
+    return keys_in_words({split: _keys(each, rule) for split, each in names.items()})
+
+
+def keys_in_words(of: Mapping[str, Sequence[tuple[str, ...] | None]]) -> list[str]:
+    """The same of what tells the groups of each split apart, which is None for an image alone."""
     lines = []
     for split, keys in of.items():
         num_groups = len({key for key in keys if key}) + keys.count(None)

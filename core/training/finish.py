@@ -45,6 +45,8 @@ def finish(folder: RunFolder, session: Session, position: Position, provenance: 
             continue
         logits = session.predict(name)
         outputs |= {f"{name}_probabilities": logits.softmax(1).cpu().numpy(), f"{name}_names": np.array(split.names)}
+        if split.groups is not None:
+            outputs[f"{name}_groups"] = np.array(split.groups)
         if split.labels is not None:
             results |= _named(name, logits, split)
             outputs[f"{name}_labels"] = split.labels

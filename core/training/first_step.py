@@ -74,6 +74,9 @@ def try_steps(
             if groups != getattr(first.data, "groups", None):  # one that train is divided by is no misspelling
                 unfit += grouping.faults(names, groups)
             tried.groups = grouping.in_words(names, groups)
+        for dataset in [] if groups is not None else list(datasets.values())[:1]:
+            told = {split: each.groups for split, each in dataset.splits.items() if each.groups is not None}
+            tried.groups = grouping.keys_in_words({split: [(key,) for key in each] for split, each in told.items()})
         unfit += _metric_faults(whole(), [each for each in metrics if isinstance(each, OwnMetric)], datasets, begin)
         tried.misfits = list(dict.fromkeys(unfit))
         for name, config in {} if unfit else whole().items():

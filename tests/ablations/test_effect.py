@@ -104,6 +104,9 @@ def test_a_rule_that_train_is_divided_by_need_not_fit_test_images(tmp_path):
     assert found.misfits == []
     assert found.groups[0] == "train: 8 images in 4 groups"
     assert found.groups[-1] == "test: 1 images in 1 groups, 1 of them images that do not fit"
+    told = data.replace("{plant}_*.png", "near_duplicates")
+    found = effects(tmp_path, f"shared: {{data: {told}}}\narms: {{one: {{optimizer.lr: 0.01}}}}")
+    assert found.groups == ["train: 8 images in 8 groups", "val: 8 images in 8 groups"]
 
 
 def test_groups_that_no_name_fits_are_a_fault(tmp_path):

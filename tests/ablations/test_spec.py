@@ -294,3 +294,7 @@ def test_images_are_judged_by_the_groups_that_they_are_divided_by(tmp_path):
     assert resolve(tmp_path / "spec.yaml")[0].groups == "{plant}_*.jpg"
     assert resolve(tmp_path / "spec.yaml", ("groups={bed}_*.jpg",))[0].groups == "{bed}_*.jpg"
     assert resolve(tmp_path / "spec.yaml", ("data.groups=null",))[0].groups is None
+    told = ("data.groups=near_duplicates",)
+    assert resolve(tmp_path / "spec.yaml", told)[0].groups is None  # the outputs of the runs tell them
+    with pytest.raises(SchemaError, match=r"groups\.csv is told with the data, where runs keep it: data\.groups"):
+        resolve(tmp_path / "spec.yaml", ("groups=groups.csv",))

@@ -191,6 +191,97 @@ def test_images_of_one_group_are_held_out_together(source: Callable[..., FolderS
         Folder(path="data", split=0.5, groups="plant_*.png")
 
 
+@pytest.fixture
+def plants(root: Path) -> Path:
+    """Two photographs of each of four plants in each of three classes, in train/ alone, and a table of the plants."""
+    shutil.rmtree(root)
+    rows = ["file,group"]
+    for number in range(24):
+        path = root / "train" / "abc"[number // 8] / f"{number}.png"
+        paint(path, 100 + number)
+        rows.append(f"{path.relative_to(root)},plant {number // 2}")
+    (root / "groups.csv").write_text("\n".join(rows))
+    return root
+
+
+def test_a_table_says_which_photographs_are_held_out_together(
+    source: Callable[..., FolderSource], plants: Path
+) -> None:
+    """As the rule on names does; the splits keep the groups, and another table is another fingerprint."""
+    entry = {"split": 0.5, "groups": "groups.csv"}
+    found = source(**entry).load()
+    told = {split: found.splits[split].groups for split in ("train", "val")}
+    assert not {*told["train"]} & {*told["val"]}
+    assert np.bincount(found.splits["val"].labels).tolist() == [4, 4, 4]
+    for split in ("train", "val"):
+        numbers = [int(name.partition("/")[2]) for name in found.splits[split].names]
+        assert list(told[split]) == [f"plant {number // 2}" for number in numbers]
+    assert found.fingerprint != source(split=0.5).load().fingerprint
+    table = plants / "groups.csv"
+    table.write_text(table.read_text().replace("plant 3", "plant 2"))
+    assert source(**entry).fingerprint() != found.fingerprint
+
+
+def test_a_table_that_does_not_tell_each_group_is_refused(source: Callable[..., FolderSource], plants: Path) -> None:
+    """A line for each fault, with the file, the line or the photograph, and what to do."""
+    table = plants / "groups.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:-2], lines[-2].partition(",")[0] + ",", lines[1] + "0"]))
+    assert faults(source(split=0.5, groups="groups.csv")) == [
+        f"{table}:25: train/a/0.png: is in a second group; keep one",
+        f"{table}: train/c/22.png: has no group; add a row",
+        f"{table}: train/c/23.png: has no group; add a row",
+    ]
+    table.write_text("file,plant\nx,y\n")
+    assert faults(source(split=0.5, groups="groups.csv")) == [f"{table}: no column group; it needs file and group"]
+    (fault,) = faults(source(split=0.5, groups="group.csv"))
+    assert fault == f"{plants / 'group.csv'}: groups cannot be read: No such file or directory"
+
+
+def test_a_group_in_two_folders_of_splits_is_refused_unless_allowed(
+    source: Callable[..., FolderSource], plants: Path
+) -> None:
+    """Where val/ is given nobody divides, so that a group on both sides is a leak like any other."""
+    for name in "abc":
+        (plants / "val" / name).mkdir(parents=True)
+    for name in ("a/1", "b/9", "b/8", "c/22", "c/23"):
+        (plants / "train" / f"{name}.png").rename(plants / "val" / f"{name}.png")
+    table = plants / "groups.csv"
+    text = table.read_text()
+    for number, name in ((1, "a"), (9, "b"), (8, "b"), (22, "c"), (23, "c")):
+        text = text.replace(f"train/{name}/{number}.png", f"val/{name}/{number}.png")
+    table.write_text(text)
+    assert faults(source(groups="groups.csv")) == [
+        f"{plants}: one group in train and val: train/a/0.png, val/a/1.png: keep a group in one split, or set "
+        "`allow: [leaked]`"
+    ]
+    val = source(groups="groups.csv", allow=("leaked",)).load().splits["val"]
+    assert val.groups == ("plant 0", "plant 4", "plant 4", "plant 11", "plant 11")
+
+
+def test_near_duplicates_are_held_out_together_and_found_once(
+    source: Callable[..., FolderSource], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photographs saved again as JPEG, at two qualities, are one group each; the cache keeps who belongs together."""
+    shutil.rmtree(root)
+    for number in range(24):
+        path = root / "train" / "ab"[number // 12] / f"{number // 3}-{number % 3}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(number // 3).integers(0, 256, (8, 8, 3), np.uint8)
+        image = Image.fromarray(coarse).resize((64, 64), Image.Resampling.NEAREST)
+        image.save(path, quality=(95, 80, 60)[number % 3])
+    entry = {"split": 0.5, "groups": "near_duplicates"}
+    found = source(**entry).load()
+    for split in ("train", "val"):
+        names = found.splits[split].names
+        assert list(found.splits[split].groups) == [f"train/{name.partition('-')[0]}-0.jpg" for name in names]
+    assert not {*found.splits["train"].groups} & {*found.splits["val"].groups}
+    assert np.bincount(found.splits["val"].labels).tolist() == [6, 6]
+    monkeypatch.setattr("ablation_suite.core.data.near.sketch", None)
+    assert source(**entry).load().splits["val"].groups == found.splits["val"].groups
+    assert found.fingerprint == source(split=0.5).load().fingerprint
+
+
 def test_whole_groups_are_divided_nearly_in_the_share_that_was_asked_for() -> None:
     """No group on both sides, both in every class, at most half of a group off; another class's images move none."""
     source = np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,19 @@ def test_the_kept_outputs_give_exactly_the_recorded_accuracy(finished):
                 assert accuracy_score(labels, probabilities.argmax(1)) == recorded[f"{split}/accuracy"]
                 assert log_loss(labels, probabilities) == pytest.approx(recorded[f"{split}/loss"], rel=1e-4)
                 assert len(outputs[f"{split}_names"]) == len(labels)
+
+
+def test_the_outputs_keep_which_images_belong_together(digits, runtime, make_config, make_folder):
+    """So that a report judges groups that a table or the pictures told, without either."""
+    told = {name: replace(each, groups=each.names[::-1]) for name, each in digits.splits.items()}
+    folder = make_folder(make_config(epochs=1))
+    datasets = Datasets()
+    datasets.get(make_config(epochs=1), digits.fingerprint, runtime)
+    datasets._open = dict.fromkeys(datasets._open, replace(digits, splits=told))
+    assert work(folder, runtime, datasets) == DONE
+    outputs = folder.outputs()
+    for split in ("val", "test"):
+        assert outputs[f"{split}_groups"].tolist() == outputs[f"{split}_names"].tolist()[::-1]
 
 
 def test_the_best_epoch_really_is_the_best(finished):

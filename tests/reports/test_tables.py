@@ -659,6 +659,29 @@ def test_images_that_belong_together_are_judged_as_one(tmp_path):
     assert "30 groups" in analysis.tables["answer"].note
 
 
+@pytest.mark.parametrize(
+    ("told", "words"), [("plants.csv", "their group in plants.csv"), ("near_duplicates", "the picture that they show")]
+)
+def test_images_are_judged_by_the_groups_that_their_runs_keep(tmp_path, told, words):
+    """The same interval as by a rule on names that says the same."""
+    plan = make_store(tmp_path, TWO_ARMS, seeds=4, epochs=3, num_images=120, groups="000{ten}*.png")
+    by_rule = row(analyse(Reader(tmp_path).results(design_of(plan))).tables["answer"], "wide").values
+    for cell in plan.cells:
+        folder = tmp_path / cell.run_id
+        with np.load(folder / "outputs.npz") as arrays:
+            kept = dict(arrays)
+        tens = [name[:9] if name[5:8] == "000" else name for name in kept["test_names"]]
+        np.savez(folder / "outputs.npz", **kept, test_groups=np.array(tens))
+        record = json.loads((folder / "record.json").read_text())
+        record["config"]["data"] = {"name": "folder", "path": "plants", "groups": told}
+        (folder / "record.json").write_text(json.dumps(record))
+    design = replace(design_of(plan), groups=None)
+    analysis = analyse(Reader(tmp_path).results(design))
+    values = row(analysis.tables["answer"], "wide").values
+    assert (values["low_pp"], values["high_pp"]) == (by_rule["low_pp"], by_rule["high_pp"])
+    assert f"Images that agree in {words} are one sample: 30 groups." in analysis.tables["answer"].note
+
+
 def test_without_groups_the_report_says_that_each_image_counts_alone(tmp_path):
     """The assumption that near-duplicates break is told where it is made, and only there."""
     told = [analysis_of(tmp_path / str(rule), groups=rule)[1].tables["answer"].note for rule in (None, "{x}.png")]
