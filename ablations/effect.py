@@ -39,8 +39,8 @@ class Effects:
     """Arms whose factor changed nothing."""
     moved: dict[str, list[str]] = field(default_factory=dict)
     """Arm -> what it should share with the baseline and does not."""
-    misfits: list[str] = field(default_factory=list)
-    """What these images cannot give, each once; no step is taken then."""
+    misfits: dict[str, list[str]] = field(default_factory=dict)
+    """What these images cannot give -> the arms that ask for it, or none where all do; no step is taken then."""
     broken: dict[str, str] = field(default_factory=dict)
     """Arm -> why its network or its own parts cannot take a step."""
     groups: list[str] = field(default_factory=list)
@@ -56,9 +56,10 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
     """
     first = {ablation.baseline: arms[ablation.baseline], **arms}
     tried = _first_steps(first, ablation, runtime)
-    found = Effects(misfits=tried.misfits, broken=tried.broken, groups=tried.groups, untried=tried.untried)
+    unfit = {fault: [] if len(names) == len(first) else names for fault, names in tried.misfits.items()}
+    found = Effects(misfits=unfit, broken=tried.broken, groups=tried.groups, untried=tried.untried)
     if shared := _shared_by_all(tried, arms):
-        found.misfits, found.broken = shared, {}
+        found.misfits, found.broken = {fault: [] for fault in shared}, {}
     steps = tried.steps
     baseline = steps.get(ablation.baseline)
     for arm in ablation.arms[1:]:
@@ -70,6 +71,12 @@ def try_effects(ablation: Ablation, arms: Mapping[str, RunConfig], runtime: Runt
         if unasked := [each for each in moved if not _is_asked_for(each, arm.delta)]:
             found.moved[arm.name] = unasked
     return found
+
+
+def place_of(arms: Sequence[str], block: str | None = None) -> str:
+    """Where a fault of some arms stands in its spec, for people: `block small, arms.gem and 2 more`."""
+    more = f" and {len(arms) - 1} more" if len(arms) > 1 else ""
+    return ", ".join(([f"block {block}"] if block else []) + ([f"arms.{arms[0]}{more}"] if arms else []))
 
 
 def require_steps(plans: Sequence[Plan], runtime: Runtime) -> None:
@@ -91,14 +98,13 @@ def _step_faults(plans: Sequence[Plan], metrics: Sequence[str | OwnMetric], runt
     new: dict[str, list[Fault]] = {}
     configs = {}
     for plan in plans:
-        of_block = f"block {plan.ablation.block}, " if plan.ablation.block else ""
         for cells in distinct(plan.cells):
             config, arm = cells[0].config, cells[0].arm
             has_own = any(own_parts(config)) or (metrics and arm == plan.ablation.baseline)
             if has_own and not _has_finished(cells, runtime):
                 key = config.model_dump_json()
                 configs[key] = config
-                new.setdefault(key, []).append(Fault(plan.ablation.source, f"{of_block}arms.{arm}", ""))
+                new.setdefault(key, []).append(Fault(plan.ablation.source, place_of([arm], plan.ablation.block), ""))
     tried = try_aside(configs, runtime, metrics)
     shared = _shared_by_all(tried, configs)
     yield from (Fault(plans[0].ablation.source, "", line) for line in [*shared, *(tried.misfits if metrics else ())])

@@ -13,7 +13,7 @@ import click
 from ablation_suite import options
 from ablation_suite.ablations.audit import ASSUMED_NUM_CLASSES, as_text, finished_records
 from ablation_suite.ablations.audit import audit as make_audit
-from ablation_suite.ablations.effect import Effects, try_effects
+from ablation_suite.ablations.effect import Effects, place_of, try_effects
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.plan import Plan, changed_parts, folder, make_plan, make_plans
 from ablation_suite.ablations.resolve import changed_settings, describe, resolve_blocks
@@ -50,8 +50,9 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
             for ablation, arms in resolve_blocks(path, overrides):
                 effects = Effects(untried="--quick") if quick else try_effects(ablation, arms, runtime)
                 of_block = f"block {ablation.block}" if ablation.block else ""
-                faults += [Fault(str(path), of_block, message) for message in effects.misfits]
-                faults += [Fault(str(path), f"arms.{arm}", message) for arm, message in effects.broken.items()]
+                said = [(message, asking) for message, asking in effects.misfits.items()]
+                said += [(message, [arm]) for arm, message in effects.broken.items()]
+                faults += [Fault(str(path), place_of(asking, ablation.block), message) for message, asking in said]
                 for arm in effects.without:
                     message = "the factor has no effect: its first steps are the baseline's"
                     faults.append(Fault(str(path), f"arms.{arm}", message + (f" in {of_block}" if of_block else "")))

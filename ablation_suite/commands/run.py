@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import click
 
 from ablation_suite import options
-from ablation_suite.ablations.effect import require_steps
-from ablation_suite.ablations.plan import Plan, folder, grown, jobs, make_plans
+from ablation_suite.ablations.effect import place_of, require_steps
+from ablation_suite.ablations.plan import Cell, Plan, folder, grown, jobs, make_plans
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
@@ -128,22 +130,45 @@ def _prepare(plans: list[Plan], runtime: Runtime) -> None:
     from ablation_suite.core.training.fit import misfits
 
     missing = [c for plan in plans for c in plan.cells if not folder(c, runtime.store).is_finished()]
-    for config in {c.config.model.model_dump_json(): c.config for c in missing}.values():
-        if config.model.is_tried_early:
-            import_module("ablation_suite.core.models.weights").check_weights(config.model, config.train_size)
+    _check_networks(plans, missing)
     require_steps(plans, runtime)
     datasets = {}
     for entry in {cell.config.data.model_dump_json(): cell.config.data for cell in missing}.values():
         datasets[entry] = build(entry, data_root=Path(runtime.data_root), cache=Path(runtime.cache)).load()
-    faults = [
-        Fault(plan.ablation.source, "", message)
-        for plan in plans
-        for cell in plan.cells
-        if cell.config.data in datasets
-        for message in misfits(cell.config, datasets[cell.config.data], plan.ablation.metrics, runtime)
-    ]
+    faults: list[Fault] = []
+    for plan in plans:
+        known = [cell for cell in plan.cells if cell.config.data in datasets]
+        told = {c.arm: misfits(c.config, datasets[c.config.data], plan.ablation.metrics, runtime) for c in known}
+        faults += _of_arms(plan, told)
     if faults:
         raise SchemaError(faults)
+
+
+def _check_networks(plans: list[Plan], missing: list[Cell]) -> None:
+    """SchemaError where a network cannot be built as it is asked for, or its weights are not there or do not fit."""
+    told: dict[str, list[str]] = {}
+    for cell in missing:
+        model = cell.config.model
+        if model.is_tried_early and (key := model.model_dump_json()) not in told:
+            told[key] = []
+            try:
+                import_module("ablation_suite.core.models.weights").check_weights(model, cell.config.train_size)
+            except UserError as error:
+                told[key] = [str(error)]
+    of_plans = [(plan, {c.arm: told.get(c.config.model.model_dump_json(), []) for c in plan.cells}) for plan in plans]
+    if faults := [fault for plan, of_arms in of_plans for fault in _of_arms(plan, of_arms)]:
+        raise SchemaError(faults)
+
+
+def _of_arms(plan: Plan, told: Mapping[str, Iterable[str]]) -> Iterator[Fault]:
+    """What was told of arms as faults of their spec, each once, with the arms where it is not true of all."""
+    arms: dict[str, list[str]] = {}
+    for arm, messages in told.items():
+        for message in messages:
+            arms.setdefault(message, []).append(arm)
+    for message, having in arms.items():
+        having = having if len(having) < len({cell.arm for cell in plan.cells}) else []
+        yield Fault(plan.ablation.source, place_of(having, plan.ablation.block), message)
 
 
 def only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:

@@ -68,17 +68,21 @@ def try_steps(
     try:
         _import_parts(whole(), tried, begin)
         datasets = _load(whole(), runtime, tried, begin)
-        unfit = [fault for each in whole().values() for fault in misfits(each, datasets[each.data], metrics, runtime)]
+        unfit: dict[str, list[str]] = {}
+        for name, each in whole().items():
+            for fault in misfits(each, datasets[each.data], metrics, runtime):
+                unfit.setdefault(fault, []).append(name)
         if groups is not None and (first := next(iter(whole().values()), None)) is not None:
             names = {split: each.names for split, each in datasets[first.data].splits.items()}
             if groups != getattr(first.data, "groups", None):  # one that train is divided by is no misspelling
-                unfit += grouping.faults(names, groups)
+                unfit |= {key: list(whole()) for key in grouping.faults(names, groups)}
             tried.groups = grouping.in_words(names, groups)
         for dataset in [] if groups is not None else list(datasets.values())[:1]:
             told = {split: each.groups for split, each in dataset.splits.items() if each.groups is not None}
             tried.groups = grouping.keys_in_words({split: [(key,) for key in each] for split, each in told.items()})
-        unfit += _metric_faults(whole(), [each for each in metrics if isinstance(each, OwnMetric)], datasets, begin)
-        tried.misfits = list(dict.fromkeys(unfit))
+        own = [each for each in metrics if isinstance(each, OwnMetric)]
+        unfit |= {key: list(whole()) for key in _metric_faults(whole(), own, datasets, begin)}
+        tried.misfits = unfit
         for name, config in {} if unfit else whole().items():
             begin("step", [name], _names(config))
             with _told([name], config, tried):

@@ -42,8 +42,8 @@ class Tried:
     steps: dict[str, FirstStep] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Why a config's network or its own parts cannot take a step, in one line."""
-    misfits: list[str] = field(default_factory=list)
-    """What the images cannot give, each once; no step is taken then."""
+    misfits: dict[str, list[str]] = field(default_factory=dict)
+    """What the images cannot give -> the configs that ask for it; no step is taken then."""
     groups: list[str] = field(default_factory=list)
     """How many groups the images of each split are, and which lie in several."""
     untried: str = ""

@@ -148,7 +148,7 @@ def test_all_arms_can_be_tried(tried):
     """Nothing is missing on this machine, and the images have what every arm asks of them."""
     effects, _ = tried
     assert effects.untried == ""
-    assert effects.misfits == []
+    assert not effects.misfits
 
 
 @pytest.mark.parametrize("name", NAMES)

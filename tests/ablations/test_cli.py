@@ -281,3 +281,23 @@ def test_every_setting_of_the_arithmetic_can_be_typed():
     other = {"deterministic": False, "channels_last": "off", "checkpoint_minutes": 0.5}
     assert given == [Runtime(), Runtime(**other), Runtime()]
     assert CliRunner().invoke(command, ["--checkpoint-minutes", "0"]).exit_code != 0
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("arms", "start"),
+    [
+        ("  frozen: {model.freeze: layer9}", "arms.frozen: model.freeze: the backbone has no part 'layer9'"),
+        (
+            "  one: {accumulate: 4}\n  two: {compound: {accumulate: 4, epochs: 3}}",
+            "arms.one and 1 more: batch_size: 1079 images in batches of 269 leave a last one of 3",
+        ),
+    ],
+)
+def test_what_an_arm_asks_for_in_vain_is_told_with_the_arm(tmp_path, verb, arms, start):
+    """A part that the network does not have, and pieces of one image; by both verbs in the same line."""
+    (tmp_path / "base.yaml").write_text(BASE.replace("epochs", "batch_size: 269\nepochs"))
+    (tmp_path / "tiny.yaml").write_text(f"{SPEC}{arms}\n")
+    result = ablate(verb, "tiny.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert [line.startswith(f"tiny.yaml: {start}") for line in result.stderr.splitlines()] == [True], result.stderr

@@ -101,7 +101,7 @@ def test_a_rule_that_train_is_divided_by_need_not_fit_test_images(tmp_path):
     Image.fromarray(pixels[::-1]).save(tmp_path / "plants" / "test" / "img-1.png")
     data = f"{{name: folder, path: {tmp_path / 'plants'}, size: 8, split: 0.5, groups: '{{plant}}_*.png'}}"
     found = effects(tmp_path, f"shared: {{data: {data}}}\narms: {{one: {{optimizer.lr: 0.01}}}}")
-    assert found.misfits == []
+    assert not found.misfits
     assert found.groups[0] == "train: 8 images in 4 groups"
     assert found.groups[-1] == "test: 1 images in 1 groups, 1 of them images that do not fit"
     told = data.replace("{plant}_*.png", "near_duplicates")
@@ -187,6 +187,7 @@ def test_settings_that_the_images_cannot_serve_are_told_with_the_numbers(tmp_pat
     told = try_effects(*resolve(tmp_path / "spec.yaml"), Runtime(cache=str(tmp_path / "cache"))).misfits
     assert bool(words) == bool(told)
     assert words in "".join(told)
+    assert all(arms == ["one"] for arms in told.values())
 
 
 def test_data_of_one_class_is_refused(tmp_path):

@@ -110,7 +110,7 @@ def test_every_start_of_a_part_is_written_and_takes_a_step(folder, runtime):
     spec.write_text(spec.read_text().replace("seeds: 1", metric))
     effects = try_effects(*resolve(spec), runtime)
     assert effects.broken == {}
-    assert effects.misfits == []
+    assert not effects.misfits
     assert effects.untried == ""
     assert effects.without == []
     assert effects.moved == {}
