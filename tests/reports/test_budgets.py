@@ -128,6 +128,32 @@ def test_what_else_ran_beside_one_seed_is_no_cost_of_an_arm(tmp_path):
     assert rows_of(results_of(tmp_path, disturbed))["seconds"].texts["epochs"] == "2"
 
 
+def test_the_interval_at_a_budget_is_of_the_arm_less_the_baseline(tmp_path):
+    """SciPy's, of four pairs of which one is read at two epochs: its ends lie unlike about zero."""
+
+    def shorter(record):
+        if record["labels"] == {"arm": "baseline", "seed": 0}:
+            record["history"] = record["history"][:2]
+            record["metrics"]["best_epoch"] = 2
+
+    equal = rows_of(results_of(tmp_path, shorter, seeds=4))["epochs"].values
+    wanted = stats.ttest_1samp([0.3, 0.1, 0.1, 0.1], 0).confidence_interval(0.95)
+    assert (equal["low_pp"], equal["high_pp"]) == pytest.approx((100 * wanted.low, 100 * wanted.high), rel=1e-4)
+
+
+def test_equal_seconds_are_those_that_were_spent_in_all(tmp_path):
+    """Two epochs of 20 seconds are two epochs of 20 seconds, though the other arm has four of them."""
+
+    def half(record):
+        for row in record["history"]:
+            row["seconds_train"] = 20.0
+        if record["labels"]["arm"] == "baseline":
+            record["history"] = record["history"][:2]
+            record["metrics"]["best_epoch"] = 2
+
+    assert rows_of(results_of(tmp_path, half))["seconds"].texts["epochs"] == "2"
+
+
 def test_a_first_epoch_beyond_the_budget_is_not_read(tmp_path):
     def dear(record):
         record["cost"]["flops_per_image"] = 9000 if record["labels"]["arm"] == "wide" else 1000

@@ -186,10 +186,11 @@ def test_more_arms_make_the_rule_more_careful():
     assert holm([0.01] + [0.9] * 9)[0] > 0.05
 
 
-def test_the_chance_to_decide_is_that_of_simulated_further_seeds():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_chance_to_decide_is_that_of_simulated_further_seeds(sign):
     """Where only seeds vary: the share of 20,000 continuations, means and spread drawn from what five seeds say."""
     rng, rule = np.random.default_rng(2), SeedRule(min=3, max=20, until="decided")
-    seen = np.array([0.9, -0.3, 0.6, 0.2, 0.5])
+    seen = sign * np.array([0.9, -0.3, 0.6, 0.2, 0.5])
     rows = np.repeat(seen[:, None], 100_000, axis=1)
     sd = seen.std(ddof=1) * np.sqrt(4 / rng.chisquare(4, 20_000))
     truth = seen.mean() + sd / np.sqrt(5) * rng.standard_normal(20_000)
