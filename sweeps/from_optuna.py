@@ -31,6 +31,8 @@ def as_trial(frozen: Any, objectives: Sequence[str] = ()) -> Trial:
     ours = is_ours(frozen)
     if outcome == "pruned" and attributes.get("outcome") in ("diverged", "infeasible"):
         outcome = attributes["outcome"]
+    if outcome == "failed" and attributes.get("outcome") == "refused":
+        outcome = "refused"
     found = dict(zip(objectives, frozen.values, strict=True)) if objectives and outcome == "complete" else {}
     violated = tuple(name for name, by in frozen.constraints.items() if by > 0.0)
     begin, end = frozen.datetime_start, frozen.datetime_complete
@@ -48,7 +50,7 @@ def as_trial(frozen: Any, objectives: Sequence[str] = ()) -> Trial:
         begin=begin.timestamp() if begin else None,
         seconds=(end - begin).total_seconds() if begin and end else None,
         retry_of=attributes.get("retry_of"),
-        is_imported=outcome != "waiting" and not ours,
+        is_imported=outcome not in ("waiting", "refused") and not ours,
     )
 
 

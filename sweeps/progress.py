@@ -30,8 +30,8 @@ class SweepProgress(Display):
         budget = f"{sweep.spec.trials} trials" if sweep.spec.trials else "trials"
         hours = f" within {sweep.spec.hours:g} h" if sweep.spec.hours else ""
         workers = f"{num_workers} worker{'s' * (num_workers > 1)}"
-        imported = f", {self.counts['imported']} imported" if self.counts["imported"] else ""
-        self.line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already{imported}")
+        others = "".join(f", {self.counts[kind]} {kind}" for kind in ("imported", "refused") if self.counts[kind])
+        self.line(f"{sweep.name}: {budget}{hours} on {workers}; {self.num_before} are done already{others}")
         if sweep.is_multi:
             self.line(f"{', '.join(sweep.objectives)} at once: no trial is stopped early")
 

@@ -101,6 +101,7 @@ class Study:
             if wrong:
                 reason = f"enqueued with {', '.join(f'{path}: {why}' for path, why in wrong.items())}"
                 self.storage.set_trial_user_attr(frozen._trial_id, "reason", reason[:MAX_REASON_CHARACTERS])
+                self.storage.set_trial_user_attr(frozen._trial_id, "outcome", "refused")
                 self.storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
                 refused.append(self.trial(frozen.number))
         return refused

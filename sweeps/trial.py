@@ -9,9 +9,10 @@ from typing import Any, Literal
 from ablation_suite.core.config.errors import shell_line
 from ablation_suite.sweeps.space import Values
 
-Outcome = Literal["complete", "pruned", "diverged", "infeasible", "failed", "running", "waiting"]
+Outcome = Literal["complete", "pruned", "diverged", "infeasible", "failed", "refused", "running", "waiting"]
 DONE: tuple[Outcome, ...] = ("complete", "pruned", "diverged", "infeasible")
-"""Outcomes that are results; a failed trial is tried again. An infeasible one was never trained."""
+"""Outcomes that are results; a failed trial is tried again. An infeasible one was never trained, and neither was a
+refused one, whose values lie outside the space."""
 
 
 @dataclass(frozen=True, kw_only=True)

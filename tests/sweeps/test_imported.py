@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from ablation_suite.reports.sweep_analysis import analyse
 from ablation_suite.reports.sweep_figures import draw_sweep
 from ablation_suite.sweeps.session import existing_study
-from ablation_suite.sweeps.trial import Trial
+from ablation_suite.sweeps.trial import Trial, as_row
 from tests.sweeps.conftest import Ablate
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search, write_spec
 
@@ -108,7 +108,7 @@ def test_what_is_enqueued_with_plain_optuna_is_run_as_ours(tmp_path: Path) -> No
 
 
 def test_what_is_enqueued_outside_the_space_is_told_and_not_run(tmp_path: Path, ablate: Ablate) -> None:
-    """A value beyond the range, and a name that is no setting; neither is tried again."""
+    """A value beyond the range, and a name that is no setting: refused, which is neither imported nor tried again."""
     study = begin(tmp_path)
     study.enqueue_trial({DROPOUT: 0.95})
     study.enqueue_trial({"optimizer.lrr": 0.02})
@@ -116,8 +116,13 @@ def test_what_is_enqueued_outside_the_space_is_told_and_not_run(tmp_path: Path, 
     _, out, err = ablate(spec)
     assert "trial 2 was enqueued with model.head.dropout: 0.95 lies outside its range; it is not run" in err
     assert "optimizer.lrr: no setting of the space (did you mean 'optimizer.lr'?)" in err
-    assert out.startswith("fake: 3 complete, 2 imported")
-    assert "enqueued" not in ablate(spec)[2]
+    assert out.startswith("fake: 3 complete, 2 refused")
+    err = ablate(spec, "trials=4")[2]
+    assert "enqueued" not in err
+    assert "3 are done already, 2 refused" in err
+    found = all_trials(tmp_path, pruner="none")
+    assert [each.shown_as for each in found] == ["complete"] * 2 + ["refused"] * 2 + ["complete"] * 2
+    assert "outside its range" in as_row(found[2])["reason"]
 
 
 def test_an_imported_combination_of_a_grid_is_not_visited_again(tmp_path: Path) -> None:
