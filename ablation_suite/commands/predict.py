@@ -55,7 +55,14 @@ class Member(NamedTuple):
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="RUN... IMAGES...")
-@click.option("-o", "--output", default="prediction.csv", show_default=True, metavar="FILE", help="The table to write.")
+@click.option(
+    "-o",
+    "--output",
+    default="prediction.csv",
+    show_default=True,
+    metavar="FILE",
+    help="The table to write; - is standard output.",
+)
 @click.option("--proba", is_flag=True, help="Add a column proba_CLASS for each class.")
 @click.option("--exact-names", is_flag=True, help="Write names that a spreadsheet takes for formulas as they are.")
 @click.option("--results", metavar="DIR", help="Where the runs lie [ABLATE_RESULTS, else ./results].")
@@ -73,13 +80,21 @@ def predict(
     given = {key: value for key, value in settings.items() if value is not None}
     runtime = validate(Runtime, Document(data=given, source="command line"))
     folders, images = _sort_words(words, runtime)
-    table_path = typed(output)
-    _require_writable(table_path.absolute())
+    to_screen, table_path = output == "-", typed(output)
+    if not (to_screen or _is_device(table_path)):
+        table_path = table_path.resolve()  # a link stays one
+        _require_writable(table_path)
     members, classes = load_members(folders, runtime)
     probabilities = classify(members, [image.path for image in images], runtime)
-    table = _table(images, classes, probabilities, proba, str if exact_names else _no_formula)
-    write_atomic(table_path, table.encode("utf-8", "surrogateescape"))
-    say(f"{table_path}: {len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}")
+    table = images, classes, probabilities, proba, str if exact_names else _no_formula
+    if to_screen:
+        click.echo(_csv(*table), nl=False)  # for programs, as it is
+    elif _is_device(table_path):
+        table_path.write_bytes(_csv(*table))
+    else:
+        write_atomic(table_path, _csv(*table))
+    counts = f"{len(images):,} images, {len(members)} run{'s' if len(members) > 1 else ''}"
+    say(counts if to_screen else f"{typed(output)}: {counts}", err=to_screen or _is_device(table_path))
 
 
 def load_members(folders: list[RunFolder], runtime: Runtime) -> tuple[list[Member], list[str]]:
@@ -146,6 +161,11 @@ def classify(members: list[Member], paths: list[Path], runtime: Runtime) -> np.n
     if faults:
         raise PredictError("\n".join(faults))
     return np.concatenate(rows)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a path is a pipe, /dev/null and the like, which is written to where a file is replaced."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _require_writable(output: Path) -> None:
@@ -228,13 +248,13 @@ def _no_formula(name: str) -> str:
     return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
-def _table(
+def _csv(
     images: list[Image], classes: list[str], probabilities: np.ndarray, proba: bool, cell: Callable[[str], str]
-) -> str:
+) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image_name", "pred_label", *([f"proba_{name}" for name in classes] if proba else [])])
     for image, row in zip(images, probabilities, strict=True):
         label = classes[row.argmax()]
         writer.writerow([cell(image.name), cell(label), *([f"{value:.6f}" for value in row] if proba else [])])
-    return text.getvalue()
+    return text.getvalue().encode("utf-8", "surrogateescape")

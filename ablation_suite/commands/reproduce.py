@@ -66,7 +66,13 @@ def reproduce(run: str, runtime: Runtime) -> int:
     def train_folder(folder: RunFolder, runtime: Runtime) -> int:
         return work(folder, runtime, Datasets())
 
-    good, lines = reproduce_run(find_run(runtime.store, run), runtime, train_folder)
+    folder = find_run(runtime.store, run)
+    try:
+        good, lines = reproduce_run(folder, runtime, train_folder)
+    except (KeyboardInterrupt, SystemExit):
+        again = options.command("reproduce", run)
+        say(f"\nstopped; run {folder.run_id} is as it was, and `{again}` begins again", err=True)
+        raise
     say("\n".join(lines))
     return 0 if good else 1
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from ablation_suite.cli import ablate
+from ablation_suite.commands import reproduce as reproduce_module
 from ablation_suite.commands import run as run_module
 from ablation_suite.commands import sweep as sweep_module
 from ablation_suite.commands import tune as tune_module
@@ -66,8 +67,7 @@ def interrupted(line, module, name, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, name, stop)
         printed = typed(line, click.Abort)
-    assert "goes on from here" in printed, printed
-    return re.search(r"`(ablate .*)` goes on from here", printed)[1]
+    return re.search(r"`(ablate .*)` (goes on from here|begins again)", printed)[1]
 
 
 def test_the_command_that_goes_on_carries_every_option_that_was_given(home, monkeypatch):
@@ -88,6 +88,16 @@ def test_a_run_is_made_again_where_it_lies(home):
         shown = typed(f"ablate show {folder.run_id} --results 'my results'")
         again = re.search("make it again: (.*)", shown)[1]
         assert "1 runs: 0 trained, 1 finished before" in typed(again)
+
+
+def test_a_run_that_is_made_again_and_interrupted_says_how_to_begin_again(home, monkeypatch):
+    """With the options that were given; the run itself is as it was."""
+    typed("ablate run tiny.yaml --seed 0 --arm none --executor inline --tracker off --results away")
+    (folder,) = run_folders(home / "away" / "runs")
+    line = f"ablate reproduce {folder.run_id} --results away --device cpu"
+    again = interrupted(line, reproduce_module, "reproduce_run", monkeypatch)
+    assert sorted(shlex.split(again)) == sorted(shlex.split(line))
+    assert "came out the same" in typed(again)
 
 
 def test_a_search_goes_on_and_its_best_trial_is_made_again_where_they_lie(home, monkeypatch):

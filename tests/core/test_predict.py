@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import signal
 import sys
@@ -212,6 +213,36 @@ def test_a_name_that_a_spreadsheet_would_run_is_quoted_unless_told_otherwise(cop
     for ours, label in ((quoted, safe), (exact, classes)):
         best = max(range(10), key=lambda k, row=ours[0]: float(row[list(row)[2 + k]]))
         assert ours[0]["pred_label"] == label[best]
+
+
+def test_a_minus_is_standard_output(finished, ask, photos, tmp_path, monkeypatch):
+    """The table alone, for a pipe; what is told of it goes to standard error, and no file has that name."""
+    monkeypatch.chdir(tmp_path)
+    run, results = finished[1][0].run_id, finished[0].results
+    rows = ask(run, photos)
+    result = CliRunner().invoke(predict, [run, str(photos), "--results", results, "-o", "-"], catch_exceptions=False)
+    assert list(csv.DictReader(result.stdout.splitlines())) == rows
+    assert result.stderr == f"{len(rows)} images, 1 run\n"
+    assert not (tmp_path / "-").exists()
+
+
+def test_a_pipe_is_written_to_and_a_link_followed(finished, ask, photos, tmp_path):
+    """Neither is replaced by a file: nobody wants /dev/null or /dev/stdout to become one."""
+    run, results = finished[1][0].run_id, finished[0].results
+    rows = ask(run, photos)
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target.csv"
+    os.mkfifo(pipe)
+    link.symlink_to(target)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    few = photos / f"{rows[0]['image_name']}.png"
+    for output in (pipe, link):
+        CliRunner().invoke(predict, [run, str(few), "--results", results, "-o", str(output)], catch_exceptions=False)
+    told = os.read(reader, 1000).decode()
+    os.close(reader)
+    assert told.splitlines()[1] == f"{few.stem},{rows[0]['pred_label']}"
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert target.read_text() == told
 
 
 def test_the_front_door_prints_one_line_and_leaves_with_2(finished, photos, monkeypatch, capsys):
