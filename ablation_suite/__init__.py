@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # as typing has it, which is not imported: a typing.py may lie where the user stands
+if TYPE_CHECKING:
+    from ablation_suite.api import Answer, BlocksAnswer, Run, Store, compare, open, plan, report, run
 
 __all__ = ["Answer", "BlocksAnswer", "Run", "Store", "compare", "open", "plan", "report", "run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Imported when first used, so that each verb of the command line loads only what it needs.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

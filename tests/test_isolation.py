@@ -41,6 +41,7 @@ FOREIGN = {
     "reports": {"reports/__init__.py": WRONG},
     "random.py": {"random.py": "print('hello')\n"},
     "inspect.py": {"inspect.py": "print('hello')\n"},
+    "typing.py": {"typing.py": WRONG},
     "modules of installed packages": {"click.py": WRONG, "yaml/__init__.py": WRONG, "torch.py": WRONG},
     "the package's name": {"ablation_suite/data.csv": "1\n"},
 }
