@@ -59,6 +59,8 @@ class Figures:
         failed = [fault for fault, helper in zip(faults, self._helpers, strict=True) if helper.returncode]
         if failed and kind is None:
             raise RuntimeError(f"the figures were not drawn:\n{failed[0].decode(errors='replace')}")
+        for remark in dict.fromkeys(line for fault in faults for line in fault.decode(errors="replace").splitlines()):
+            print(remark, file=sys.stderr)
 
 
 def draw_into(folder: Path, told: Told) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import library
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.errors import UserError, printable
 from ablation_suite.core.config.schema import nearest
 from ablation_suite.reports.latex_text import latex
 from ablation_suite.reports.palette import Ink
@@ -86,7 +88,7 @@ def render(
     inks, marks and digits. size: inches; without it that of the style, else what a figure needs.
     Errors: FigureError for a style that cannot be read, and for a size that words alone fill.
     """
-    with _styled(style) as given:
+    with _styled(style) as given, _lost_letters_told():
         wanted = size or given
         matplotlib.rcParams["figure.figsize"] = wanted or _STYLE["figure.figsize"]
         figures = {name: figure for name, draw in drawings.items() if (figure := draw()) is not None}
@@ -95,6 +97,28 @@ def render(
             figure.set_layout_engine("constrained")
         with _no_collapse(wanted):
             return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in formats}
+
+
+@contextmanager
+def _lost_letters_told() -> Iterator[None]:
+    """One remark for people on all letters that the fonts lack, instead of matplotlib's warning for each."""
+    lost: dict[str, None] = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", r"Glyph \d+ .* missing from font", UserWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, *others: Any) -> None:
+            if found := re.match(r"Glyph (\d+) .* missing from font", str(message)):
+                lost[chr(int(found[1]))] = None
+            else:
+                usual(message, *others)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+    if lost:
+        some, fonts = "".join([*lost][:20]), ", ".join(matplotlib.rcParams["font.family"])
+        why = f"{fonts} has no {some}, which figures show as boxes; draw them by `ablate figure --style` with a font"
+        print(printable(f"figures: {why} that has them (font.family)"), file=sys.stderr)
 
 
 @contextmanager

@@ -54,8 +54,8 @@ def to_latex(table: Table, room: float = TEXT_WIDTH) -> str:
     body = "\n\\par\\medskip\n".join(tabulars)
     if table.note:
         body += f"\n\\par\\smallskip\\raggedright\\scriptsize {_sentences(one_line(table.note))}"
-    # A hyphen that TeX adds would change a name.
-    return f"{{\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\\hyphenpenalty=10000\n{body}\n\\par}}\n"
+    # A hyphen that TeX adds would change a name, and an indentation make the table wider than the text.
+    return f"{{\\footnotesize\\parindent=0pt\\setlength{{\\tabcolsep}}{{3pt}}\\hyphenpenalty=10000\n{body}\n\\par}}\n"
 
 
 @dataclass(frozen=True, kw_only=True)

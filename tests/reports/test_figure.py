@@ -18,7 +18,7 @@ from ablation_suite.reports.ablation_figures import differences, drawings
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.captions import FIGURES, SWEEP_FIGURES
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.figures import FigureError, parse_size, render
+from ablation_suite.reports.figures import Figure, FigureError, parse_size, render
 from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
@@ -147,3 +147,20 @@ def test_a_report_of_nothing_says_so(tmp_path):
     assert line.startswith("quickstart-encoding: none of its ")
     assert f"ablate run quickstart/4-encoding --results {tmp_path}" in line
     assert (tmp_path / "report/quickstart-encoding/report.html").is_file()
+
+
+def titled(text):
+    """A figure with a title, as drawings make one."""
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().set_title(text)
+    return figure
+
+
+def test_letters_that_no_font_has_are_one_remark(capsys):
+    """Two figures in three formats, and no line of matplotlib's with a path of ours."""
+    files = render({"one": partial(titled, "ab \u7a98"), "two": partial(titled, "\u6708 \u7a98")})
+    assert len(files) == 6
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("figures: DejaVu Sans has no \u7a98\u6708, which figures show as boxes; ")
+    render({"one": partial(titled, "ab")})
+    assert capsys.readouterr().err == ""

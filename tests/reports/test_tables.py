@@ -557,7 +557,7 @@ def compiled(folder, text, options=""):
     """The log of pdflatex on a default document with a text; it has ended without an error."""
     (folder / "x.tex").write_text(
         f"\\documentclass[{options}]{{article}}"
-        "\\usepackage{booktabs}\\pagestyle{empty}\\parindent=0pt\\textheight=9in\n"
+        "\\usepackage{booktabs}\\pagestyle{empty}\\textheight=9in\n"
         f"\\begin{{document}}\n{text}\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
