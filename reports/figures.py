@@ -99,16 +99,19 @@ def render(
             return {f"{name}.{kind}": _save(figure, kind) for name, figure in figures.items() for kind in formats}
 
 
+_LOST_LETTER = re.compile(r"Glyph (\d+) .* missing from font")
+
+
 @contextmanager
 def _lost_letters_told() -> Iterator[None]:
     """One remark for people on all letters that the fonts lack, instead of matplotlib's warning for each."""
     lost: dict[str, None] = {}
     with warnings.catch_warnings():
-        warnings.filterwarnings("always", r"Glyph \d+ .* missing from font", UserWarning)
+        warnings.filterwarnings("always", _LOST_LETTER.pattern, UserWarning)
         usual = warnings.showwarning
 
         def show(message: Warning | str, *others: Any) -> None:
-            if found := re.match(r"Glyph (\d+) .* missing from font", str(message)):
+            if found := _LOST_LETTER.match(str(message)):
                 lost[chr(int(found[1]))] = None
             else:
                 usual(message, *others)

@@ -50,8 +50,9 @@ class FolderSource:
         faults = [] if "unreadable" in self.entry.allow else self._unreadable(found)
         faults += [] if "leaked" in self.entry.allow else [*self._leaked(rows), *self._parted(rows)]
         faults += [] if "conflicting" in self.entry.allow else self._conflicting(rows)
+        divided = ", which gets whole groups" if self.entry.split and self.entry.groups else ""
         faults += [
-            Finding(str(self.folder), f"no readable image in the {name} split")
+            Finding(str(self.folder), f"no readable image in the {name} split{divided}")
             for name in rows
             if not len(rows[name][1])
         ]

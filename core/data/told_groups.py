@@ -21,14 +21,17 @@ def by_table(table: str, folder: Path, files: Sequence[layout.File]) -> list[str
     Other columns and other files say nothing.
     """
     here = typed(table)
-    path = here if here.is_file() else folder / here
+    path = here if here.exists() else folder / here
     found: dict[str, str] = {}
     faults = []
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as text:
-            rows = csv.DictReader(text)
-            if missing := {"file", "group"} - set(rows.fieldnames or ()):
-                raise DataError(f"{path}: no column {' and '.join(sorted(missing))}; it needs file and group")
+            rows = csv.DictReader(text, strict=True)
+            counts = {column: list(rows.fieldnames or ()).count(column) for column in ("file", "group")}
+            if wrong := [
+                f"{count or 'no'} column{'s' * (count > 1)} {name}" for name, count in counts.items() if count != 1
+            ]:
+                raise DataError(f"{path}: {' and '.join(wrong)}; it needs file and group, once each")
             for row in rows:
                 name, group = (row["file"] or "").strip(), (row["group"] or "").strip()
                 if found.setdefault(name, group) != group:

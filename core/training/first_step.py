@@ -77,9 +77,9 @@ def try_steps(
             if groups != getattr(first.data, "groups", None):  # one that train is divided by is no misspelling
                 unfit |= {key: list(whole()) for key in grouping.faults(names, groups)}
             tried.groups = grouping.in_words(names, groups)
-        for dataset in [] if groups is not None else list(datasets.values())[:1]:
-            told = {split: each.groups for split, each in dataset.splits.items() if each.groups is not None}
-            tried.groups = grouping.keys_in_words({split: [(key,) for key in each] for split, each in told.items()})
+        elif datasets:
+            told = {split: each.groups for split, each in next(iter(datasets.values())).splits.items() if each.groups}
+            tried.groups = grouping.keys_in_words({split: [(key,) for key in keys] for split, keys in told.items()})
         own = [each for each in metrics if isinstance(each, OwnMetric)]
         unfit |= {key: list(whole()) for key in _metric_faults(whole(), own, datasets, begin)}
         tried.misfits = unfit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -233,9 +234,30 @@ def test_a_table_that_does_not_tell_each_group_is_refused(source: Callable[..., 
         f"{table}: train/c/23.png: has no group; add a row",
     ]
     table.write_text("file,plant\nx,y\n")
-    assert faults(source(split=0.5, groups="groups.csv")) == [f"{table}: no column group; it needs file and group"]
+    columns = "it needs file and group, once each"
+    assert faults(source(split=0.5, groups="groups.csv")) == [f"{table}: no column group; {columns}"]
+    table.write_text("file,group,group\nx,y,z\n")
+    assert faults(source(split=0.5, groups="groups.csv")) == [f"{table}: 2 columns group; {columns}"]
+    unread = "groups cannot be read"
+    table.write_text("\n".join([*lines, '"train/a,b']))
+    assert faults(source(split=0.5, groups="groups.csv")) == [f"{table}: {unread}: unexpected end of data"]
     (fault,) = faults(source(split=0.5, groups="group.csv"))
-    assert fault == f"{plants / 'group.csv'}: groups cannot be read: No such file or directory"
+    assert fault == f"{plants / 'group.csv'}: {unread}: No such file or directory"
+    (fault,) = faults(source(split=0.5, groups=f"{plants}/folder.csv"))
+    assert fault == f"{plants / 'folder.csv'}: {unread}: No such file or directory"
+    (plants / "folder.csv").mkdir()
+    (fault,) = faults(source(split=0.5, groups=f"{plants}/folder.csv"))
+    assert fault == f"{plants / 'folder.csv'}: {unread}: it is a pipe, a device or a folder, no file"
+
+
+def test_one_group_of_all_photographs_leaves_none_to_hold_out(
+    source: Callable[..., FolderSource], plants: Path
+) -> None:
+    """Said of the groups: the photographs themselves can be read."""
+    table = plants / "groups.csv"
+    table.write_text(re.sub("plant .*", "all", table.read_text()))
+    (fault,) = faults(source(split=0.5, groups="groups.csv"))
+    assert fault.endswith("no readable image in the val split, which gets whole groups")
 
 
 def test_a_group_in_two_folders_of_splits_is_refused_unless_allowed(
