@@ -1,4 +1,7 @@
-"""Which options do the verbs share? Those that make a Runtime, and the words of a command line."""
+"""Which options do the verbs share? Those that make a Runtime, and the words of a command line.
+
+What reads a config is imported when a verb runs: its help needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Collection
+from importlib import import_module
 from typing import Any
 
 import click
@@ -13,8 +17,6 @@ from click.core import ParameterSource
 
 from ablation_suite.core.config.errors import UserError, shell_line
 from ablation_suite.core.config.paths import typed
-from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.reports.layout import CELLS, TableLayout, layout_of
 
 RESULTS, DATA = "ABLATE_RESULTS", "ABLATE_DATA"
@@ -71,6 +73,24 @@ LAYOUTS = [
     click.option("--columns", metavar="WORDS", help=f"What its cells hold, of {','.join(CELLS)} [mean,difference]."),
 ]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+specs = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
+arms = click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
+seeds = click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
+
+
+def does(work: str) -> Callable[[Callable[[], None]], Callable[..., Any]]:
+    """What a verb does: a function of `commands`, as "module:function", that takes its words and options by name."""
+
+    def joined(declared: Callable[[], None]) -> Callable[..., Any]:
+        @functools.wraps(declared)
+        def call(**given: Any) -> Any:
+            module, _, name = work.partition(":")
+            return getattr(import_module(f"ablation_suite.commands.{module}"), name)(**given)
+
+        call.does = work  # type: ignore[attr-defined]
+        return call
+
+    return joined
 
 
 def folders(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,6 +161,9 @@ def _with(options: list[Any], command: Callable[..., Any]) -> Callable[..., Any]
 
     @functools.wraps(command)
     def wrapped(**kwargs: Any) -> Any:
+        from ablation_suite.core.config.runtime import Runtime
+        from ablation_suite.core.config.schema import Document, validate
+
         given = {key: kwargs.pop(key) for key in keys}
         settings = {key: value for key, value in given.items() if value is not None}
         for name in ("jobs", "pack"):

@@ -21,3 +21,10 @@ SWEEP_FIGURES = {
     "curves": "What each trial had reached; the grey ones were stopped.",
     "budget": "What a smaller budget would have found.",
 }
+
+
+def list_of_figures() -> str:
+    """Every figure by its name, for a terminal."""
+    parts = ("Of a spec:", FIGURES), ("Of a sweep:", SWEEP_FIGURES)
+    lists = ([whose, *(f"  {name:12} {shows}" for name, shows in known.items())] for whose, known in parts)
+    return "\n".join(line for lines in lists for line in lines)

@@ -24,8 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import library
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ablation_suite.core.config.errors import UserError, printable
-from ablation_suite.core.config.schema import nearest
+from ablation_suite.core.config.errors import UserError, nearest, printable
 from ablation_suite.reports.latex_text import latex
 from ablation_suite.reports.palette import Ink
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from ablation_suite.core.config.errors import UserError
-from ablation_suite.core.config.schema import nearest
+from ablation_suite.core.config.errors import UserError, nearest
 
 AXES = ("arms", "metrics", "blocks", "seeds")
 PLACES = ("rows", "columns")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import optuna
 
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.config.schema import nearest
 from ablation_suite.sweeps.opening import open_storage
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import StorageError

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import click
+import click.testing
 import pytest
 
-from ablation_suite.cli import VERBS
+from ablation_suite.cli import ablate
 
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("core", "sweeps", "ablations", "reports")
@@ -106,14 +109,14 @@ def test_menus_import_no_torch():
         ["plan", "quickstart"],
         ["check", "quickstart", "--quick"],
         ["menu"],
-        *([verb, "--help"] for verb in VERBS),
+        *([verb, "--help"] for verb in ablate.commands),
     ],
     ids=" ".join,
 )
 def test_looking_verbs_load_no_heavy_package(words, tmp_path):
-    """torch, wandb, matplotlib and optuna stay unloaded when nothing is trained or drawn, NumPy for help as well."""
+    """torch, wandb, matplotlib and optuna stay unloaded when nothing is trained or drawn, pydantic for help as well."""
     heavy = ["torch", "torchvision", "wandb", "matplotlib", "optuna", "sklearn", "scipy"]
-    heavy += ["numpy", "PIL"] if "--help" in words else []
+    heavy += ["numpy", "PIL", "pydantic", "yaml"] if "--help" in words else []
     code = (
         f"import sys; sys.argv = ['ablate', *{words!r}]\n"
         "from ablation_suite.cli import main\n"
@@ -124,6 +127,28 @@ def test_looking_verbs_load_no_heavy_package(words, tmp_path):
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "loaded: []"
+
+
+def _leaves(command: click.Command, *words: str):
+    if not isinstance(command, click.Group):
+        yield pytest.param(command, id=" ".join(words))
+    else:
+        for name, below in command.commands.items():
+            yield from _leaves(below, *words, name)
+
+
+@pytest.mark.parametrize("verb", list(_leaves(ablate)))
+def test_a_verb_does_its_work_with_exactly_what_can_be_typed(verb, monkeypatch, tmp_path):
+    """Its function takes every word and option that is declared, and asks for no other."""
+    monkeypatch.chdir(tmp_path)
+    taken: list[dict] = []
+    module, name = verb.callback.does.split(":")
+    real = getattr(import_module(f"ablation_suite.commands.{module}"), name)
+    signature = inspect.signature(real)
+    monkeypatch.setattr(f"ablation_suite.commands.{module}.{name}", lambda **given: taken.append(given))
+    arguments = [each for each in verb.params if isinstance(each, click.Argument) and each.required]
+    click.testing.CliRunner().invoke(verb, ["x"] * len(arguments), catch_exceptions=False)
+    assert signature.bind(**taken[0]).arguments.keys() == signature.parameters.keys()
 
 
 def test_nothing_that_trains_knows_an_arm():

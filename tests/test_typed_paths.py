@@ -10,14 +10,13 @@ from click.testing import CliRunner
 from ablation_suite import options
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import resolve
-from ablation_suite.cli import LazyGroup
-from ablation_suite.commands.init import part
-from ablation_suite.commands.report import report
-from ablation_suite.commands.sweep import sweep
+from ablation_suite.cli import ablate
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.models import Model
+from ablation_suite.reading_verbs import part, report
 from ablation_suite.sweeps.spec import find_sweep
+from ablation_suite.training_verbs import sweep
 
 SPEC = "{ablation: tiny, question: q, base: %s, seeds: 1, arms: {some: {model.head.dropout: 0.3}}}"
 
@@ -77,7 +76,7 @@ def test_results_that_are_a_file_are_one_line_of_every_verb(verb, tmp_path, monk
     """Nothing of it is said to be a damaged run, and nothing is trained."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").write_text("mine")
-    command = LazyGroup().get_command(None, verb)
+    command = ablate.commands[verb]
     done = CliRunner().invoke(command, ["quickstart/1-backbone"] if verb != "status" else [])
     assert isinstance(done.exception, UserError)
     assert str(done.exception) == "results: is a file, and all output goes to a folder; name one with --results"

@@ -19,19 +19,8 @@ from ablation_suite.output import say
 HEADER = "arm, jobs side by side             images/s    step    input     FLOP/s   of products    memory"
 
 
-@click.command()
-@click.argument("words", nargs=-1, metavar="[SPEC... path=value ...]")
-@click.option(
-    "--reference", is_flag=True, help="Measure the plain script beside ours on the CPU, too (source checkout)."
-)
-@options.as_json
-@options.training
 def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runtime) -> None:
-    """Time the training steps of every arm of SPEC (quickstart) on this machine and its data.
-
-    `input` is the share of a step in which images are gathered and augmented; `of products` compares the arithmetic
-    with what the same workers reach in products of large matrices.
-    """
+    """Time the training steps of every arm of SPEC (quickstart) on this machine and its data."""
     specs, overrides = options.split_words(words)
     if reference and not _has_benchmarks():
         raise click.UsageError("--reference needs the plain script of a source checkout: run it from the checkout")

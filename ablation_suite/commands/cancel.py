@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from ablation_suite import options
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.commands.run import only
@@ -15,19 +13,10 @@ from ablation_suite.core.scheduling import slurm_queue
 from ablation_suite.output import say
 
 
-@click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
-@options.tuned
-@click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
-@click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
-@options.folders
 def cancel(
     words: tuple[str, ...], arms: tuple[str, ...], seeds: tuple[int, ...], tuned: bool, runtime: Runtime
 ) -> None:
-    """End the unfinished runs of specs, wherever they are: in a queue, on another machine, under a driver here.
-
-    Each saves itself within seconds; `ablate run` takes it up again from there. Finished runs stay.
-    """
+    """End the unfinished runs of specs, wherever they are: in a queue, on another machine, under a driver here."""
     specs, overrides = options.split_words(words)
     plans = make_plans(specs, runtime, overrides, tuned=tuned)
     names = jobs(only(plan, arms, seeds) for plan in plans)

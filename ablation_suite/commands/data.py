@@ -6,34 +6,14 @@ import dataclasses
 import json
 from pathlib import Path
 
-import click
-
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Folder, cache_folder
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.output import say
 
-_data_root = click.option(
-    "--data-root", metavar="DIR", help="Where folders that are not here are looked up (ABLATE_DATA)."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-
-@click.group()
-def data() -> None:
-    """Check a folder of images; see to the cache of decoded images."""
-
-
-@data.command()
-@click.argument("folder", metavar="DIR")
-@_data_root
-@_json
-@click.option("--all", "everything", is_flag=True, help="List every finding, however many are of one kind.")
 def check(folder: str, data_root: str | None, as_json: bool, everything: bool) -> None:
-    """Say all that is wrong with the images below DIR, and what of all that lies there is passed over.
-
-    Exit status: 0 nothing, 1 something, 2 DIR is no such folder or has no train/<class>/.
-    """
+    """Say all that is wrong with the images below DIR, and what of all that lies there is passed over."""
     from ablation_suite.core.data import check
     from ablation_suite.core.data.folder import located
 
@@ -43,15 +23,6 @@ def check(folder: str, data_root: str | None, as_json: bool, everything: bool) -
     raise SystemExit(0 if findings.ok else 1)
 
 
-@data.group()
-def cache() -> None:
-    """The decoded images (ABLATE_CACHE), which all runs share."""
-
-
-@cache.command()
-@click.argument("path", metavar="PATH")
-@click.option("--size", type=click.IntRange(min=1), default=224, show_default=True, help="Height and width in pixels.")
-@_data_root
 def build(path: str, size: int, data_root: str | None) -> None:
     """Decode the folder PATH now, not when the first run needs it."""
     from ablation_suite.core.config.menu import build
@@ -62,8 +33,6 @@ def build(path: str, size: int, data_root: str | None) -> None:
         say(f"{split}: {len(every.images):,} images, {len(every.unreadable):,} of them unreadable")
 
 
-@cache.command(name="list")
-@_json
 def list_(as_json: bool) -> None:
     """Say what lies in the cache."""
     entries = cache_folder.entries(_cache())
@@ -81,9 +50,6 @@ def list_(as_json: bool) -> None:
     say(f"{_cache() / 'decoded'}: {cache_folder.room(_cache())[1]}")
 
 
-@cache.command()
-@click.argument("key", required=False)
-@click.option("--all", "everything", is_flag=True, help="Remove everything.")
 def remove(key: str | None, everything: bool) -> None:
     """Remove the decoded images of KEY, as `list` names it."""
     if (key is None) != everything:

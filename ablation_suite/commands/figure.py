@@ -7,36 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ablation_suite import options
 from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.commands.report import tell_read
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.config.schema import SchemaError, nearest
+from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.runs.files import write_atomic
 from ablation_suite.output import say
-from ablation_suite.reports.captions import FIGURES, SWEEP_FIGURES
+from ablation_suite.reports.captions import FIGURES, SWEEP_FIGURES, list_of_figures
 
 if TYPE_CHECKING:
     from ablation_suite.reports.results import Results
 
-_LIST = "\n".join(
-    f"{whose}\n" + "\n".join(f"  {name:12} {shows}" for name, shows in known.items())
-    for whose, known in (("Of a spec:", FIGURES), ("Of a sweep:", SWEEP_FIGURES))
-)
 
-
-@click.command(epilog="\b\n" + _LIST)
-@click.argument("words", nargs=-1, metavar="[list | FIGURE SPEC [path=value ...]]")
-@click.option("--style", metavar="STYLE", help="A style sheet of matplotlib: an .mplstyle file, or the name of one.")
-@click.option("--size", "size_text", metavar="W,H", help="Inches, such as 3.3,2 [as the report draws it].")
-@click.option("-o", "--out", metavar="FILE", help="As .pdf, .svg, .png, .eps, .jpg or .tif [RESULTS/figures/...pdf].")
-@options.tuned
-@options.storage
-@options.folders
 def figure(
     words: tuple[str, ...],
     style: str | None,
@@ -50,7 +36,7 @@ def figure(
     from ablation_suite.reports.figures import SAVED_AS, FigureError, parse_size, render
 
     if words in ((), ("list",)):
-        say(_LIST)
+        say(list_of_figures())
         return
     name, *rest = words
     if name not in {*FIGURES, *SWEEP_FIGURES}:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import click
-
 import ablation_suite.core.own.starts
 from ablation_suite.commands.menu import own_entries
 from ablation_suite.core.config.errors import UserError
@@ -16,19 +14,8 @@ from ablation_suite.output import say
 STARTS = Path(next(iter(ablation_suite.core.own.starts.__path__)))
 
 
-@click.group()
-def init() -> None:
-    """Write a file to begin with."""
-
-
-@init.command()
-@click.argument("family")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
 def part(family: str, file: Path | None) -> None:
-    """Write FILE (my_FAMILY.py) with a part of your own that runs: a backbone, a loss, an augmentation, ...
-
-    It is there to be changed; `ablate menu own` has the protocol of every family.
-    """
+    """Write FILE (my_FAMILY.py) with a part of your own that runs: a backbone, a loss, an augmentation, ..."""
     families = {path.rpartition(".")[2]: path for path in own_entries()}
     name = family.rpartition(".")[2]
     if name not in families:

@@ -28,20 +28,9 @@ from ablation_suite.core.runs.shape import Record
 from ablation_suite.core.runs.store import find_run
 from ablation_suite.output import say
 
-words = click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
 
-
-@click.command()
-@words
-@click.option("--quick", is_flag=True, help="Read the specs only; take no step of any arm.")
-@options.as_json
-@options.folders
 def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) -> int:
-    """Check specs and list all their faults; exit status 2 if there are any.
-
-    Specs that read well are tried: two steps of every arm on a few images, beside the baseline. An arm whose factor has
-    no effect is a fault, and what moved outside a factor is told.
-    """
+    """Check specs and list all their faults; exit status 2 if there are any."""
     specs, overrides = options.split_words(words)
     faults: list[Fault] = []
     good = []
@@ -77,19 +66,6 @@ def check(words: tuple[str, ...], quick: bool, as_json: bool, runtime: Runtime) 
     return 2 if faults else 0
 
 
-@click.command()
-@words
-@options.tuned
-@click.option("--probe", is_flag=True, help="Time a few steps of every arm and forecast the grid.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    multiple=True,
-    metavar="N",
-    help="With --probe: the same on N GPUs such as that of this machine, or N workers; may be given again.",
-)
-@options.as_json
-@options.training
 def plan(
     words: tuple[str, ...], probe: bool, workers: tuple[int, ...], as_json: bool, tuned: bool, runtime: Runtime
 ) -> None:
@@ -118,10 +94,6 @@ def plan(
         say(forecast["text"])
 
 
-@click.command()
-@click.argument("spec")
-@click.argument("arm")
-@options.as_json
 def diff(spec: str, arm: str, as_json: bool) -> None:
     """Show every setting in which ARM of SPEC differs from the baseline."""
     for path in find_specs([spec]):
@@ -134,19 +106,14 @@ def diff(spec: str, arm: str, as_json: bool) -> None:
             say(f"{name}: {_value(old)} -> {_value(new)}")
 
 
-@click.command()
-@words
-@click.option("--classes", default=ASSUMED_NUM_CLASSES, show_default=True, help="Classes, where no run tells them.")
-@options.as_json
-@options.folders
-def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime) -> None:
+def audit(words: tuple[str, ...], classes: int | None, as_json: bool, runtime: Runtime) -> None:
     """Show what else moved when an arm changed its factor; needs neither data nor runs, and uses runs that exist."""
     specs, overrides = options.split_words(words)
     resolved = [each for path in find_specs(specs) for each in resolve_blocks(path, overrides)]
     for ablation, arms in resolved:
         records = _records(ablation, arms, runtime)
         known = [len(record["classes"]) for group in records.values() for record in group]
-        findings = make_audit(ablation, arms, records, known[0] if known else classes)
+        findings = make_audit(ablation, arms, records, known[0] if known else classes or ASSUMED_NUM_CLASSES)
         if as_json:
             data = {"ablation": ablation.ablation, "findings": [asdict(each) for each in findings]}
             say(json.dumps(data, indent=1))
@@ -154,12 +121,6 @@ def audit(words: tuple[str, ...], classes: int, as_json: bool, runtime: Runtime)
             say("\n".join(as_text(ablation, findings)))
 
 
-@click.command()
-@click.argument("words", nargs=-1, metavar="[SPEC...]")
-@options.tuned
-@click.option("--watch", "watching", is_flag=True, help="Draw the grid again every two seconds.")
-@options.as_json
-@options.folders
 def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, runtime: Runtime) -> None:
     """Show the runs of the results folder, or of specs: state, place in the queue, epoch, best, images/s, time left."""
     from ablation_suite.core.scheduling.known_rows import KnownRows, Row
@@ -185,10 +146,6 @@ def status(words: tuple[str, ...], watching: bool, as_json: bool, tuned: bool, r
         say(json.dumps(rows(), indent=1) if as_json else format_rows(rows()))
 
 
-@click.command()
-@click.argument("run")
-@options.as_json
-@options.folders
 def show(run: str, as_json: bool, runtime: Runtime) -> None:
     """Show one run, named by the beginning of its id: settings, numbers, provenance, how to make it again."""
     found = find_run(runtime.store, run)

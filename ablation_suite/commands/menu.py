@@ -13,24 +13,18 @@ from typing import Any, get_args
 import click
 from pydantic_core import PydanticUndefined
 
-from ablation_suite import options
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.run_config import RunConfig
-from ablation_suite.core.config.schema import Fault, SchemaError, nearest
+from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.metrics import PLAIN, OwnMetric
 from ablation_suite.output import say
 from ablation_suite.sweeps.spec import SweepSpec
 
 
-@click.command()
-@click.argument("family", required=False)
-@options.as_json
 def menu(family: str | None, as_json: bool) -> None:
-    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, sweep, ...) or of all.
-
-    FAMILY own is the page of your own parts: what is called in each family, with which shapes, and what is seeded.
-    """
+    """List every choice, setting and default of FAMILY (data, augment, model.backbone, loss, sweep, ...) or of all."""
     if family == "own":
         _print_own(as_json)
         return

@@ -53,29 +53,10 @@ class Member(NamedTuple):
     network: Network
 
 
-@click.command()
-@click.argument("words", nargs=-1, required=True, metavar="RUN... IMAGES...")
-@click.option(
-    "-o",
-    "--output",
-    default="prediction.csv",
-    show_default=True,
-    metavar="FILE",
-    help="The table to write; - is standard output.",
-)
-@click.option("--proba", is_flag=True, help="Add a column proba_CLASS for each class.")
-@click.option("--exact-names", is_flag=True, help="Write names that a spreadsheet takes for formulas as they are.")
-@click.option("--results", metavar="DIR", help="Where the runs lie [ABLATE_RESULTS, else ./results].")
-@click.option("--device", help="auto, cpu, cuda, cuda:1, ...")
 def predict(
     words: tuple[str, ...], output: str, proba: bool, exact_names: bool, results: str | None, device: str | None
 ) -> None:
-    """Classify IMAGES with finished runs; several RUNs average their probabilities.
-
-    RUN is the beginning of a run's id or its folder, IMAGES a folder (with all below it) or single files. The table has
-    the columns image_name (no extension) and pred_label (the class's own name). A name that a spreadsheet would take
-    for a formula stands behind a ', unless --exact-names.
-    """
+    """Classify IMAGES with finished runs; several RUNs average their probabilities."""
     settings = {"results": results, "device": device, "threads": parallel.cores()}
     given = {key: value for key, value in settings.items() if value is not None}
     runtime = validate(Runtime, Document(data=given, source="command line"))

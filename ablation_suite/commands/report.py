@@ -25,14 +25,6 @@ from ablation_suite.reports.thumbnails import thumbnails
 from ablation_suite.reports.wandb_page import read_page
 
 
-@click.command()
-@click.argument("words", nargs=-1, metavar="[SPEC... [path=value ...]]")
-@options.tuned
-@click.option("-o", "--out", metavar="DIR", help="Where to write [RESULTS/report].")
-@options.layouts
-@click.option("--publish", is_flag=True, help="Log tables and figures to W&B, and make a W&B Report.")
-@click.option("--check", "checked", metavar="DIR", help="Compute every number of written reports again.")
-@options.folders
 def report(
     words: tuple[str, ...],
     out: str | None,
@@ -42,12 +34,7 @@ def report(
     tuned: bool,
     runtime: Runtime,
 ) -> int:
-    """Write tables, curves and pages from finished runs; nothing is trained.
-
-    Tables that --table lays out are written as Markdown, CSV and LaTeX, of one column of text and of two. With --check:
-    exit status 1 where a report has drifted from its runs, or where these are not alike; without it 1 where no run is
-    finished yet.
-    """
+    """Write tables, curves and pages from finished runs; nothing is trained."""
     if checked:
         return _check(typed(checked), runtime)
     if not words:
@@ -65,10 +52,6 @@ def report(
     return 1 if len(empty) == len(plans) else 0
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
-@options.as_json
-@options.folders
 def compare(runs: tuple[str, ...], as_json: bool, runtime: Runtime) -> None:
     """Compare finished runs with the first: settings that differ, and the paired difference on the same images."""
     from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text

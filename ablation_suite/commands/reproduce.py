@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ablation_suite import options
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import admit
@@ -56,9 +54,6 @@ def reproduce_run(folder: RunFolder, runtime: Runtime, train_folder: TrainFolder
     return False, [*numbers, *_circumstances(record.get("provenance") or {}, repeated.get("provenance") or {})]
 
 
-@click.command()
-@click.argument("run")
-@options.training
 def reproduce(run: str, runtime: Runtime) -> int:
     """Train RUN (the beginning of its id) again in a temporary folder and compare; exit status 1 if it differs."""
     from ablation_suite.core.scheduling.attempt import Datasets, work

@@ -32,16 +32,6 @@ CARRIED = (*options.FOLDER_NAMES, "tuned", "arms", "seeds")
 """Options that `ablate cancel` has as well."""
 
 
-@click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
-@options.tuned
-@click.option("--arm", "arms", multiple=True, help="Only this arm (again for more).")
-@click.option("--seed", "seeds", multiple=True, type=int, help="Only this seed (again for more).")
-@click.option("--report", "with_report", is_flag=True, help="Write the report when the runs are done.")
-@options.layouts
-@click.option("--join", is_flag=True, help="Help another driver that works in the same results folder.")
-@options.as_json
-@options.training
 def run(
     words: tuple[str, ...],
     arms: tuple[str, ...],
@@ -53,10 +43,7 @@ def run(
     tuned: bool,
     runtime: Runtime,
 ) -> int:
-    """Train every missing run of specs; finished runs are never trained twice.
-
-    Exit status 0: all done; 1: some runs failed, and the next call tries them again; 2: the input was wrong.
-    """
+    """Train every missing run of specs; finished runs are never trained twice."""
     if layouts and not with_report:
         raise click.UsageError("--table and --columns are of a report; add --report")
     specs, overrides = options.split_words(words)

@@ -32,27 +32,10 @@ from ablation_suite.sweeps.trial import Trial, as_row, best, count, reproduce_co
 LOOKS = ("status", "best", "export", "report")
 
 
-@click.command()
-@click.argument("words", nargs=-1, required=True, metavar="[status|best|export|report] SPEC [path=value ...]")
-@options.storage
-@click.option(
-    "--from",
-    "source",
-    metavar="STUDY",
-    help="Begin with what fits of an earlier study, by its name, file or URL, or of the store's `runs`.",
-)
-@click.option("--report", "with_report", is_flag=True, help="Write the report when the trials are done.")
-@options.as_json
-@options.training
 def sweep(
     words: tuple[str, ...], storage: str | None, source: str | None, with_report: bool, as_json: bool, runtime: Runtime
 ) -> int:
-    """Search settings around one RunConfig with Optuna, on validation data.
-
-    SPEC is the path of a sweep file or the name of a shipped one. `status` counts the trials, `best` prints the best
-    one and how to make it again, `export` prints all of them as CSV (or --json), `report` writes the pages.
-    Exit status 0: done; 1: every trial failed; 2: the input was wrong.
-    """
+    """Search settings around one RunConfig with Optuna, on validation data."""
     names, overrides = options.split_words(words)
     look = names[0] if names[0] in LOOKS else ""
     names = names[1:] if look else names

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-import click
-
 from ablation_suite import options
 from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config import schema
@@ -35,27 +33,8 @@ class SyncError(UserError):
     """A target that names no run and no spec."""
 
 
-@click.command()
-@click.argument("targets", nargs=-1, metavar="[SPEC|SWEEP|RUN... [path=value ...]]")
-@click.option("--tracker", default="online", help="online (W&B), tensorboard or mlflow.")
-@click.option("--artifacts", is_flag=True, help="Also publish best weights and tables of predictions (W&B).")
-@click.option(
-    "--log-images",
-    "num_images",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Also show classes, confusions and the N worst validation images (W&B).",
-)
-@options.folders
 def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, num_images: int | None, runtime: Runtime) -> int:
-    """Publish runs to W&B; a second call adds nothing. Without targets: all runs.
-
-    SPEC and overrides mean the runs of `ablate run SPEC path=value`, SWEEP the trials of a search, by its file or its
-    name, RUN the beginning of a run id. Exit status 1: a run is not here, or did not arrive.
-
-    W&B's own metrics of the machine are off: WANDB_X_DISABLE_STATS=false, WANDB_X_DISABLE_META=false turn them on for
-    `ablate run`.
-    """
+    """Publish runs to W&B; a second call adds nothing. Without targets: all runs."""
     check_tracker(tracker)
     runtime = runtime.model_copy(update={"tracker": tracker})
     folders, missing = find_targets(targets, runtime)

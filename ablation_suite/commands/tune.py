@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
-
 from ablation_suite import options
 from ablation_suite.ablations.find import find_specs
 from ablation_suite.ablations.resolve import Arms, resolve
@@ -28,20 +26,8 @@ from ablation_suite.sweeps.storage_errors import hide_password
 from ablation_suite.sweeps.trial import best
 
 
-@click.command()
-@click.argument("words", nargs=-1, required=True, metavar="SPEC... [path=value ...]")
-@click.option("--space", "space", default="lr_dropout", metavar="SWEEP", help="Whose space and trials [lr_dropout].")
-@click.option("--front", metavar="OBJECTIVE", help="Of several objectives: take each front's best trial in this one.")
-@options.storage
-@options.training
 def tune(words: tuple[str, ...], space: str, front: str | None, storage: str | None, runtime: Runtime) -> int:
-    """Give every arm of a spec the same search, and write what it found below the results, for --tuned.
-
-    All arms get the space, trials, sampler and pruner of SWEEP, the same first trial (the baseline's own values) and
-    the same stream of proposals. Where SWEEP has `metrics:`, an arm takes the point of its front that is best in
-    OBJECTIVE, within the limits of `constraints:`. Exit status 1: an arm had no complete trial, and its spec's file is
-    not written.
-    """
+    """Give every arm of a spec the same search, and write what it found below the results, for --tuned."""
     specs, overrides = options.split_words(words)
     check_tracker(runtime.tracker)
     searches = [(path, *make_searches(path, find_sweep(space), overrides, front)) for path in find_specs(specs)]

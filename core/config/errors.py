@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LONGEST_SHOWN = 80
+"""Letters of what somebody wrote that a message repeats."""
 
 
 class UserError(ValueError):
@@ -54,6 +58,12 @@ def _in_bytes(word: str) -> str:
 
 def _spelled(letter: str) -> str:
     return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest of the names, or nothing."""
+    close = difflib.get_close_matches(name[:LONGEST_SHOWN], list(names), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 @contextmanager

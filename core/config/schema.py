@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ablation_suite.core.config.errors import UserError, printable
+from ablation_suite.core.config.errors import UserError, nearest, printable
 from ablation_suite.core.config.names import control_character
 from ablation_suite.core.config.own import placed
-from ablation_suite.core.config.wording import explain, models_in, nearest, shown
+from ablation_suite.core.config.wording import explain, models_in, shown
 
 __all__ = ["Document", "Fault", "SchemaError", "dotted", "dump", "load", "nearest", "parse", "validate"]
 

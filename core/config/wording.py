@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from ablation_suite.core.config.errors import LONGEST_SHOWN, nearest
 from ablation_suite.core.config.menu import OURS, OWN
 
 Path = tuple[str | int, ...]
@@ -27,7 +27,6 @@ _WORDS = {
     "model_type": "should be a mapping of settings",
     "model_attributes_type": "should be a mapping of settings",
 }
-_LONGEST = 80
 
 
 def explain(cls: type[BaseModel], data: Any, error: ValidationError) -> Iterator[tuple[Path, str]]:
@@ -41,16 +40,10 @@ def explain(cls: type[BaseModel], data: Any, error: ValidationError) -> Iterator
             yield path, _message(item, holder)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest of the names, or nothing."""
-    close = difflib.get_close_matches(name[:_LONGEST], list(names), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
 def shown(value: Any) -> str:
     """A value as YAML would write it in one line, shortened."""
     text = _flow(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Union
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.config.menu import OURS, OWN
 from ablation_suite.core.config.own import Own, split_name
-from ablation_suite.core.config.wording import nearest, shown
+from ablation_suite.core.config.wording import shown
 
 SPLITS = ("val", "test")
 PLAIN = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "kappa", "nll", "brier", "calibration_error")

@@ -18,8 +18,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.config.menu import build
-from ablation_suite.core.config.wording import nearest
 from ablation_suite.core.metrics import OwnMetric, split_of
 
 Array = NDArray[np.float64]

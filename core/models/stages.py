@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from ablation_suite.core.config.wording import nearest
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.models.weights import NetworkError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ablation_suite.core.config.wording import nearest
+from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.models import Model, Timm
 from ablation_suite.core.models.weights import NetworkError, WeightsError
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ablation_suite.core.config.errors import OwnPartError
-from ablation_suite.core.config.wording import nearest, shown
+from ablation_suite.core.config.errors import OwnPartError, nearest
+from ablation_suite.core.config.wording import shown
 from ablation_suite.core.own.imports import absolute
 from ablation_suite.core.own.kinds import MISSING, fits, in_words, kinds_of, literal
 from ablation_suite.core.own.source import Installed, Module, Source

@@ -12,9 +12,9 @@ from PIL import Image
 from ablation_suite.ablations.effect import Effects, try_effects
 from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.spec import SHIPPED_SPECS
-from ablation_suite.commands.look import check
-from ablation_suite.commands.run import run
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.reading_verbs import check
+from ablation_suite.training_verbs import run
 
 BASE = """data: digits
 model: {backbone: {name: bottleneck, planes: [8], blocks: [1]}, head: {name: linear, dropout: 0.2}}

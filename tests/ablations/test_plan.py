@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from ablation_suite.ablations.plan import grown, jobs, make_plans
-from ablation_suite.commands import look
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.reading_verbs import plan as plan_verb
 from ablation_suite.reports.design import design_of
 from tests.core.tracked_run import BARE_RECORD
 
@@ -110,7 +110,7 @@ def test_the_baseline_of_a_grid_is_labelled_and_printed_with_its_levels(folder):
     assert job["labels"]["ablations"]["one"]["tags"] == ["one", "model.head.dropout", "epochs", "baseline"]
     assert job["labels"]["ablations"]["one"]["level"] == "0.1 + 3"
     words = [str(folder / "one.yaml"), "--results", str(folder / "results")]
-    printed = CliRunner().invoke(look.plan, words, standalone_mode=False, catch_exceptions=False).output
+    printed = CliRunner().invoke(plan_verb, words, standalone_mode=False, catch_exceptions=False).output
     assert "  plain                 baseline: model.head.dropout = 0.1, epochs = 3\n" in printed
     design = design_of(plan)
     assert design.arms[0].changes == "model.head.dropout = 0.1, epochs = 3"

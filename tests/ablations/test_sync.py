@@ -12,10 +12,11 @@ import pytest
 
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.commands.reproduce import compare, reproduce_run
-from ablation_suite.commands.sync import SyncError, find_targets, sync, sync_runs
+from ablation_suite.commands.sync import SyncError, find_targets, sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.reading_verbs import sync
 from tests.sweeps.fake import write_spec
 
 

@@ -18,9 +18,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ablation_suite.commands.look import show, status
 from ablation_suite.commands.predict import PredictError, load_members
-from ablation_suite.commands.sync import sync
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.files import file_sha256
@@ -30,6 +28,7 @@ from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.inline import Inline
+from ablation_suite.reading_verbs import show, status, sync
 from ablation_suite.reports.outputs import read_outputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ablation_suite.commands.data import data
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.data import Folder, check, near
 from ablation_suite.core.data.dataset import DataError, Dataset, Finding, in_brief
+from ablation_suite.reading_verbs import data
 
 
 def paint(path: Path, number: int, width: int = 6, height: int = 4) -> None:

@@ -10,8 +10,6 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from ablation_suite.commands.look import show, status
-from ablation_suite.commands.report import compare
 from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json, write_json
@@ -20,6 +18,7 @@ from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, wo
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.inline import Inline
+from ablation_suite.reading_verbs import compare, show, status
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,12 +14,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from ablation_suite.commands.predict import PredictError, predict
+from ablation_suite.commands.predict import PredictError
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import parallel
 from ablation_suite.core.models.network import Network
 from ablation_suite.core.runs.files import write_json
+from ablation_suite.reading_verbs import predict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = [str(number) for number in range(10)]

@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner
 
 from ablation_suite.ablations.spec import CONTROL
-from ablation_suite.commands import run as command
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.test_reads import READS, reads, record_read, sentence, write_summary
+from ablation_suite.training_verbs import run
 from tests.core.tracked_run import BARE_RECORD
 
 BASE = """data: digits
@@ -174,7 +174,7 @@ def test_seeds_are_added_by_the_validation_split_alone(decided, tmp_path, monkey
     spec = tmp_path / "tiny.yaml"
     spec.write_text(SPEC.replace("control: true\n", "").replace("seeds: 2", "seeds: {min: 3, max: 5, until: decided}"))
     executor = TwoTales(decided)
-    monkeypatch.setattr(command, "open_executor", lambda runtime: nullcontext(executor))
+    monkeypatch.setattr("ablation_suite.commands.run.open_executor", lambda runtime: nullcontext(executor))
     words = [str(spec), "--results", str(tmp_path / "results"), "--tracker", "off"]
-    assert CliRunner().invoke(command.run, words, standalone_mode=False, catch_exceptions=False).return_value == 0
+    assert CliRunner().invoke(run, words, standalone_mode=False, catch_exceptions=False).return_value == 0
     assert (len(executor.submitted) > 2 * 3) == (decided == "test")

@@ -11,12 +11,13 @@ import pytest
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.ablations.resolve import resolve
 from ablation_suite.ablations.tuned import read_tuned, tuned_arms, tuned_path
-from ablation_suite.commands.tune import make_searches, tune
+from ablation_suite.commands.tune import make_searches
 from ablation_suite.core.config.schema import SchemaError, dump, load
 from ablation_suite.core.scheduling import executors
 from ablation_suite.sweeps.front import best_in
 from ablation_suite.sweeps.session import existing_study
 from ablation_suite.sweeps.trial import Trial
+from ablation_suite.training_verbs import tune
 from tests.sweeps.fake import BASE, SPACE, Fake, make_runtime, search, write_spec
 from tests.sweeps.test_objectives import TWO
 
