@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ablation_suite.ablations.resolve import describe
 from ablation_suite.ablations.spec import SHIPPED_SPECS
 from ablation_suite.core.config.errors import shell_line
-from ablation_suite.core.config.levels import level_names
+from ablation_suite.core.config.levels import level_names, value_at
 from ablation_suite.core.metrics import OwnMetric, key_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DesignArm:
 
     def has_levels(self, config: Mapping[str, Any]) -> bool:
         """Whether the config of a record has the levels that this arm stands for."""
-        return all(_is_level(level, _look_up(config, factor)) for factor, level in self.delta.items())
+        return all(_is_level(level, value_at(config, factor)) for factor, level in self.delta.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,12 +163,6 @@ def _design_arm(arm: Arm, ablation: Ablation, factors: Mapping[str, tuple[str, .
         control=arm.control,
         delta=arm.model_dump(mode="json")["delta"],
     )
-
-
-def _look_up(config: Any, path: str) -> Any:
-    for step in path.split("."):
-        config = config.get(step) if isinstance(config, Mapping) else None
-    return config
 
 
 def _is_level(level: Any, value: Any) -> bool:

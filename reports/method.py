@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ablation_suite.core.config.levels import value_at
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports.cited import Cite, Text, joined
 from ablation_suite.reports.quantities import SPLITS, listed, quoted
@@ -296,16 +297,10 @@ def _has(names: Sequence[str]) -> str:
 
 
 def _is_shared(configs: Sequence[Mapping[str, Any]], path: str) -> bool:
-    values = [_at(config, path) for config in configs]
+    values = [value_at(config, path) for config in configs]
     return all(value == values[0] for value in values)
 
 
 def _shared(configs: Sequence[Mapping[str, Any]], path: str) -> Any:
     """The value at a dotted path, where all configs have the same; else None."""
-    return _at(configs[0], path) if _is_shared(configs, path) else None
-
-
-def _at(config: Any, path: str) -> Any:
-    for step in path.split("."):
-        config = config.get(step) if isinstance(config, Mapping) else None
-    return config
+    return value_at(configs[0], path) if _is_shared(configs, path) else None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from ablation_suite.core.config import schema
+from ablation_suite.core.config.levels import value_at
 from ablation_suite.core.config.menu import Frozen
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.run_config import RunConfig, load_base, with_settings
@@ -233,7 +234,7 @@ def own_values(space: Space, config: RunConfig) -> Values:
     data = config.model_dump(mode="json")
     values: Values = {}
     for parameter in space.parameters:
-        value = _look_up(data, parameter.path)
+        value = value_at(data, parameter.path)
         if isinstance(value, Mapping):
             names = [label for label, level in parameter.levels.items() if _entry_name(level) == value.get("name")]
             value = names[0] if names else None
@@ -250,12 +251,6 @@ def _probe_faults(space: Space, base: Document, values: Values) -> list[Fault]:
     except SchemaError as error:
         return error.faults
     return []
-
-
-def _look_up(data: Any, path: str) -> Any:
-    for step in path.split("."):
-        data = data.get(step) if isinstance(data, Mapping) else None
-    return data
 
 
 def _entry_name(level: Any) -> Any:

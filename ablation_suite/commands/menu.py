@@ -18,6 +18,7 @@ from ablation_suite.core.config.menu import Entry, Frozen
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.schema import Fault, SchemaError
+from ablation_suite.core.config.wording import models_in
 from ablation_suite.core.metrics import PLAIN, OwnMetric
 from ablation_suite.output import say
 from ablation_suite.sweeps.spec import SweepSpec
@@ -59,8 +60,8 @@ def menu(family: str | None, as_json: bool) -> None:
 def _families(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, list[type[Entry]]]]:
     """Dotted path -> entries of every family below a group of settings."""
     for name, field in model.model_fields.items():
-        entries = [each for each in _classes(field.annotation) if issubclass(each, Entry)]
-        groups = [each for each in _classes(field.annotation) if not issubclass(each, Entry)]
+        entries = [each for each in models_in(field.annotation) if issubclass(each, Entry)]
+        groups = [each for each in models_in(field.annotation) if not issubclass(each, Entry)]
         if entries:
             yield prefix + name, entries
         for group in groups:
@@ -144,7 +145,7 @@ def _group_settings(model: type[Frozen], families: Container[str], prefix: str =
             continue
         if row["default"] != "(see its families)":
             yield {**row, "setting": path}
-        for group in _classes(model.model_fields[row["setting"]].annotation):
+        for group in models_in(model.model_fields[row["setting"]].annotation):
             yield from _group_settings(group, families, f"{path}.")
 
 
@@ -152,9 +153,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Frozen):
         return "(see its families)"
     return list(value) if isinstance(value, tuple) else value
-
-
-def _classes(annotation: Any) -> list[type[Frozen]]:
-    if isinstance(annotation, type) and issubclass(annotation, Frozen):
-        return [annotation]
-    return [each for part in get_args(annotation) for each in _classes(part)]

@@ -15,6 +15,13 @@ def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
+def value_at(config: Any, path: str) -> Any:
+    """The value of a dotted path of a nested mapping; None where there is none."""
+    for step in path.split("."):
+        config = config.get(step) if isinstance(config, Mapping) else None
+    return config
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Every leaf that differs, as (dotted path, its old value, its new one); None where there is none."""
     theirs, ours = dict(leaves(old)), dict(leaves(new))

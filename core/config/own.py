@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from ablation_suite.core.config.errors import OwnPartError
@@ -146,7 +146,7 @@ def split_name(name: str) -> tuple[str, str, bool]:
     return place, attribute, place.endswith(".py") or "/" in place
 
 
-def _placed(models: list[type[BaseModel]], data: Any, where: Callable[[Path], str], path: Path) -> Any:
+def _placed(models: list[type[Frozen]], data: Any, where: Callable[[Path], str], path: Path) -> Any:
     if isinstance(data, list | tuple):
         return [_placed(models, each, where, (*path, index)) for index, each in enumerate(data)]
     if isinstance(data, str):
@@ -165,7 +165,7 @@ def _placed(models: list[type[BaseModel]], data: Any, where: Callable[[Path], st
     return found
 
 
-def _type(model: type[BaseModel], key: str) -> Any:
+def _type(model: type[Frozen], key: str) -> Any:
     return model.model_fields[key].annotation
 
 

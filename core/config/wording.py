@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from ablation_suite.core.config.errors import LONGEST_SHOWN, nearest
-from ablation_suite.core.config.menu import OURS, OWN
+from ablation_suite.core.config.menu import OURS, OWN, Frozen
 
 Path = tuple[str | int, ...]
 
@@ -46,9 +46,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model class that an annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def models_in(annotation: Any) -> list[type[Frozen]]:
+    """Every class of settings that an annotation mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, Frozen):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]
 

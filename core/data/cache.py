@@ -19,7 +19,7 @@ from ablation_suite.core.data import cache_folder, parallel
 from ablation_suite.core.data.dataset import DataError, Images
 from ablation_suite.core.data.decode import RECIPE, Unreadable
 from ablation_suite.core.data.views import Decoder, OnTheFly
-from ablation_suite.core.runs.files import blake2b, open_regular
+from ablation_suite.core.runs.files import blake2b, open_regular, stamp
 
 BLOCK = 64 * 2**20
 """Bytes that one digest of a manifest stands for; several threads verify the blocks of one large array."""
@@ -101,7 +101,7 @@ def _open(place: Path, decoders: Mapping[str, Decoder]) -> dict[str, Decoded] | 
     return found
 
 
-_verified: dict[Path, list[int]] = {}
+_verified: dict[Path, tuple[int, ...]] = {}
 """Files that this process has read whole and found as their manifest says, with their stamps at that time."""
 
 
@@ -109,12 +109,11 @@ def _sound(place: Path, blocks: dict[str, list[str]]) -> bool:
     """Whether every file has the digests that it was written with; each is read once per process."""
     for name, digests in blocks.items():
         path = place / name
-        status = path.stat()
-        stamp = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        if _verified.get(path) != stamp:
+        now = stamp(path)
+        if _verified.get(path) != now:
             if _digests(path) != digests:
                 return False
-            _verified[path] = stamp
+            _verified[path] = now
     return True
 
 

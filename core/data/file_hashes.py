@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.data import parallel
-from ablation_suite.core.runs.files import file_sha256, json_text, read_bytes, sha256, write_atomic
+from ablation_suite.core.runs.files import file_sha256, json_text, read_bytes, sha256, stamp, write_atomic
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within one tick of a coarse clock."""
@@ -27,16 +26,16 @@ def digests(root: Path, names: Sequence[str], cache: Path, *, title: str) -> lis
     memory = cache / "fingerprints" / f"{owner}.sealed"
     known: dict[str, list] = recall(memory).get("files", {})
     now = time.time_ns()
-    stamps = [_stamp(f"{root}/{name}") for name in names]
-    fresh = [i for i, name in enumerate(names) if stamps[i] is None or known.get(name, [None])[:-1] != stamps[i]]
+    stamps = [list(stamp(f"{root}/{name}")[1:]) for name in names]  # storage may number its inodes anew
+    fresh = [i for i, name in enumerate(names) if not stamps[i] or known.get(name, [None])[:-1] != stamps[i]]
     progress = parallel.bar(f"reading {title}")
     values = parallel.each(lambda k: digest(root / names[fresh[k]]), len(fresh), progress)
     hashed = dict(zip(fresh, values, strict=True))
     found = [hashed[i] if i in hashed else known[name][-1] for i, name in enumerate(names)]
     entries = {
-        name: [*stamp, hex]
-        for name, stamp, hex in zip(names, stamps, found, strict=True)
-        if stamp is not None and max(stamp[1:]) < now - SETTLED_NS
+        name: [*of_file, hex]
+        for name, of_file, hex in zip(names, stamps, found, strict=True)
+        if of_file and max(of_file[1:]) < now - SETTLED_NS
     }
     if entries != known:
         remember(memory, {"root": str(root), "files": entries})
@@ -68,12 +67,3 @@ def remember(memory: Path, values: dict[str, Any]) -> None:
         memory.parent.mkdir(parents=True, exist_ok=True)
         text = json_text(values)
         write_atomic(memory, sha256(text).encode() + b"\n" + text)
-
-
-def _stamp(path: str) -> list[int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    # The time of the last change of the inode: anyone can set an mtime back, nobody a ctime.
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.own.imports import closure, is_installed, locate, parse
-from ablation_suite.core.runs.files import sha256
+from ablation_suite.core.runs.files import sha256, stamp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,26 +112,18 @@ def of_module(name: str) -> Source | Installed:
 
 def _remember(root: Path, name: str) -> Source:
     stamps, source = _read.get((root, name), ({}, None))
-    if source is None or any(_stamp(each) != stamp for each, stamp in stamps.items()):
+    if source is None or any(stamp(each) != then for each, then in stamps.items()):
         places = closure(root, name)
         source = Source(
             files={each: place.read_bytes() for each, place in places.items()},
             origins={each: str(place) for each, place in places.items()},
         )
-        _read[root, name] = {each: _stamp(each) for each in (root, *places.values())}, source
+        _read[root, name] = {each: stamp(each) for each in (root, *places.values())}, source
         known[source.code] = source
     return source
 
 
-_read: dict[tuple[Path, str], tuple[dict[Path, tuple[int, int]], Source | None]] = {}
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0)
-    return stat.st_mtime_ns, stat.st_size
+_read: dict[tuple[Path, str], tuple[dict[Path, tuple[int, ...]], Source | None]] = {}
 
 
 @cache

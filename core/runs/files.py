@@ -57,6 +57,18 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+def stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """What changes when a file does: its inode, size, and the last changes of content and inode; () where it is not.
+
+    Anyone can set the time of the content back, nobody that of the inode.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a file to read its bytes; OSError where it is a pipe, a device or a folder, which might never end."""
     return open(_regular_handle(path), "rb")

@@ -10,7 +10,7 @@ from typing import Any
 from ablation_suite.core.config.menu import build, identity_data
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.files import file_sha256, sha256
+from ablation_suite.core.runs.files import file_sha256, sha256, stamp
 from ablation_suite.core.runs.labels import Labels
 from ablation_suite.core.runs.shape import Job
 
@@ -37,7 +37,7 @@ def run_id(config: RunConfig, data_fingerprint: str) -> str:
     content = {"config": identity_data(config), "data": data_fingerprint, "recipe": RECIPE}
     weights = config.model.weights_file
     if weights is not None and weights.exists():
-        content["weights"] = _file_digest(weights, weights.stat().st_mtime_ns)
+        content["weights"] = _file_digest(weights, stamp(weights))
     return digest(content)
 
 
@@ -67,5 +67,5 @@ def job_of(config: RunConfig, fingerprint: str, labels: Labels) -> Job:
 
 
 @cache
-def _file_digest(path: Path, mtime_ns: int) -> str:
+def _file_digest(path: Path, _stamp: tuple[int, ...]) -> str:
     return file_sha256(path)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablation_suite.core.runs.files import json_text, open_regular, read_bytes, sha256, write_atomic
+from ablation_suite.core.runs.files import json_text, open_regular, read_bytes, sha256, stamp, write_atomic
 
 Row = dict[str, Any]
 Stamp = list[Any]
@@ -96,17 +96,9 @@ class KnownRows:
 
 def stamp_of(folder: str) -> Stamp:
     """What changes when a run that is finished, or was never begun, is one no more: a run begins with its lock."""
-    job = _stamp(f"{folder}/run.json")
-    record = _stamp(f"{folder}/record.json")
+    job = stamp(f"{folder}/run.json")
+    record = stamp(f"{folder}/record.json")
     return [*job, *record] if record else [*job, os.path.lexists(f"{folder}/lock")]
-
-
-def _stamp(path: str) -> list[int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return []
-    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _lines(found: Mapping[str, tuple[Stamp, Row]]) -> dict[str, list[Any]]:

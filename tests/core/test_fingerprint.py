@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import get_args
 
 import pytest
@@ -135,6 +136,18 @@ def test_the_content_of_a_weights_file_changes_the_id(tmp_path):
         path.write_bytes(content)
         ids.append(run_id(config, "d"))
     assert len(set(ids)) == 2
+
+
+def test_weights_whose_time_was_set_back_are_read_again(tmp_path):
+    """As `cp -p` and archives set it: an open notebook must not take the new file for the old one."""
+    path = tmp_path / "weights.pth"
+    config = with_leaf(rich(), "model.weights", str(path))
+    found = set()
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        os.utime(path, ns=(0, 0))
+        found.add(run_id(config, "data"))
+    assert len(found) == 2
 
 
 def test_no_field_of_the_runtime_is_a_field_of_the_config():
