@@ -16,6 +16,7 @@ from ablation_suite import reports
 from ablation_suite.reports.ablation_figures import cost, differences, drawings
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.drawings import IntervalBar, interval_plot
 from ablation_suite.reports.figures import FORMATS, render
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.palette import MOST_AT_ONCE, inks, telling
@@ -120,6 +121,15 @@ def test_interval_bars_reach_both_ways(analysis):
     expected = [bar for row in rows for bar in ([row["low_pp"], row["high_pp"]], [row["difference_pp"]])]
     assert bars == expected
     assert all(row["low_pp"] < row["difference_pp"] < row["high_pp"] for row in rows)
+
+
+def test_interval_bars_of_a_page_reach_both_ways():
+    """From -1 to 4, with the difference 1 at two fifths of the way, zero at one and the ground on both sides of it."""
+    plot = interval_plot({"wide": IntervalBar(estimate=1.0, low=-1.0, high=4.0, unseen=2.0)}, "", str)
+    (low, high), row = plot.rows["wide"].bar, plot.rows["wide"]
+    assert (row.mean - low, plot.zero - low) == pytest.approx((0.4 * (high - low), 0.2 * (high - low)))
+    assert high > low
+    assert row.ground == pytest.approx((plot.zero - 0.4 * (high - low), plot.zero + 0.4 * (high - low)))
 
 
 def test_costs_are_drawn_against_the_differences_of_the_table(analysis):
