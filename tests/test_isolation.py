@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,10 +44,14 @@ FOREIGN = {
     "random.py": {"random.py": "print('hello')\n"},
     "inspect.py": {"inspect.py": "print('hello')\n"},
     "typing.py": {"typing.py": WRONG},
-    "modules of installed packages": {"click.py": WRONG, "yaml/__init__.py": WRONG, "torch.py": WRONG},
+    "modules of installed packages": {
+        f"{name}.py": WRONG for name in ("click", "yaml", "torch", "numpy", "pydantic", "rich", "optuna", "matplotlib")
+    },
+    "names of other rooms and files": {f"{name}.py": WRONG for name in ("sweeps", "ablations", "options", "conftest")},
     "the package's name": {"ablation_suite/data.csv": "1\n"},
 }
 """Files by kind: names of the rooms, of the standard library, and of what is installed."""
+CORES = ("an empty core", "another core", "a printing core")
 
 
 def make(folder: Path, files: dict[str, str]) -> Path:
@@ -53,6 +59,14 @@ def make(folder: Path, files: dict[str, str]) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    return folder
+
+
+def make_all(folder: Path, core: str) -> Path:
+    """Foreign files of every kind, of the kinds of `core/` this one."""
+    for kind, files in FOREIGN.items():
+        if kind not in CORES or kind == core:
+            make(folder, files)
     return folder
 
 
@@ -74,9 +88,19 @@ def ablate(*words: str, cwd: Path, foreign: bool = False) -> str:
     return call([sys.executable, "-m", "ablation_suite"], *words, cwd=cwd, path=path)
 
 
-def train(folder: Path, **options) -> None:
-    for words in (["run", "tiny.yaml", "--tracker", "off", "--jobs", "1"], ["report", "tiny.yaml", "-o", "out"]):
-        ablate(*words, cwd=folder, **options)
+def do_all(folder: Path, ablate: Callable[..., str]) -> None:
+    """Train, report and search."""
+    ablate("run", "tiny.yaml", "--tracker", "off", "--jobs", "1", cwd=folder)
+    ablate("report", "tiny.yaml", "-o", "out", cwd=folder)
+    ablate("sweep", "search.yaml", "--tracker", "off", "--results", "searched", cwd=folder)
+
+
+def require_same(folder: Path, elsewhere: Path) -> None:
+    """The same losses to the bit, the same files of the report, and the same trials."""
+    assert losses(folder) == losses(elsewhere)
+    assert reported(folder) == reported(elsewhere)
+    found = [{path.name for path in each.glob("searched/runs/*")} for each in (folder, elsewhere)]
+    assert found[0] == found[1] != set()
 
 
 def losses(folder: Path) -> dict[str, float]:
@@ -90,11 +114,14 @@ def reported(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in (folder / "out").rglob("*") if not path.match("figures/cost.*")}
 
 
+beside_foreign = partial(ablate, foreign=True)
+
+
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory) -> Path:
-    """A folder with nothing foreign in it, its two runs trained and reported."""
+    """A folder with nothing foreign in it, its two runs trained and reported, and its search done."""
     folder = specs(tmp_path_factory.mktemp("elsewhere"))
-    train(folder)
+    do_all(folder, ablate)
     assert len(losses(folder)) == 2
     return folder
 
@@ -105,15 +132,15 @@ def planned(tmp_path_factory) -> list[dict]:
     return cells(specs(tmp_path_factory.mktemp("planned")))
 
 
-def cells(folder: Path, **options) -> list[dict]:
-    [plan] = json.loads(ablate("plan", "tiny.yaml", "--json", cwd=folder, **options))["plans"]
+def cells(folder: Path, ablate: Callable[..., str] = ablate) -> list[dict]:
+    [plan] = json.loads(ablate("plan", "tiny.yaml", "--json", cwd=folder))["plans"]
     return plan["cells"]
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_plan_is_the_same_beside_foreign_modules(kind, planned, tmp_path):
     """With the current folder first on PYTHONPATH, the same cells and run ids."""
-    assert cells(make(specs(tmp_path), FOREIGN[kind]), foreign=True) == planned
+    assert cells(make(specs(tmp_path), FOREIGN[kind]), beside_foreign) == planned
 
 
 @pytest.mark.fault(
@@ -122,50 +149,55 @@ def test_a_plan_is_the_same_beside_foreign_modules(kind, planned, tmp_path):
     promised="the same runs and reports",
 )
 @pytest.mark.slow
-def test_runs_and_reports_are_the_same_beside_all_foreign_modules(elsewhere, tmp_path):
-    """The same losses to the bit, and the same files of the report."""
-    for files in FOREIGN.values():
-        make(tmp_path, files)
-    train(specs(tmp_path), foreign=True)
-    assert losses(tmp_path) == losses(elsewhere)
-    assert reported(tmp_path) == reported(elsewhere)
+@pytest.mark.parametrize("core", CORES)
+def test_runs_reports_and_searches_are_the_same_beside_all_foreign_modules(core, elsewhere, tmp_path):
+    """Whatever their workers import, and wherever they are started."""
+    do_all(make_all(specs(tmp_path), core), beside_foreign)
+    require_same(tmp_path, elsewhere)
 
 
 @pytest.mark.slow
-def test_a_search_and_a_forecast_are_the_same_beside_all_foreign_modules(elsewhere, tmp_path):
-    """The trials of `sweep` train, and the probe of `plan` answers, although what it imports may print."""
-    for files in FOREIGN.values():
-        make(tmp_path, files)
-    specs(tmp_path)
-    for folder, foreign in ((elsewhere, False), (tmp_path, True)):
-        ablate("sweep", "search.yaml", "--tracker", "off", "--results", "searched", cwd=folder, foreign=foreign)
-    found = [{path.name for path in folder.glob("searched/runs/*")} for folder in (elsewhere, tmp_path)]
-    assert found[0] == found[1] != set()
-    words = ["plan", "tiny.yaml", "--probe", "--json", "--results", "none"]
-    assert json.loads(ablate(*words, cwd=tmp_path, foreign=True))["forecast"]["seconds"] > 0
+def test_a_forecast_is_made_beside_all_foreign_modules(tmp_path):
+    """The probe of `plan` answers on a pipe of its own, although what it imports may print."""
+    words = ["plan", "tiny.yaml", "--probe", "--json"]
+    forecast = json.loads(beside_foreign(*words, cwd=make_all(specs(tmp_path), "a printing core")))["forecast"]
+    assert forecast["seconds"] > 0
 
 
-@pytest.mark.slow
-def test_a_wheel_gives_the_same_beside_all_foreign_modules(elsewhere, tmp_path):
-    """Installed into an environment of its own, from which the other packages are only seen; its script is run."""
-    source, environment, folder = tmp_path / "source", tmp_path / "environment", specs(tmp_path / "here")
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Callable[..., str]:
+    """A verb of the wheel, by its script, with the current folder on PYTHONPATH.
+
+    It is installed into an environment of its own, from which the other packages are only seen.
+    """
+    made = tmp_path_factory.mktemp("wheel")
+    source, environment = made / "source", made / "environment"
     shutil.copytree(HOUSE, source, symlinks=True, ignore=shutil.ignore_patterns(".*", "build", "results", "tests"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     offline = ["--no-deps", "--no-index"]
     steps = [
-        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", tmp_path, source],
+        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", made, source],
         [sys.executable, "-m", "venv", "--without-pip", environment],
-        [*pip, "--python", environment, "install", *offline, "--find-links", tmp_path, "ablation-suite"],
+        [*pip, "--python", environment, "install", *offline, "--find-links", made, "ablation-suite"],
     ]
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # where pip finds us installed
     for step in steps:
-        done = subprocess.run(list(map(str, step)), cwd=tmp_path, env=alone, capture_output=True, text=True)
+        done = subprocess.run(list(map(str, step)), cwd=made, env=alone, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     [packages] = environment.glob("lib/python*/site-packages")
     (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    for files in FOREIGN.values():
-        make(folder, files)
-    for words in (["run", "tiny.yaml", "--tracker", "off", "--jobs", "1"], ["report", "tiny.yaml", "-o", "out"]):
-        call([str(environment / "bin" / "ablate")], *words, cwd=folder, path=".")
-    assert losses(folder) == losses(elsewhere)
-    assert reported(folder) == reported(elsewhere)
+    return partial(call, [str(environment / "bin" / "ablate")], path=".")
+
+
+@pytest.mark.slow
+def test_a_wheel_does_the_same_beside_all_foreign_modules(wheel, elsewhere, tmp_path):
+    """An empty `core/` was enough to break it, when its rooms were packages of their own."""
+    do_all(make_all(specs(tmp_path), "an empty core"), wheel)
+    require_same(tmp_path, elsewhere)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_wheel_plans_the_same_beside_foreign_modules(kind, wheel, planned, tmp_path):
+    """Each kind by itself."""
+    assert cells(make(specs(tmp_path), FOREIGN[kind]), wheel) == planned
