@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from ablation_suite.ablations.effect import require_steps
 from ablation_suite.ablations.plan import Cell, Plan, distinct, folder
 from ablation_suite.core.config.errors import UserError
-from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.kept import packed
 from ablation_suite.core.scheduling.aside import Aside
@@ -21,6 +20,8 @@ from ablation_suite.core.scheduling.devices import cuda_devices, num_jobs, place
 
 RUN_SECONDS = 0.15
 """What a run of a warm worker takes beside all that is timed: claim, record, tracker, folders."""
+SILENT_SECONDS = 30.0
+"""A forecast that takes longer tells each arm that was timed: networks that are large for the machine take minutes."""
 SAVES_PER_EPOCH = 1.2
 """A checkpoint after every epoch; where the epoch is the best so far, the weights alone too."""
 
@@ -36,11 +37,17 @@ class ArmForecast:
     memory_bytes: int
 
 
-def forecast(plans: Sequence[Plan], runtime: Runtime, elsewhere: Sequence[int] = ()) -> dict[str, Any]:
+def forecast(
+    plans: Sequence[Plan],
+    runtime: Runtime,
+    elsewhere: Sequence[int] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
     """Time every distinct arm of the missing runs, and add up: `text` for people, and the numbers behind it.
 
     As many processes as the grid would have measure at the same time, so that they slow each other as runs do.
     elsewhere: numbers of workers (GPUs of a cluster, say) that are each as fast as one of those, to plan for as well.
+    tell: is given a line for each arm that was timed, once that takes longer than people like to wait.
     """
     groups = distinct(_missing(plans, runtime))
     num_runs = sum(len(cells) for cells in groups)
@@ -54,17 +61,14 @@ def forecast(plans: Sequence[Plan], runtime: Runtime, elsewhere: Sequence[int] =
             "arms": [],
         }
     workers = min(num_runs, num_jobs(runtime))
-    start_up, measured = measure([cells[0].config for cells in groups], workers, runtime)
-    arms = [
-        ArmForecast(
-            name=cells[0].arm,
-            num_runs=len(cells),
-            run_seconds=run_seconds(timing, cells[0].config.epochs),
-            step_seconds=timing["step"],
-            memory_bytes=int(timing["memory"]),
-        )
-        for cells, timing in zip(groups, measured, strict=True)
-    ]
+    begun = time.monotonic()
+
+    def timed(number: int, timing: dict[str, float]) -> None:
+        if time.monotonic() - begun > SILENT_SECONDS:
+            tell(f"timed {number + 1} of {len(groups)}:{_arm_text(_arm(groups[number], timing))}")
+
+    start_up, measured = measure(groups, workers, runtime, timed)
+    arms = [_arm(cells, timing) for cells, timing in zip(groups, measured, strict=True)]
     # As the driver does: one run of each kind, then the longest first.
     others = (arm.run_seconds for arm in arms for _ in range(arm.num_runs - 1))
     in_order = [arm.run_seconds for arm in arms] + sorted(others, reverse=True)
@@ -108,9 +112,18 @@ def _on(workers: int, seconds: Sequence[float], start_up: float) -> dict[str, fl
     return {"workers": workers, "seconds": start_up + makespan(seconds, workers), "worker_seconds": busy}
 
 
-def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[float, list[dict[str, float]]]:
-    """Seconds until a worker is ready, and the timing of each config: medians over processes that run side by side."""
-    data = [each.model_dump(mode="json") for each in configs]
+def measure(
+    groups: Sequence[list[Cell]],
+    workers: int,
+    runtime: Runtime,
+    timed: Callable[[int, dict[str, float]], None] = lambda number, timing: None,
+) -> tuple[float, list[dict[str, float]]]:
+    """Seconds until a worker is ready, and the timing of each group: medians over processes that run side by side.
+
+    timed: is given the number of each group and its timing, as the first process answers. Raises UserError, which names
+    the arm, where a process ends or tells a fault.
+    """
+    data = [cells[0].config.model_dump(mode="json") for cells in groups]
     devices, places = cuda_devices(runtime), list[Runtime]()
     for _ in range(workers):
         places.append(placed(runtime, devices, [each.devices[0] for each in places if each.devices]))
@@ -128,14 +141,23 @@ def measure(configs: list[RunConfig], workers: int, runtime: Runtime) -> tuple[f
             )
             for each in places
         ]
-        told = [list(each.answers()) for each in probes]
-    if silent := [each for each, answers in zip(probes, told, strict=True) if not answers]:
-        raise UserError(f"nothing could be timed: one of {len(probes)} processes {silent[0].ending}")
-    answers = [answer for (answer,) in told]
-    if faults := dict.fromkeys(answer["fault"] for answer in answers if "fault" in answer):
+        told: list[list[dict[str, Any]]] = [[] for _ in probes]
+        for probe, answers in zip(probes, told, strict=True):
+            for answer in probe.answers():
+                answers.append(answer)
+                if probe is probes[0] and "timing" in answer:
+                    timed(len(answers) - 1, answer["timing"])
+    faults: dict[str, None] = {}
+    for probe, answers in zip(probes, told, strict=True):
+        if fault := next((answer["fault"] for answer in answers if "fault" in answer), ""):
+            faults[f"{groups[len(answers) - 1][0].arm} cannot be timed: {fault}"] = None
+        elif len(answers) < len(groups):
+            arm = groups[len(answers)][0].arm
+            faults[f"{arm} cannot be timed: one of {len(probes)} processes {probe.ending}"] = None
+    if faults:
         raise UserError("\n".join(faults))
-    start_up = statistics.median(answer["ready"] - begun for answer in answers)
-    timings = zip(*(answer["timings"] for answer in answers), strict=True)
+    start_up = statistics.median(answers[0]["ready"] - begun for answers in told)
+    timings = zip(*([answer["timing"] for answer in answers] for answers in told), strict=True)
     return start_up, [{key: statistics.median(each[key] for each in group) for key in group[0]} for group in timings]
 
 
@@ -153,13 +175,26 @@ def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
     return [cells[name] for name in order if not folder(cells[name], runtime.store).is_finished()]
 
 
-def _text(arms: list[ArmForecast], seconds: float, start_up: float, workers: int, memory: int) -> str:
-    width = max(len(arm.name) for arm in arms)
-    lines = [
+def _arm(cells: Sequence[Cell], timing: dict[str, float]) -> ArmForecast:
+    return ArmForecast(
+        name=cells[0].arm,
+        num_runs=len(cells),
+        run_seconds=run_seconds(timing, cells[0].config.epochs),
+        step_seconds=timing["step"],
+        memory_bytes=int(timing["memory"]),
+    )
+
+
+def _arm_text(arm: ArmForecast, width: int = 0) -> str:
+    return (
         f"  {arm.name:{width}}  {arm.num_runs} runs of {duration(arm.run_seconds)}, "
         f"{1000 * arm.step_seconds:.1f} ms a step, {arm.memory_bytes / 2**30:.1f} GiB"
-        for arm in arms
-    ]
+    )
+
+
+def _text(arms: list[ArmForecast], seconds: float, start_up: float, workers: int, memory: int) -> str:
+    width = max(len(arm.name) for arm in arms)
+    lines = [_arm_text(arm, width) for arm in arms]
     side = f"{workers} side by side" if workers > 1 else "one after the other"
     total = f"forecast: {duration(seconds)}, {side}, {memory / 2**30:.1f} GiB together (start-up {start_up:.0f} s)"
     return "\n".join([*lines, total])

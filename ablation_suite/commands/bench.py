@@ -27,7 +27,7 @@ def bench(words: tuple[str, ...], reference: bool, as_json: bool, runtime: Runti
     plans = make_plans(specs or ("quickstart",), runtime, overrides)
     groups = distinct(cell for plan in plans for cell in plan.cells)
     workers = num_jobs(runtime)
-    _, timings = measure([cells[0].config for cells in groups], workers, runtime)
+    _, timings = measure(groups, workers, runtime)
     rows = [_row(cells[0].arm, cells[0].config, timing, workers) for cells, timing in zip(groups, timings, strict=True)]
     if as_json:
         say(json.dumps({"workers": workers, "arms": rows}, indent=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def plan(
     if probe:
         from ablation_suite.ablations.forecast import forecast as make_forecast
 
-        forecast = make_forecast(plans, runtime, workers)
+        forecast = make_forecast(plans, runtime, workers, partial(say, err=True))
     if as_json:
         data = [_plan_data(each, runtime.store) for each in plans]
         say(json.dumps({"plans": data, "forecast": forecast}, indent=1))

@@ -1,6 +1,6 @@
 """How long does a step of this run take here? Timed in warm worker-like processes, on the run's own data.
 
-A process of its own (`main`) takes configs and a runtime as JSON from its input, and answers in JSON.
+A process of its own (`main`) takes configs and a runtime as JSON from its input, and answers a line of JSON for each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -66,8 +66,8 @@ class Timing:
 def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: float = 1.0) -> Timing:
     """Time training steps for about `seconds` after two steps of warm-up, then an evaluation and a checkpoint.
 
-    Of long steps, as large networks have on a CPU, one is enough after one of warm-up: what varies is small beside
-    them. The network that is trained here is thrown away.
+    Of long steps, as large networks have on a CPU, one is enough after one of warm-up, and so is one batch of the
+    evaluation: what varies is small beside them. The network that is trained here is thrown away.
     """
     val, test = dataset.splits["val"], dataset.splits.get("test")
     begin = time.perf_counter()
@@ -93,7 +93,7 @@ def probe(config: RunConfig, dataset: Dataset, runtime: Runtime, *, seconds: flo
         taken.append(_timed(partial(one_step, len(taken)), device))
     usual = statistics.median(taken)
     load = statistics.median(_timed(load_one, device) for _ in range(LEAST_STEPS))
-    num_images = min(len(val), EVALUATED_BATCHES * config.batch_size)
+    num_images = min(len(val), (1 if usual > LONG_SECONDS else EVALUATED_BATCHES) * config.batch_size)
     val_feed = session.feed_of(val.images)
 
     def evaluate() -> None:
@@ -144,31 +144,35 @@ def _save_seconds(state: dict[str, Any], results: Path) -> float:
 def main(answers: int) -> None:
     """Time every config of the input, and answer on a pipe; what the user can mend is an answer too (`fault`)."""
     order = json.loads(sys.stdin.readline())
-    try:
-        found = _time_all(order)
-    except Exception as error:
-        fault = error if isinstance(error, UserError) else told(error)
-        if fault is None:
-            raise
-        found = {"fault": str(fault)}
-    with os.fdopen(answers, "w") as pipe:
-        pipe.write(json.dumps(found) + "\n")
+    with os.fdopen(answers, "w", buffering=1) as pipe:
+        try:
+            for answer in _timings(order):
+                pipe.write(json.dumps(answer) + "\n")
+        except Exception as error:
+            fault = error if isinstance(error, UserError) else told(error)
+            if fault is None:
+                raise
+            pipe.write(json.dumps({"fault": str(fault)}) + "\n")
 
 
-def _time_all(order: dict[str, Any]) -> dict[str, Any]:
-    """The timing of each config; `ready` tells when what only the first run of a worker pays for was done."""
+def _timings(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The `timing` of each config; `ready` tells when what only the first run of a worker pays for was done."""
     runtime = Runtime.model_validate_json(order["runtime"])
     datasets: dict[str, Dataset] = {}
-    timings: list[dict[str, Any]] = []
-    ready = 0.0
     unpack(order["code"])
-    configs = [validate(RunConfig, Document(data=data, source="probe")) for data in order["configs"]]
-    for config in configs[:1] + configs:
+    ready = 0.0
+    for data in order["configs"]:
+        config = validate(RunConfig, Document(data=data, source="probe"))
         key = config.data.model_dump_json()
         if key not in datasets:
             source = build(config.data, data_root=Path(runtime.data_root), cache=Path(runtime.cache))
             datasets[key] = source.load()
-        warm = bool(timings)
-        timings.append(asdict(probe(config, datasets[key], runtime, seconds=1.0 if warm else 0.0)))
-        ready = ready if warm else time.time()
-    return {"ready": ready, "timings": timings[1:]}
+        timing = None
+        if not ready:
+            ready = time.time()
+            timing = probe(config, datasets[key], runtime, seconds=0.0)
+        # Beside long steps, what the first run of a worker pays for is nothing; else it is timed again, warm.
+        if timing is None or timing.step <= LONG_SECONDS:
+            ready = ready if timing is None else time.time()
+            timing = probe(config, datasets[key], runtime)
+        yield {"ready": ready, "timing": asdict(timing)}

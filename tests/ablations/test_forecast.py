@@ -9,6 +9,7 @@ import pytest
 from ablation_suite.ablations import forecast as module
 from ablation_suite.ablations.forecast import duration, forecast, makespan, run_seconds
 from ablation_suite.ablations.plan import folder, make_plans
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from tests.core.tracked_run import BARE_RECORD
 
@@ -23,9 +24,11 @@ def measured(monkeypatch, tmp_path):
     """A runtime of two jobs, and an instrument that reads TIMING for every config and keeps what it was asked."""
     asked = []
 
-    def measure(configs, workers, runtime):
-        asked.append((len(configs), workers))
-        return 4.0, [TIMING] * len(configs)
+    def measure(groups, workers, runtime, timed):
+        asked.append((len(groups), workers))
+        for number in range(len(groups)):
+            timed(number, TIMING)
+        return 4.0, [TIMING] * len(groups)
 
     monkeypatch.setattr(module, "measure", measure)
     return Runtime(device="cpu", jobs=2, results=str(tmp_path)), asked
@@ -88,6 +91,47 @@ def test_finished_runs_cost_nothing(measured):
     folder(last, runtime.store).record_path.write_text(json.dumps(BARE_RECORD))
     assert forecast(plans, runtime)["seconds"] == 0.0
     assert len(asked) == 1
+
+
+def test_a_forecast_that_takes_long_tells_each_arm_as_it_was_timed(measured, monkeypatch):
+    """Large networks on a small machine take minutes, and a kill for want of memory may end them."""
+    runtime, _ = measured
+    plans, told = make_plans(["quickstart/1-backbone"], runtime), []
+    forecast(plans, runtime, tell=told.append)
+    assert told == []
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.0)
+    text = forecast(plans, runtime, tell=told.append)["text"]
+    assert [line.partition(":")[0] for line in told] == ["timed 1 of 2", "timed 2 of 2"]
+    assert all(
+        line.partition(":")[2].split() == row.split() for line, row in zip(told, text.splitlines(), strict=False)
+    )
+
+
+def test_an_arm_whose_timing_ends_the_process_is_named(monkeypatch, tmp_path):
+    """Of two processes one times both arms, the other is gone in the second: nothing is added up from half a grid."""
+
+    class Ending:
+        ending = "was killed because memory ran out"
+
+        def __init__(self, number):
+            self.number = number
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def answers(self):
+            return iter([{"ready": 0.0, "timing": TIMING}] * self.number)
+
+    processes = iter([Ending(2), Ending(1)])
+    monkeypatch.setattr(module, "Aside", lambda *order, **variables: next(processes))
+    monkeypatch.setattr(module, "require_steps", lambda plans, runtime: None)
+    runtime = Runtime(device="cpu", jobs=2, results=str(tmp_path))
+    with pytest.raises(UserError) as told:
+        forecast(make_plans(["quickstart/1-backbone"], runtime), runtime)
+    assert str(told.value) == "16 narrow paths cannot be timed: one of 2 processes was killed because memory ran out"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(90, "90 s"), (600, "10 min"), (9000, "2.5 h")])
