@@ -165,7 +165,18 @@ def duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever is read most easily."""
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{hours(seconds)} h"
+
+
+def hours(seconds: float) -> str:
+    """Hours: two digits of a few, whole ones of many."""
+    number = seconds / 3600
+    return f"{number:.2g}" if number < 1 else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
+
+
+def step_duration(seconds: float) -> str:
+    """Milliseconds, or seconds where it takes so long."""
+    return f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _missing(plans: Sequence[Plan], runtime: Runtime) -> list[Cell]:
@@ -188,7 +199,7 @@ def _arm(cells: Sequence[Cell], timing: dict[str, float]) -> ArmForecast:
 def _arm_text(arm: ArmForecast, width: int = 0) -> str:
     return (
         f"  {arm.name:{width}}  {arm.num_runs} runs of {duration(arm.run_seconds)}, "
-        f"{1000 * arm.step_seconds:.1f} ms a step, {arm.memory_bytes / 2**30:.1f} GiB"
+        f"{step_duration(arm.step_seconds)} a step, {arm.memory_bytes / 2**30:.1f} GiB"
     )
 
 
@@ -208,7 +219,7 @@ def _cluster_lines(
         return []
     name = "GPU" if cuda_devices(runtime) else "worker"
     lines = [
-        f"on {each['workers']} {name}s: {duration(each['seconds'])}, {each['worker_seconds'] / 3600:.2g} {name}-hours"
+        f"on {each['workers']} {name}s: {duration(each['seconds'])}, {hours(each['worker_seconds'])} {name}-hours"
         for each in on
     ]
     last = max(arms, key=lambda arm: arm.run_seconds)

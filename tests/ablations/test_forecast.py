@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ablation_suite.ablations import forecast as module
-from ablation_suite.ablations.forecast import duration, forecast, makespan, run_seconds
+from ablation_suite.ablations.forecast import duration, forecast, makespan, run_seconds, step_duration
 from ablation_suite.ablations.plan import folder, make_plans
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
@@ -134,7 +134,13 @@ def test_an_arm_whose_timing_ends_the_process_is_named(monkeypatch, tmp_path):
     assert str(told.value) == "16 narrow paths cannot be timed: one of 2 processes was killed because memory ran out"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(90, "90 s"), (600, "10 min"), (9000, "2.5 h")])
+@pytest.mark.parametrize(("seconds", "text"), [(90, "90 s"), (600, "10 min"), (9000, "2.5 h"), (4_000_000, "1,111 h")])
 def test_a_duration_is_told_in_the_unit_that_reads_most_easily(seconds, text):
-    """Seconds up to two minutes, minutes up to two hours."""
+    """Seconds up to two minutes, minutes up to two hours; tenths of an hour while they matter."""
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.0397, "39.7 ms"), (28.8239, "28.8 s")])
+def test_a_step_that_takes_seconds_is_told_in_seconds(seconds, text):
+    """Large networks on a CPU take half a minute."""
+    assert step_duration(seconds) == text
