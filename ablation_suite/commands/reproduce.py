@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ablation_suite import options
+from ablation_suite.core.config.errors import UserError
+from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.own.kept import admit
 from ablation_suite.core.runs.shape import Provenance, Record
 from ablation_suite.core.runs.store import RunFolder, find_run
@@ -31,10 +34,13 @@ def compare(first: Record, second: Record) -> list[str]:
 
 
 def reproduce_run(folder: RunFolder, runtime: Runtime, train_folder: TrainFolder) -> tuple[bool, list[str]]:
-    """Train a finished run again in a store of its own, and say whether all numbers are equal, and which are not."""
+    """Train a finished run again in a store of its own, and say whether all numbers are equal, and which are not.
+
+    UserError where it is not finished, or cannot be trained here any more.
+    """
     record = folder.record()
     if record is None:
-        return False, [f"run {folder.run_id} is {folder.status()}, there is nothing to compare with"]
+        raise UserError(f"run {folder.run_id} is {folder.status()}, there is nothing to compare with")
     admit(folder.path, record["config"])
     with tempfile.TemporaryDirectory(prefix="reproduce-") as results:
         again = RunFolder(Path(results) / "runs" / folder.run_id)
@@ -45,7 +51,10 @@ def reproduce_run(folder: RunFolder, runtime: Runtime, train_folder: TrainFolder
         repeated = again.record()
         if repeated is None:
             failure = again.failure() or {}
-            return False, [f"training failed with exit status {status}: {failure.get('message', 'no message')}"]
+            raise UserError(
+                f"run {folder.run_id} could not be trained again (exit status {status}): "
+                f"{failure.get('message', 'no message')}"
+            )
     numbers = compare(record, repeated)
     if not numbers:
         return True, [
@@ -58,10 +67,12 @@ def reproduce(run: str, runtime: Runtime) -> int:
     """Train RUN (the beginning of its id) again in a temporary folder and compare; exit status 1 if it differs."""
     from ablation_suite.core.scheduling.attempt import Datasets, work
 
-    def train_folder(folder: RunFolder, runtime: Runtime) -> int:
-        return work(folder, runtime, Datasets())
-
     folder = find_run(runtime.store, run)
+
+    def train_folder(again: RunFolder, runtime: Runtime) -> int:
+        validate(RunConfig, Document(data=again.job()["config"], source=f"run {folder.run_id}"))
+        return work(again, runtime, Datasets())
+
     try:
         good, lines = reproduce_run(folder, runtime, train_folder)
     except (KeyboardInterrupt, SystemExit):

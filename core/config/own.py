@@ -199,7 +199,7 @@ def _found(name: str, code: str) -> tuple[Source | Installed, str, str]:
         raise OwnPartError("`code` is set by the suite; remove it")
     source = of_file(FilePath(place)) if is_file else of_module(place)
     if code and source.code != code:
-        raise OwnPartError(f"{name} is of {code}, and here is {source.code}")
+        raise OwnPartError(f"{name} is of {code}, and here is {source.code}; install the version that trained")
     return source, module, attribute
 
 

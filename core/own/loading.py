@@ -83,11 +83,12 @@ def load(part: Own) -> Callable[..., Any]:
     source, module, attribute = part.found
     name = module if isinstance(source, Installed) else f"{PREFIX}{source.code}.{module}"
     if name not in sys.modules:
-        printed = io.StringIO()
+        printed, before = io.StringIO(), set(sys.modules)
         with blamed(part, "imported"), contextlib.redirect_stdout(printed):
             importlib.import_module(name)
         if printed.getvalue().strip() and not isinstance(source, Installed):
-            del sys.modules[name]
+            for each in [each for each in sys.modules if each.startswith(PREFIX) and each not in before]:
+                del sys.modules[each]  # else it would be silent for the next part that imports it
             line = printed.getvalue().strip().splitlines()[0]
             raise OwnPartError(
                 f"{part.name}: prints {line[:60]!r} when it is imported, which every worker does; put what only a "

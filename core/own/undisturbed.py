@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from types import ModuleType
@@ -64,10 +65,24 @@ def _states() -> Iterator[State]:
     if (torch := sys.modules.get("torch")) is not None:
         yield "torch's default dtype", torch.get_default_dtype(), torch.set_default_dtype
         yield "whether torch keeps gradients", torch.is_grad_enabled(), torch.set_grad_enabled
+        yield "torch's number of threads", torch.get_num_threads(), torch.set_num_threads
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        yield "torch's choice of deterministic kernels", deterministic, _deterministic(torch)
+        for said, module, name in (
+            ("cuDNN's search of kernels", torch.backends.cudnn, "benchmark"),
+            ("the precision of products", torch.backends.cuda.matmul, "fp32_precision"),
+            ("the precision of convolutions", torch.backends.cudnn.conv, "fp32_precision"),
+        ):
+            yield said, getattr(module, name), partial(setattr, module, name)
     yield "the current folder", os.getcwd(), os.chdir
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             yield f"what {number.name} does", signal.getsignal(number), _handler(number)
+
+
+def _deterministic(torch: ModuleType) -> Callable[[Any], object]:
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    return partial(torch.use_deterministic_algorithms, warn_only=warns)
 
 
 def _random_states(modules: Mapping[str, ModuleType]) -> Iterator[State]:

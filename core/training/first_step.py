@@ -33,6 +33,7 @@ from ablation_suite.core.own.loading import load, running_line, told
 from ablation_suite.core.own.undisturbed import undisturbed
 from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.training import streams
+from ablation_suite.core.training.device import prepare
 from ablation_suite.core.training.fit import misfits
 from ablation_suite.core.training.session import Epoch, Session, set_up
 from ablation_suite.core.training.tried import FirstStep, Tried
@@ -139,6 +140,7 @@ def first_step(config: RunConfig, dataset: Dataset, runtime: Runtime) -> FirstSt
     global random state.
     """
     parts = _names(config)
+    prepare(runtime, config.precision)  # before what is judged: these are the house's own switches
     with undisturbed(parts) if parts else nullcontext():
         step = _first_step(config, dataset, runtime)
     if parts and not math.isfinite(step.loss):

@@ -229,6 +229,18 @@ def test_own_code_of_a_record_runs_only_where_the_user_asks_for_that_run(folder,
         assert not (folder / "ran").exists()
 
 
+def test_a_run_of_another_version_of_an_installed_package_is_not_made_again(folder, runtime, monkeypatch):
+    """One line that names both versions, as wrong input."""
+    (plan,) = make_plans([str(write_spec(folder, 'mine: {optimizer: {name: "torch.optim:Adagrad"}}'))], runtime)
+    run = train(plan, runtime)[-1]
+    trained = run.record()["config"]["optimizer"]["code"]
+    monkeypatch.setattr("ablation_suite.core.own.source._distribution", lambda top, place: f"{top} 0.1")
+    again = typed("reproduce", run.run_id, "--results", "results", "--device", "cpu")
+    assert isinstance(again.exception, UserError)
+    said = f"torch.optim:Adagrad is of {trained}, and here is torch 0.1; install the version that trained"
+    assert str(again.exception) == f"run {run.run_id}: optimizer: {said}"
+
+
 def test_a_run_with_own_parts_teaches_from_the_users_own_results_alone(folder, runtime):
     """Named by a spec, its kept code runs in the worker; a copy that lies elsewhere is not run."""
     typed("init", "part", "backbone")

@@ -13,6 +13,7 @@ import pytest
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.commands.reproduce import compare, reproduce_run
 from ablation_suite.commands.sync import SyncError, find_targets, sync_runs
+from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.runs.store import RunFolder
@@ -165,7 +166,7 @@ def test_a_run_is_made_again_in_a_place_of_its_own(tmp_path: Path) -> None:
 
 
 def test_different_numbers_are_named_with_what_else_changed(tmp_path: Path) -> None:
-    """Another loss in the second epoch fails and is named; so is a training that leaves no record."""
+    """Another loss in the second epoch fails and is named; a training that leaves no record is an error."""
     folder = make(tmp_path / "runs", "ab1111")
 
     def train_folder(again: RunFolder, runtime: Runtime) -> int:
@@ -175,5 +176,5 @@ def test_different_numbers_are_named_with_what_else_changed(tmp_path: Path) -> N
     good, lines = reproduce_run(folder, Runtime(results=str(tmp_path)), train_folder)
     assert not good
     assert lines == ["val/loss: 0.5 -> 0.75", "epoch 2: train/loss: 0.5 -> 0.75"]
-    good, lines = reproduce_run(folder, Runtime(results=str(tmp_path)), lambda again, runtime: 65)
-    assert (good, lines) == (False, ["training failed with exit status 65: no message"])
+    with pytest.raises(UserError, match=r"run ab1111 could not be trained again \(exit status 65\): no message"):
+        reproduce_run(folder, Runtime(results=str(tmp_path)), lambda again, runtime: 65)

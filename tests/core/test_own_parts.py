@@ -335,6 +335,26 @@ BROKEN = {
         "loss",
         "bad.py:bad: changes the global random state of Python's",
     ),
+    "takes other threads": (
+        "import torch\ntorch.set_num_threads(3)\ndef bad(logits, targets):\n    return logits.mean()",
+        "loss",
+        "bad.py:bad: changes torch's number of threads for the whole process",
+    ),
+    "rounds products in a step": (
+        "import torch\ndef bad(logits, targets):\n    torch.set_float32_matmul_precision('high')\n    return logits.mean()",
+        "loss",
+        "bad.py:bad: changes the precision of products for the whole process",
+    ),
+    "has cuDNN search": (
+        "import torch\ntorch.backends.cudnn.benchmark = True\ndef bad(logits, targets):\n    return logits.mean()",
+        "loss",
+        "bad.py:bad: changes cuDNN's search of kernels for the whole process",
+    ),
+    "takes any kernels": (
+        "import torch\ndef bad(logits, targets):\n    torch.use_deterministic_algorithms(False)\n    return logits.mean()",
+        "loss",
+        "bad.py:bad: changes torch's choice of deterministic kernels for the whole process",
+    ),
     "changes a shape": (
         "def bad(image):\n    return image[:, 1:]",
         "augment",
@@ -374,6 +394,16 @@ def test_what_is_wrong_with_a_part_is_one_line_with_the_users_own(kind, config, 
     assert words in message
     assert "\n" not in message
     assert states() == before
+
+
+def test_a_file_that_prints_is_told_to_each_part_that_imports_it(tmp_path):
+    """The second part does not find it loaded, and silent."""
+    (tmp_path / "loud.py").write_text("print('hello')")
+    (tmp_path / "part.py").write_text("import loud\ndef one(logits, targets): ...\ndef two(logits, targets): ...\n")
+    for name in ("one", "two"):
+        part = validate(RunConfig, parse(f"loss: part.py:{name}", source=f"{tmp_path}/spec.yaml")).loss
+        with pytest.raises(OwnPartError, match=f"part.py:{name}: prints 'hello' when it is imported"):
+            load(part)
 
 
 EXIT = "import os, sys\ndef bad(logits, targets):\n    {}"
