@@ -23,7 +23,7 @@ from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.core.scheduling.grid import Outcome, drive
 from ablation_suite.core.tracking.choice import EXTRAS
-from ablation_suite.core.tracking.publisher import relabelled, unpublished
+from ablation_suite.core.tracking.publisher import relabelled, shown_elsewhere, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
 from ablation_suite.reports.layout import TableLayout, refuse_blocks
@@ -65,7 +65,8 @@ def run(
     planned = [folder(cell, runtime.store) for plan in plans for cell in plan.cells]
     taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
     sync = options.command("sync", carry=taken_over)
-    for warning in filter(None, (unpublished(trained, sync), relabelled(dict.fromkeys(planned), sync))):
+    warnings = (unpublished(trained, sync), shown_elsewhere(trained), relabelled(dict.fromkeys(planned), sync))
+    for warning in filter(None, warnings):
         say(warning, err=True)
     if with_report:
         from ablation_suite.commands.report import say_reports

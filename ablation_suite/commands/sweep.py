@@ -18,7 +18,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
-from ablation_suite.core.tracking.publisher import relabelled, unpublished
+from ablation_suite.core.tracking.publisher import relabelled, shown_elsewhere, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker
 from ablation_suite.output import say
 from ablation_suite.sweeps.budget import rule_met
@@ -62,7 +62,7 @@ def sweep(
     runs = [RunFolder(runtime.store / run) for trial in ended for run in trial.runs]
     taken_over = (*options.FOLDER_NAMES, *(["tracker"] if runtime.tracker in EXTRAS else []))
     sync = options.command("sync", carry=taken_over)
-    for warning in filter(None, (unpublished(runs, sync), relabelled(runs, sync))):
+    for warning in filter(None, (unpublished(runs, sync), shown_elsewhere(runs), relabelled(runs, sync))):
         say(warning, err=True)
     if with_report:
         _report(search, runtime, storage)

@@ -19,7 +19,7 @@ from ablation_suite.core.runs.provenance import error_line
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import EXTRAS, KeyRefused, TrackerError, check_tracker, has_credentials
 from ablation_suite.core.tracking.publisher import note, notes
-from ablation_suite.core.tracking.wandb import publish_run
+from ablation_suite.core.tracking.wandb import gone, publish_run
 from ablation_suite.core.tracking.wandb_artifacts import Picture, log_artifacts, log_media
 from ablation_suite.output import say
 from ablation_suite.sweeps.spec import SHIPPED_SWEEPS, find_sweep, read_sweep
@@ -36,12 +36,24 @@ class SyncError(UserError):
 def sync(targets: tuple[str, ...], tracker: str, artifacts: bool, num_images: int | None, runtime: Runtime) -> int:
     """Publish runs to W&B; a second call adds nothing. Without targets: all runs."""
     check_tracker(tracker)
+    _refuse(tracker, artifacts, bool(num_images))
     runtime = runtime.model_copy(update={"tracker": tracker})
     folders, missing = find_targets(targets, runtime)
+    if not folders and not missing:
+        say(f"no runs in {runtime.store}")
     for line in missing:
         say(line, err=True)
     status = sync_runs(folders, runtime, say, artifacts=artifacts, num_images=num_images or 0)
     return 1 if missing else status
+
+
+def _refuse(tracker: str, artifacts: bool, images: bool) -> None:
+    """SyncError for a tracker that nothing is published to, and for what W&B alone is given."""
+    if tracker in ("off", "offline"):
+        raise SyncError(f"--tracker {tracker}: publishes nothing; it is online, tensorboard or mlflow here")
+    for option, asked in (("--artifacts", artifacts), ("--log-images", images)):
+        if asked and tracker in EXTRAS:
+            raise SyncError(f"{option}: W&B alone is given it, not {tracker}; leave one of them out")
 
 
 def sync_runs(
@@ -61,12 +73,21 @@ def sync_runs(
         raise TrackerError("sync needs a W&B login; run `wandb login` or set WANDB_API_KEY")
     num_bad = failures_in_a_row = 0
     opened: dict[str, Picture] = {}
+    folders = list(folders)
+    try:
+        missed = _gone(folders, tracker, runtime)
+    except KeyRefused as error:
+        echo(str(error))
+        return 1
+    except Exception as error:  # a server that is away now
+        echo(printable(f"{tracker} does not say whether earlier runs are still there ({error_line(error)})"))
+        missed = set()
     for folder in folders:
         if failures_in_a_row == PATIENCE:
             echo(f"{tracker} does not answer; the rest is left for later")
             break
         try:
-            good, text = _sync_one(folder, tracker, runtime)
+            good, text = _sync_one(folder, tracker, runtime, missed)
             if good and tracker == "online" and folder.is_finished():
                 more = log_artifacts(runtime, folder) if artifacts else []
                 more += (
@@ -163,7 +184,14 @@ def _studies(folder: RunFolder) -> Iterable[str]:
         return ()
 
 
-def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, str]:
+def _gone(folders: Iterable[RunFolder], tracker: str, runtime: Runtime) -> set[str]:
+    """The ids of what an earlier sync has found whole at the tracker and somebody has deleted there."""
+    known = [(folder, notes(folder).get(tracker, {})) for folder in folders]
+    whole = [note for folder, note in known if "verified" in note and note["verified"] == _state(folder)]
+    return gone(tracker, runtime, whole) if whole else set()
+
+
+def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime, missed: set[str]) -> tuple[bool, str]:
     num_epochs = len(folder.ledger.history())
     if not num_epochs:
         return True, "has no epochs yet"
@@ -171,7 +199,7 @@ def _sync_one(folder: RunFolder, tracker: str, runtime: Runtime) -> tuple[bool, 
         return True, "is training now, sync it later"
     state = _state(folder)
     known = notes(folder).get(tracker, {})
-    if known.get("verified") == state:
+    if known.get("verified") == state and known["id"] not in missed:
         return True, f"{num_epochs} epochs are already at {known['where']}"
     sink, fault = publish_run(tracker, runtime, folder)
     if fault:

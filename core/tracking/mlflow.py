@@ -8,15 +8,18 @@ import os
 import re
 import shlex
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.runs.labels import USES
 from ablation_suite.core.runs.ledger import Row
+from ablation_suite.core.runs.provenance import scrub
 from ablation_suite.core.tracking.projection import Shown
 
 RUN_ID_TAG, LEDGER_TAG = "ablate.run_id", "ablate.ledger"
@@ -35,15 +38,13 @@ DEFAULT_ENVIRONMENT = {
 
 def open_sink(results: Path, run: Shown) -> MlflowSink:
     """Begin or continue the run at MLFLOW_TRACKING_URI, or else in files under `<results>/mlflow`."""
-    for name, value in DEFAULT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry, beside our warning
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        # MLflow 3 wants to be told that files are meant; a database would need its migrations and SQLAlchemy.
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        uri = (results.absolute() / "mlflow").as_uri()
-    return MlflowSink(uri, run)
+    return MlflowSink(_place(results), run)
+
+
+def gone(results: Path, notes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of those published runs that are deleted by now."""
+    client = MlflowClient(tracking_uri=_place(results))
+    return {note["id"] for note in notes if not _is_there(client, note["id"])}
 
 
 class MlflowSink:
@@ -61,7 +62,7 @@ class MlflowSink:
         self.name = self._id
         others = [each.info.run_id for each in known if each.info.run_id != self._id]
         self.told = f"another training of it is {others[0]}" if others else ""
-        self.where = f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{self._id}"
+        self.where = f"{scrub(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{self._id}"
         self._summary: dict[str, float] = {}
 
     def log(self, epoch: int, numbers: dict[str, float], time: float) -> None:
@@ -99,6 +100,28 @@ class MlflowSink:
     def _log(self, numbers: dict[str, float], epoch: int, seconds: float) -> None:
         points = [Metric(name, float(value), int(1000 * seconds), epoch) for name, value in numbers.items()]
         self._client.log_batch(self._id, metrics=points)
+
+
+def _place(results: Path) -> str:
+    """Where MLflow keeps its runs, with its talk and its patience bounded."""
+    for name, value in DEFAULT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line per retry, beside our warning
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        # MLflow 3 wants to be told that files are meant; a database would need its migrations and SQLAlchemy.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        uri = (results.absolute() / "mlflow").as_uri()
+    return uri
+
+
+def _is_there(client: MlflowClient, name: str) -> bool:
+    try:
+        return client.get_run(name).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
 
 
 def _tags(run: Shown) -> dict[str, str]:

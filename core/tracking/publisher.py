@@ -162,6 +162,7 @@ def note(folder: RunFolder, tracker: str, sink: Sink, **more: Any) -> None:
         "num_epochs": num_epochs,
         "labels": labels,
         "time": time.time(),
+        **({"told": sink.told} if sink.told else {}),
     }
     _write_note(folder, tracker, {**entry, **more})
 
@@ -194,6 +195,15 @@ def unpublished(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str 
     reason = next((error for error in failed.values() if error != _A_MOMENT_BEFORE), _A_MOMENT_BEFORE)
     words = " ".join(failed) if len(failed) <= 3 else ""
     return f"{len(failed)} runs did not reach their tracker ({reason}); publish them with: {sync} {words}".rstrip()
+
+
+def shown_elsewhere(folders: Iterable[RunFolder]) -> str | None:
+    """One line about the runs that are shown under another name than their own, with the reason of one, or None."""
+    told = [each["told"] for folder in folders for each in notes(folder).values() if "told" in each]
+    if not told:
+        return None
+    runs = "1 run is" if len(told) == 1 else f"{len(told)} runs are"
+    return f"{runs} shown beside another of the same name{', for example' * (len(told) > 1)}: {told[0]}"
 
 
 def relabelled(folders: Iterable[RunFolder], sync: str = "ablate sync") -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.tracking.projection import Shown
 
+EVENTS = "events.out.tfevents.*"
+
 
 def open_sink(results: Path, run: Shown) -> TensorBoardSink:
     """Begin the run's folder, in place of what an earlier attempt left there."""
     return TensorBoardSink(results / "tensorboard" / (run.group or run.project) / f"{run.name}-{run.run_id}", run)
+
+
+def gone(results: Path, notes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of those published runs whose folder has no events any more."""
+    return {note["id"] for note in notes if not any(Path(note["where"]).glob(EVENTS))}
 
 
 class TensorBoardSink:
@@ -26,7 +34,7 @@ class TensorBoardSink:
     held_epoch = -1
 
     def __init__(self, folder: Path, run: Shown):
-        for stale in folder.glob("events.out.tfevents.*"):
+        for stale in folder.glob(EVENTS):
             stale.unlink()
         self.where, self.name, self.told = str(folder), run.run_id, ""
         self._writer = SummaryWriter(folder)

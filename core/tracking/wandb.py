@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.ledger import Row
@@ -42,6 +43,9 @@ MEDIA_ROWS = "media_rows"
 """Where in the config the number of rows stands that are no epoch."""
 MOST_ROWS = 500
 """Rows that a server is asked for at once, to be compared; of a longer history it gives a fair part."""
+PAGE = 1000
+"""Runs that a server is asked for at once, to be found again."""
+_DELETED = "{} was deleted there, and W&B gives no name twice, so that it is shown under this one"
 
 
 class Tracker(Protocol):
@@ -83,6 +87,25 @@ def publish_run(tracker: str, runtime: Runtime, folder: RunFolder) -> tuple[Sink
     return sink, fault
 
 
+def gone(tracker: str, runtime: Runtime, notes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of those published runs that their tracker does not show any more; each note says where one was."""
+    notes = list(notes)
+    if tracker in EXTRAS:
+        return _extra(tracker).gone(Path(runtime.results).absolute(), notes)
+    by_project: dict[str, set[str]] = {}
+    for note in notes:
+        *_, entity, project, _, _ = urlsplit(note["where"]).path.split("/")
+        by_project.setdefault(unquote(f"{entity}/{project}"), set()).add(note["id"])
+    found: set[str] = set()
+    for project, names in by_project.items():
+        there = _api(PATIENCE_SYNC).runs(project, filters={"name": {"$in": sorted(names)}}, per_page=PAGE)
+        try:
+            found |= names - {each.id for each in there}
+        except ValueError:  # the project itself was deleted
+            found |= names
+    return found
+
+
 @contextmanager
 def closing(sink: Any, last: Callable[[], Shown]) -> Iterator[Any]:
     """A sink that is closed with what is said of its run at the end, as a failed one where an error goes through."""
@@ -114,17 +137,11 @@ class WandbSink:
         os.makedirs(_root(results), exist_ok=True)
         self.mode, self.name, self.told, self._run_id = mode, run.run_id, "", run.run_id
         self._wandb, self._differs, self._patience = connect(), differs, patience
+        self._beside = f"{run.run_id}-{run.beside}"
         self._lead = 1
         if mode == "online":
             self._find_place(run)
-        self.run = self._wandb.init(
-            id=self.name,
-            config=run.config,
-            mode=mode,
-            resume="allow" if mode == "online" else None,
-            reinit="create_new",
-            settings=_unless_set_by_user(_settings(results, run, patience)),
-        )
+        self.run = self._begin(results, run)
         self._defined: set[str] = set()
         self.held_epoch = self.run.starting_step - 1 + self._lead
         self.folder = Path(self.run.dir).parent
@@ -185,9 +202,11 @@ class WandbSink:
         """The run id, or the one beside it where that is another training; TrackerError where both are."""
         api = self._api()
         home = [os.environ.get("WANDB_ENTITY"), os.environ.get("WANDB_PROJECT") or run.project]
-        beside = f"{run.run_id}-{run.beside}"
-        for self.name in (run.run_id, beside):
-            held = _held(api, "/".join([*filter(None, home), self.name]))
+        places = {name: _held(api, "/".join([*filter(None, home), name])) for name in (run.run_id, self._beside)}
+        if places[self._beside] and not places.get(run.run_id):
+            del places[run.run_id]
+            self.told = _DELETED.format(run.run_id)
+        for self.name, held in places.items():
             rows = held.history(samples=MOST_ROWS, pandas=False) if held and held.historyLineCount else []
             reason = self._differs(held.config, rows) if held else ""
             if not reason:
@@ -195,16 +214,31 @@ class WandbSink:
                 self._lead = next((row["epoch"] - row["_step"] for row in rows if "epoch" in row), self._lead)
                 return
             self.told = f"{held.url} is another training of it ({reason}), so that this one is shown beside it"
-        raise TrackerError(f"W&B holds other trainings as {run.run_id} and as {beside} ({reason}); delete one there")
+        raise TrackerError(
+            f"W&B holds other trainings as {run.run_id} and as {self._beside} ({reason}); delete one there"
+        )
+
+    def _begin(self, results: Path, run: Shown) -> Any:
+        """The run of the client; under the name beside it where W&B keeps the first from being used again."""
+        try:
+            return self._wandb.init(
+                id=self.name,
+                config=run.config,
+                mode=self.mode,
+                resume="allow" if self.mode == "online" else None,
+                reinit="create_new",
+                settings=_unless_set_by_user(_settings(results, run, self._patience)),
+            )
+        except self._wandb.errors.CommError as error:
+            if "previously created and deleted" not in str(error):
+                raise
+            if self.name == self._beside:
+                raise TrackerError(f"{run.run_id} and {self.name} were deleted at W&B; restore one there") from error
+        self.name, self.told = self._beside, _DELETED.format(run.run_id)
+        return self._begin(results, run)
 
     def _api(self) -> Any:
-        seconds = int(os.environ.get("WANDB_INIT_TIMEOUT") or min(self._patience, PATIENCE_SYNC))
-        try:
-            return self._wandb.Api(timeout=seconds)
-        except self._wandb.errors.AuthenticationError as error:
-            if "respond in time" in str(error):
-                raise TimeoutError(f"W&B did not answer in {seconds} s") from error
-            raise KeyRefused("W&B: key refused; run `wandb login`") from error
+        return _api(min(self._patience, PATIENCE_SYNC))
 
 
 def open_run_sink(mode: str, runtime: Runtime, folder: RunFolder, run: Shown, patience: float) -> WandbSink:
@@ -225,19 +259,39 @@ class _Off:
 def _open_sink(tracker: str, runtime: Runtime, run: Shown, folder: RunFolder, patience: float) -> Sink:
     if tracker not in EXTRAS:
         return open_run_sink(tracker, runtime, folder, run, patience)
+    return _extra(tracker).open_sink(Path(runtime.results).absolute(), run)
+
+
+def _extra(tracker: str) -> Any:
     try:
-        module = import_module(f"ablation_suite.core.tracking.{tracker}")
+        return import_module(f"ablation_suite.core.tracking.{tracker}")
     except ImportError as error:
         raise TrackerError(f"it needs a package that is not installed: pip install {EXTRAS[tracker]}") from error
-    return module.open_sink(Path(runtime.results).absolute(), run)
 
 
 def connect() -> Any:
     """The module wandb, silenced as only `setup` does: `init` alone does not still what login and finish print."""
     import wandb
+    from pydantic import ValidationError
 
-    wandb.setup(wandb.Settings(**_unless_set_by_user({"silent": True})))
+    try:
+        wandb.setup(wandb.Settings(**_unless_set_by_user({"silent": True})))
+    except ValidationError as error:  # whose own words repeat the value, which may be a secret
+        faults = [f"WANDB_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors()]
+        raise TrackerError("; ".join(faults)) from None
     return wandb
+
+
+def _api(patience: float) -> Any:
+    """What asks the server; KeyRefused where it does not know the key, TimeoutError where it is away."""
+    wandb = connect()
+    seconds = int(os.environ.get("WANDB_INIT_TIMEOUT") or patience)
+    try:
+        return wandb.Api(timeout=seconds)
+    except wandb.errors.AuthenticationError as error:
+        if "respond in time" in str(error):
+            raise TimeoutError(f"W&B did not answer in {seconds} s") from error
+        raise KeyRefused("W&B: key refused; run `wandb login`") from error
 
 
 def _held(api: Any, path: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import provenance
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.tracking.publisher import notes
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import wandb_server
 
@@ -108,6 +110,44 @@ def test_two_stores_are_two_runs_in_mlflow(tmp_path: Path, monkeypatch: pytest.M
     losses = [[point.value for point in client.get_metric_history(run.info.run_id, "val/loss")] for run in runs]
     assert sorted(losses) == [[0.25] * 5, [0.5] * 5]
     assert ["another training of it is" in line for line in lines] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow"])
+def test_a_run_that_somebody_deleted_is_published_again(tracker: str, tmp_path: Path) -> None:
+    """Where a tracker shows a run no more, sync does not say that it is there already."""
+    pytest.importorskip(tracker)
+    folder, runtime = make_folder(tmp_path), Runtime(tracker=tracker, results=str(tmp_path))
+    append_epoch(folder, 1)
+    lines: list[str] = []
+    assert [sync_runs([folder], runtime, lines.append) for _ in range(2)] == [0, 0]
+    shown = notes(folder)[tracker]
+    if tracker == "tensorboard":
+        shutil.rmtree(shown["where"])
+    else:
+        from mlflow.tracking import MlflowClient
+
+        MlflowClient(tracking_uri=(tmp_path / "mlflow").as_uri()).delete_run(shown["id"])
+    assert [sync_runs([folder], runtime, lines.append) for _ in range(2)] == [0, 0]
+    assert ["already" in line for line in lines] == [False, True, False, True]
+
+
+def test_the_password_of_an_mlflow_server_is_neither_said_nor_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the URI of the server, and where a run is shown is told and noted without it."""
+    tracking = pytest.importorskip("mlflow.tracking")
+    from ablation_suite.core.tracking import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter2@host.example")
+    local = (tmp_path / "mlflow").as_uri()
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda tracking_uri: tracking.MlflowClient(tracking_uri=local))
+    folder = make_folder(tmp_path)
+    append_epoch(folder, 1)
+    lines: list[str] = []
+    assert sync_runs([folder], Runtime(tracker="mlflow", results=str(tmp_path)), lines.append) == 0
+    assert "at https://me:***@host.example/#/experiments/" in lines[0]
+    assert "hunter2" not in (folder.path / "tracker.json").read_text()
 
 
 @pytest.mark.slow

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ablation_suite.cli import ablate
+from ablation_suite.commands.sync import SyncError, sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.tracking.choice import TrackerError, check_tracker, choose_tracker, has_credentials
-from tests.core.tracked_run import make_folder, train
+from tests.core.tracked_run import append_epoch, make_folder, train
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +114,37 @@ def test_wandb_mode_decides_for_auto(mode: str, tracker: str, monkeypatch: pytes
     monkeypatch.setenv("WANDB_MODE", mode)
     assert choose_tracker("auto") == tracker
     assert choose_tracker("offline") == "offline"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--tracker", "offline"], "--tracker offline: publishes nothing; it is online, tensorboard or mlflow here"),
+        (["--tracker", "mlflow", "--log-images", "3"], "--log-images: W&B alone is given it, not mlflow; leave one"),
+        (["--tracker", "tensorboard", "--artifacts"], "--artifacts: W&B alone is given it, not tensorboard; leave one"),
+    ],
+)
+def test_sync_refuses_what_it_would_pass_over(words: list[str], told: str, tmp_path: Path) -> None:
+    """An error for people, instead of a sync without what was asked for."""
+    done = CliRunner().invoke(ablate, ["sync", *words, "--results", str(tmp_path)])
+    assert isinstance(done.exception, SyncError)
+    assert str(done.exception).startswith(told)
+
+
+def test_a_sync_of_no_runs_says_so(tmp_path: Path) -> None:
+    """A results folder that was mistyped is no success in silence."""
+    done = CliRunner().invoke(ablate, ["sync", "--tracker", "mlflow", "--results", str(tmp_path / "resutls")])
+    assert (done.exit_code, done.output) == (0, f"no runs in {tmp_path}/resutls/runs\n")
+
+
+def test_a_malformed_variable_of_wandb_is_named_without_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped URL may hold a password, which the error of W&B itself would repeat."""
+    monkeypatch.setenv("WANDB_API_KEY", "f00dbabe" * 5)
+    monkeypatch.setenv("WANDB_BASE_URL", "htp//me:hunter2@host")
+    folder = make_folder(tmp_path)
+    append_epoch(folder, 1)
+    lines: list[str] = []
+    assert sync_runs([folder], Runtime(results=str(tmp_path)), lines.append) == 1
+    assert lines == [f"{folder.run_id}  WANDB_BASE_URL: Input should be a valid URL, relative URL without a base"]

@@ -17,6 +17,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.tracking.choice import TrackerError
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
+from ablation_suite.core.tracking.same_training import mark
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import WandbServer
 
@@ -89,7 +90,9 @@ def test_sync_publishes_offline_runs_once(server: WandbServer, runtime: Runtime,
     assert [line.split(" at ")[0] for line in lines] == [f"{each.run_id}  5 epochs" for each in folders]
     operations = len(server.operations)
     assert sync_runs(folders, runtime, lines.append) == 0
-    assert len(server.operations) == operations, "a second sync asks the server nothing"
+    assert "UpsertBucket" not in server.operations[operations:], "a second sync sends nothing"
+    asked = [each for each in server.operations[operations:] if each in ("Runs", "GetRuns", "Run", "GetRun")]
+    assert len(asked) == 1, "and asks once for all whether they are still there"
     (folders[0].path / "tracker.json").unlink()
     assert sync_runs(folders, runtime, lines.append) == 0
     # Marks of W&B's own tell `wandb sync` that the segments are there already.
@@ -123,6 +126,42 @@ def test_sync_says_when_the_server_holds_something_else(
     server.history[folder.run_id] += [{"_step": 6, "epoch": 6}, {"_step": 7, "epoch": 7}]
     assert sync_runs([folder], runtime, print) == 1
     assert "holds 7 epochs of 5" in capsys.readouterr().out
+
+
+def test_a_run_that_was_deleted_there_is_published_again(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B gives the id of a deleted run to nobody: it is shown under the name beside, where it is found again."""
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
+    kept, deleted = (make_folder(tmp_path, name) for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"))
+    for folder in (kept, deleted):
+        train(folder, runtime, 1, 4)
+    assert sync_runs([kept, deleted], runtime, print) == 0
+    server.delete(deleted.run_id)
+    lines: list[str] = []
+    assert sync_runs([kept, deleted], runtime, lines.append) == 0
+    (beside,) = server.runs.keys() - {kept.run_id}
+    assert beside.startswith(f"{deleted.run_id}-")
+    assert "4 epochs are already at" in lines[0]
+    assert f"4 epochs at {server.url}/me/digits/runs/{beside}; {deleted.run_id} was deleted there" in lines[1]
+    train(deleted, runtime, 5, 5)
+    assert sync_runs([kept, deleted], runtime, lines.append) == 0
+    assert [server.epochs(name) for name in (kept.run_id, beside)] == [ALL[:-1], ALL]
+    assert server.runs.keys() == {kept.run_id, beside}
+
+
+def test_a_run_that_was_deleted_twice_says_what_to_do(
+    server: WandbServer, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of its names can be used again, and one line says so."""
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
+    folder = make_folder(tmp_path, "cccccccccccc")
+    append_epoch(folder, 1)
+    beside = f"{folder.run_id}-{mark(folder.ledger.rows(), [])['origin']}"
+    server.deleted |= {folder.run_id, beside}
+    lines: list[str] = []
+    assert sync_runs([folder], runtime, lines.append) == 1
+    assert lines == [f"{folder.run_id}  {folder.run_id} and {beside} were deleted at W&B; restore one there"]
 
 
 def test_a_run_that_is_used_again_is_found_by_its_second_ablation(

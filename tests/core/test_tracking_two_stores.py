@@ -11,7 +11,7 @@ import pytest
 from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
-from ablation_suite.core.tracking.publisher import notes
+from ablation_suite.core.tracking.publisher import notes, shown_elsewhere
 from ablation_suite.core.tracking.same_training import difference, mark
 from ablation_suite.core.tracking.wandb_artifacts import log_report
 from ablation_suite.core.tracking.wandb_report import Page
@@ -80,6 +80,9 @@ def test_a_run_that_begins_where_another_training_is_goes_beside_it(
     told = [record.getMessage() for record in caplog.records if record.name == "ablate.tracking"]
     assert len(told) == 2
     assert all("is another training of it" in each for each in told)
+    line = shown_elsewhere([folder])
+    assert line is not None, "and the command line says so again, since nobody looks at the log of a worker"
+    assert line.startswith(f"1 run is shown beside another of the same name: {server.url}/me/digits/runs/{RUN} is")
 
 
 def test_a_run_whose_server_died_before_its_first_row_was_known_is_completed(

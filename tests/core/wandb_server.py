@@ -42,6 +42,7 @@ class WandbServer(ThreadingHTTPServer):
         self.artifacts = Artifacts(self.url, self.uploads)
         self.reports = Reports()
         self.operations: list[str] = []
+        self.deleted: set[str] = set()
         self.stopped = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -54,6 +55,12 @@ class WandbServer(ThreadingHTTPServer):
     def epochs(self, run_id: str) -> list[int]:
         """The epochs that the server holds of a run, in the order of its lines."""
         return [row["epoch"] for row in self.history.get(run_id, [])]
+
+    def delete(self, run_id: str) -> None:
+        """What a person does on the page of a run, whose id is then nobody's for ever."""
+        for kept in (self.runs, self.history, self.summary, self.exit_codes):
+            kept.pop(run_id, None)
+        self.deleted.add(run_id)
 
     def answer(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         """The data of a GraphQL operation."""
@@ -86,9 +93,10 @@ class WandbServer(ThreadingHTTPServer):
         return self.artifacts.answer(operation, given) or self.reports.answer(operation, given) or {}
 
     def _runs(self, filters: dict[str, Any]) -> dict[str, Any]:
-        """The runs whose config has these values."""
-        wanted = {key.split(".")[1]: value for key, value in filters.items()}
-        configs = {name: json.loads(run.get("config") or "{}") for name, run in self.runs.items()}
+        """The runs whose config has these values, among those that are named."""
+        wanted = {key.split(".")[1]: value for key, value in filters.items() if key != "name"}
+        named = filters.get("name", {}).get("$in", list(self.runs))
+        configs = {name: json.loads(self.runs[name].get("config") or "{}") for name in self.runs if name in named}
         found = [
             name
             for name, config in configs.items()
@@ -182,8 +190,13 @@ class _Handler(BaseHTTPRequestHandler):
             request = json.loads(body)
             found = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
             operation = found.group(1) if found else ""
+            given = request.get("variables") or {}
             self.server.operations.append(operation)
-            self._reply({"data": self.server.answer(operation, request.get("variables") or {})})
+            if operation == "UpsertBucket" and given.get("name") in self.server.deleted:
+                told = f"run me/digits/{given['name']} was previously created and deleted; try a new run name"
+                self._reply({"errors": [{"message": told}]}, 409)
+            else:
+                self._reply({"data": self.server.answer(operation, given)})
         else:
             found = re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path)
             if found:
