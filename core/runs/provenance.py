@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ablation_suite.core.config.errors import UserError, os_error_line
 from ablation_suite.core.runs.files import sha256
 from ablation_suite.core.runs.shape import Provenance
@@ -56,6 +58,9 @@ def error_line(error: Exception) -> str:
     """What an error says, and its kind where it is none for people: one line of bounded length, without secrets."""
     if isinstance(error, UserError):
         words = str(error)
+    elif isinstance(error, ValidationError):  # whose own words repeat the values, which may be secrets
+        faults = (": ".join([*map(str, each["loc"]), each["msg"]]) for each in error.errors())
+        words = f"{type(error).__name__}: {'; '.join(faults)}"
     elif isinstance(error, OSError) and error.filename is not None:
         words = os_error_line(error)
     else:

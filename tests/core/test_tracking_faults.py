@@ -137,7 +137,7 @@ def test_a_sync_of_no_runs_says_so(tmp_path: Path) -> None:
     assert (done.exit_code, done.output) == (0, f"no runs in {tmp_path}/resutls/runs\n")
 
 
-def test_a_malformed_variable_of_wandb_is_named_without_its_value(
+def test_a_malformed_variable_of_wandb_is_told_without_its_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mistyped URL may hold a password, which the error of W&B itself would repeat."""
@@ -147,4 +147,5 @@ def test_a_malformed_variable_of_wandb_is_named_without_its_value(
     append_epoch(folder, 1)
     lines: list[str] = []
     assert sync_runs([folder], Runtime(results=str(tmp_path)), lines.append) == 1
-    assert lines == [f"{folder.run_id}  WANDB_BASE_URL: Input should be a valid URL, relative URL without a base"]
+    assert "Input should be a valid URL" in lines[0]
+    assert "hunter2" not in lines[0]
