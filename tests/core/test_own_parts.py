@@ -341,7 +341,8 @@ BROKEN = {
         "bad.py:bad: changes torch's number of threads for the whole process",
     ),
     "rounds products in a step": (
-        "import torch\ndef bad(logits, targets):\n    torch.set_float32_matmul_precision('high')\n    return logits.mean()",
+        "import torch\ndef bad(logits, targets):\n    torch.set_float32_matmul_precision('high')\n"
+        "    return logits.mean()",
         "loss",
         "bad.py:bad: changes the precision of products for the whole process",
     ),
@@ -351,7 +352,8 @@ BROKEN = {
         "bad.py:bad: changes cuDNN's search of kernels for the whole process",
     ),
     "takes any kernels": (
-        "import torch\ndef bad(logits, targets):\n    torch.use_deterministic_algorithms(False)\n    return logits.mean()",
+        "import torch\ndef bad(logits, targets):\n    torch.use_deterministic_algorithms(False)\n"
+        "    return logits.mean()",
         "loss",
         "bad.py:bad: changes torch's choice of deterministic kernels for the whole process",
     ),
