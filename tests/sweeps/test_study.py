@@ -15,7 +15,7 @@ from ablation_suite.sweeps.identity import StudyMismatch
 from ablation_suite.sweeps.importances import importances
 from ablation_suite.sweeps.session import existing_study, journal_path
 from ablation_suite.sweeps.storage import StorageError, SweepBusy
-from ablation_suite.sweeps.trial import best, count
+from ablation_suite.sweeps.trial import Trial, best, count
 from tests.sweeps.fake import SPACE, Fake, make_fake_sweep, make_runtime, score, search
 
 LR, DROPOUT = "optimizer.lr", "model.head.dropout"
@@ -288,3 +288,11 @@ def test_the_fake_executor_is_an_executor(tmp_path: Path) -> None:
 
     executor: Executor = Fake(tmp_path)
     assert executor.capacity() == 1
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_the_best_of_equal_trials_is_the_first(maximize: bool) -> None:
+    """However they are listed: a search that goes on must not change its answer for nothing."""
+    equals = [Trial(number=number, outcome="complete", values={}, score=0.5) for number in (2, 1, 3)]
+    worse = Trial(number=0, outcome="complete", values={}, score=0.4 if maximize else 0.6)
+    assert best([*equals, worse], maximize) == equals[1]
