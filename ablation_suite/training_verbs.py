@@ -31,7 +31,7 @@ def run() -> None:
 @options.arms
 @options.seeds
 @options.folders
-@options.does("cancel:cancel")
+@options.does("run:cancel")
 def cancel() -> None:
     """End the unfinished runs of specs, wherever they are: in a queue, on another machine, under a driver here.
 

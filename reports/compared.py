@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from ablation_suite.reports.design import Design
-from ablation_suite.reports.results import Results
+from ablation_suite.ablations.plan import Plan
+from ablation_suite.reports.design import Design, design_of
+from ablation_suite.reports.results import Reader, Results
 from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval, pair
 from ablation_suite.reports.statistics.curse import without_the_curse
 from ablation_suite.reports.statistics.intervals import Interval
@@ -49,6 +51,20 @@ def comparisons(results: Results, measure: str | None = None) -> dict[str, Compa
         arm.name: replace(found[arm.name], num_images=num_images, interval=_possible(found[arm.name].interval, widest))
         for arm in design.arms
     }
+
+
+def seeds_wanted(plan: Plan, store: Path) -> dict[str, int]:
+    """Arm -> number of finished seeds that it should have at the next look; empty where the rule is satisfied.
+
+    Decided on validation images alone: the test split is sealed until the runs are done.
+    """
+    results = Reader(store).results(design_of(plan), split="val")
+    wanted, design = seeds_to_add(results), results.design
+    num_seeds = max(wanted.get(design.baseline, 0), len(results.of_arm(design.baseline)))
+    # A control decides nothing and keeps the baseline company.
+    if design.rule and design.control and len(results.of_arm(design.control)) < num_seeds:
+        wanted[design.control] = num_seeds
+    return wanted
 
 
 def seeds_to_add(results: Results) -> dict[str, int]:

@@ -1,24 +1,58 @@
-"""What stands on the page of a search, and what is said where there is nothing to draw? Data for its template."""
+"""How is the report of a search written, and what stands on its page, also where there is nothing to draw?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ablation_suite.core.config.errors import shell_line
+from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.files import write_atomic
+from ablation_suite.reports.captions import SWEEP_FIGURES
 from ablation_suite.reports.drawings import IntervalBar, IntervalPlot, interval_plot
+from ablation_suite.reports.page import rendered
 from ablation_suite.reports.quantities import listed
-from ablation_suite.reports.sweep_analysis import SweepAnalysis
+from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, saved_text
 from ablation_suite.reports.sweep_drawings import curves, history, score_of
+from ablation_suite.reports.sweep_figures import draw_sweep
 from ablation_suite.reports.sweep_front import front_planes, front_table
 from ablation_suite.reports.sweep_importance import Importance, words
 from ablation_suite.reports.sweep_map import parallel, parameter_axis, setting_map
 from ablation_suite.reports.tables import Table
+from ablation_suite.reports.writers import to_csv
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.progress import as_overrides, short
 from ablation_suite.sweeps.spec import Sweep
+from ablation_suite.sweeps.study import Study
 from ablation_suite.sweeps.trial import Trial, reproduce_command
+
+
+def write_sweep_report(study: Study, runtime: Runtime, out: Path, given: Sequence[str] = ()) -> list[Path]:
+    """Write the report of a study and return the paths of its pages; printed commands get the options `given`."""
+    analysis = analyse(study, runtime.store)
+    figures = draw_sweep(analysis)
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    tables = {**analysis.tables, **({"front": front_table(analysis)} if analysis.front else {})}
+    files |= {f"tables/{name}.csv": to_csv(table).encode() for name, table in tables.items()}
+    files |= {name: text.encode() for name, text in sweep_pages(analysis, figures, given).items()}
+    for name, content in files.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
+    return [out / "report.html", out / "report.md"]
+
+
+def sweep_pages(analysis: SweepAnalysis, figures: Collection[str], given: Sequence[str] = ()) -> dict[str, str]:
+    """`report.html`, which needs no other file, and `report.md`, which shows the figures of these names."""
+    context = sweep_context(analysis, given)
+    shown = {name: caption for name, caption in SWEEP_FIGURES.items() if f"{name}.svg" in figures}
+    return {
+        "report.html": rendered("sweep.html", **context),
+        "report.md": rendered("sweep.md", **context, captions=shown, saved=saved_text(analysis.effort)),
+    }
+
 
 _NARROW = 0.5
 """Settings that span more of their range say little."""

@@ -71,7 +71,7 @@ class Random(Entry):
 class QMC(Entry):
     """A scrambled Sobol sequence, which fills the space more evenly than chance."""
 
-    builds = "ablation_suite.sweeps.exhaustive:qmc"
+    builds = "ablation_suite.sweeps.samplers:qmc"
     name: Literal["qmc"] = "qmc"
     seed: int = Field(0, ge=0)
     """Seed of the scrambling."""
@@ -80,14 +80,14 @@ class QMC(Entry):
 class Grid(Entry):
     """Every combination once, in the order of the file; ranges are cut into their `points`."""
 
-    builds = "ablation_suite.sweeps.exhaustive:grid"
+    builds = "ablation_suite.sweeps.samplers:grid"
     name: Literal["grid"] = "grid"
 
 
 class BruteForce(Entry):
     """Every combination once, in a random order, so that any part of it is a fair sample."""
 
-    builds = "ablation_suite.sweeps.exhaustive:brute_force"
+    builds = "ablation_suite.sweeps.samplers:brute_force"
     name: Literal["brute_force"] = "brute_force"
     seed: int = Field(0, ge=0)
     """Seed of the order."""

@@ -1,4 +1,4 @@
-"""What happens on `ablate run`? Plan, train what is missing, say how it went, and write the report when asked."""
+"""What happens on `ablate run`? Plan, train what is missing, say how it went; `ablate cancel` ends it anywhere."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
 from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.scheduling import slurm_queue
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import Executor, open_executor
 from ablation_suite.core.scheduling.grid import Outcome, drive
@@ -103,7 +104,7 @@ def _seeds_wanted(plans: list[Plan], runtime: Runtime) -> dict[str, dict[str, in
     ruled = [plan for plan in plans if plan.ablation.rule is not None]
     if not ruled:
         return {}
-    from ablation_suite.reports.added_seeds import seeds_wanted
+    from ablation_suite.reports.compared import seeds_wanted
 
     found = {plan.ablation.ablation: seeds_wanted(plan, runtime.store) for plan in ruled}
     for name, counts in found.items():
@@ -170,6 +171,24 @@ def only(plan: Plan, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         raise SchemaError([Fault("command line", "--seed", message)])
     cells = tuple(cell for cell in plan.cells if (not arms or cell.arm in arms) and (not seeds or cell.seed in seeds))
     return Plan(ablation=plan.ablation, cells=cells)
+
+
+def cancel(
+    words: tuple[str, ...], arms: tuple[str, ...], seeds: tuple[int, ...], tuned: bool, runtime: Runtime
+) -> None:
+    """End the unfinished runs of specs, wherever they are: in a queue, on another machine, under a driver here."""
+    specs, overrides = options.split_words(words)
+    plans = make_plans(specs, runtime, overrides, tuned=tuned)
+    names = jobs(only(plan, arms, seeds) for plan in plans)
+    folders = [folder for name in names if not (folder := RunFolder(runtime.store / name)).is_finished()]
+    num_running = sum(folder.is_locked() for folder in folders)
+    for folder in folders:
+        folder.cancel()
+    ended = slurm_queue.cancel({folder.run_id for folder in folders}, Path(runtime.results))
+    say(
+        f"runs cancelled: {len(folders)}; of these under way, saved and ended within seconds: {num_running}; "
+        f"jobs taken out of the queue: {len(ended)}; finished runs, which stay: {len(names) - len(folders)}"
+    )
 
 
 def _summarise(outcome: Outcome, as_json: bool) -> None:

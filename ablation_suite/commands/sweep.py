@@ -150,7 +150,7 @@ def _shown(storage: str | None) -> dict[str, str]:
 
 
 def _report(search: Sweep, runtime: Runtime, url: str | None) -> None:
-    from ablation_suite.reports.sweep_report import write_sweep_report as write
+    from ablation_suite.reports.sweep_page import write_sweep_report as write
 
     with existing_study(search, runtime, url) as study:
         folder = Path(sweep_folder(search, runtime)) / "report"

@@ -193,7 +193,7 @@ class Distillation(LossEntry):
     The teacher sees the images as the network does, changed and mixed, and learns nothing.
     """
 
-    builds = "ablation_suite.core.losses.distillation:Distillation"
+    builds = "ablation_suite.core.losses.cross_entropy:Distillation"
     name: Literal["distillation"] = "distillation"
     teacher: str = Field(min_length=1)
     """The id or the folder of a finished run with these classes, or the name of a network of torchvision."""

@@ -1,4 +1,4 @@
-"""What does plain classification minimise? The cross-entropy of each image, of all images alike or not."""
+"""What does plain classification minimise? The cross-entropy of each image, all alike or not, taught or not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn import functional
 from ablation_suite.core.losses import BinaryCrossEntropy as BinaryCrossEntropyEntry
 from ablation_suite.core.losses import ClassWeighted as ClassWeightedEntry
 from ablation_suite.core.losses import CrossEntropy as CrossEntropyEntry
+from ablation_suite.core.losses import Distillation as DistillationEntry
 from ablation_suite.core.losses import Focal as FocalEntry
 from ablation_suite.core.losses import LogitAdjustment as LogitAdjustmentEntry
 
@@ -122,3 +123,22 @@ def class_weights(entry: ClassWeightedEntry, class_sizes: np.ndarray) -> np.ndar
 def wide(values: Tensor) -> Tensor:
     """Values of 16 bits in float32, since sums and logarithms of them would be noise; others as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+class Distillation(SingleImages):
+    """The labels, and what the teacher said of the same images."""
+
+    def __init__(self, entry: DistillationEntry):
+        self.entry = entry
+
+    def teach(self, logits: Tensor) -> None:
+        """Take the teacher's logits (N, K) of the images for which the loss is asked next."""
+        self.teachers = wide(logits)
+
+    def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
+        """(1 - w) CE + w T^2 KL(teacher || student), both at temperature T, the means over N images."""
+        values, weight, heat = wide(logits), self.entry.weight, self.entry.temperature
+        labels = functional.cross_entropy(values, targets, label_smoothing=self.entry.label_smoothing)
+        ours, theirs = (values / heat).log_softmax(1), (self.teachers / heat).log_softmax(1)
+        divergence = functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        return (1.0 - weight) * labels + weight * heat**2 * divergence

@@ -237,14 +237,14 @@ class OwnHead(Own):
 class NoEncoding(Entry):
     """The pooled features go to the head as they are."""
 
-    builds = "ablation_suite.core.models.encodings:NoEncoding"
+    builds = "ablation_suite.core.models.heads:NoEncoding"
     name: Literal["none"] = "none"
 
 
 class SinusoidalEncoding(Entry):
     """Pooled features x become sin(2^l x), cos(2^l x) for l = 0 .. levels - 1 (Mildenhall et al. 2020, without pi)."""
 
-    builds = "ablation_suite.core.models.encodings:SinusoidalEncoding"
+    builds = "ablation_suite.core.models.heads:SinusoidalEncoding"
     name: Literal["sinusoidal"] = "sinusoidal"
     levels: int = Field(3, ge=1, le=16)
     """L, the number of frequencies 1, 2, 4, ...; the head sees 2 L D inputs."""

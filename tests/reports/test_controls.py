@@ -6,8 +6,8 @@ import re
 import shutil
 
 from ablation_suite.ablations.spec import CONTROL, Seeds
-from ablation_suite.reports.added_seeds import seeds_wanted
 from ablation_suite.reports.analysis import analyse
+from ablation_suite.reports.compared import seeds_wanted
 from ablation_suite.reports.design import Design, design_of
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.results import Reader

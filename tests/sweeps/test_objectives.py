@@ -17,7 +17,7 @@ from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.tracking.projection import shown
 from ablation_suite.reports.sweep_analysis import analyse
-from ablation_suite.reports.sweep_report import write_sweep_report
+from ablation_suite.reports.sweep_page import write_sweep_report
 from ablation_suite.sweeps import before_training
 from ablation_suite.sweeps.before_training import known_before
 from ablation_suite.sweeps.front import front, hypervolume, reference_point

@@ -12,7 +12,7 @@ import pytest
 
 from ablation_suite.reports.sweep_analysis import SweepAnalysis, analyse, best_of_another, expected_best, scores
 from ablation_suite.reports.sweep_figures import edge_of
-from ablation_suite.reports.sweep_report import write_sweep_report
+from ablation_suite.reports.sweep_page import write_sweep_report
 from ablation_suite.sweeps.session import existing_study
 from ablation_suite.sweeps.trial import Trial
 from tests.sweeps.fake import make_fake_sweep, make_runtime, search

@@ -11,7 +11,7 @@ from scipy.stats import qmc
 
 from ablation_suite.core.config.levels import short_paths
 from ablation_suite.core.config.schema import SchemaError, parse
-from ablation_suite.sweeps.exhaustive import sobol
+from ablation_suite.sweeps.samplers import sobol
 from ablation_suite.sweeps.space import Space, read_space
 
 
