@@ -184,7 +184,7 @@ class Photo(Entry):
     come before all that; grey, blur and erasing come after.
     """
 
-    builds = "ablation_suite.core.augment.photo:Photo"
+    builds = "ablation_suite.core.augment.photo:PhotoAugment"
     name: Literal["photo"] = "photo"
     horizontal_flip: float = Field(0.0, ge=0.0, le=1.0)
     """Probability that left and right are exchanged."""

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablation_suite.core.augment import POLICIES, Operation, RandomResizedCrop, batch, draws
+from ablation_suite.core.augment import POLICIES, Operation, Photo, RandomResizedCrop, batch, draws
 from ablation_suite.core.augment import NoAugment as NoAugmentEntry
-from ablation_suite.core.augment import Photo as PhotoEntry
 from ablation_suite.core.augment.crops import Crop, ResizedCrop
 from ablation_suite.core.augment.last_changes import Blur, Erasing, Grayscale
 from ablation_suite.core.augment.policies import build_policy
@@ -50,14 +49,14 @@ class NoAugment:
         return batch.to_float(images)
 
 
-class Photo:
+class PhotoAugment:
     """Augments each image by its own parameters: flips and colours by fused loops on CPU and CUDA, elsewhere by torch.
 
     What comes before and after is plain torch, grouped by what happens to each image; for that, the whole table stays
     on the host.
     """
 
-    def __init__(self, entry: PhotoEntry):
+    def __init__(self, entry: Photo):
         self.entry = entry
         self.before, self.after = _before(entry), _after(entry)
         self.draws_on_host = bool(self.before or self.after)
@@ -66,7 +65,7 @@ class Photo:
             "jitter_probability",
             *(name for name in vars(entry) if isinstance(getattr(entry, name), Operation)),
         }
-        self.only_stages = entry.model_dump(exclude=stages) == PhotoEntry().model_dump(exclude=stages)
+        self.only_stages = entry.model_dump(exclude=stages) == Photo().model_dump(exclude=stages)
         self.ends = np.cumsum([stage.num_draws for stage in (*self.before, *self.after)])
         self.ran = ""
 
@@ -116,9 +115,9 @@ class Photo:
         return batch.augment(images, rows, with_hue=self.entry.hue > 0.0)
 
 
-def alone(entry: Operation) -> Photo:
+def alone(entry: Operation) -> PhotoAugment:
     """One operation and nothing else."""
-    return Photo(PhotoEntry.model_validate({entry.name: entry}))
+    return PhotoAugment(Photo.model_validate({entry.name: entry}))
 
 
 def no_kernels() -> str | None:
@@ -130,12 +129,12 @@ def no_kernels() -> str | None:
     return gpu.obstacle()
 
 
-def _before(entry: PhotoEntry) -> list[Stage]:
+def _before(entry: Photo) -> list[Stage]:
     crop, policies = entry.crop, [getattr(entry, name) for name in POLICIES]
     cut: list[Stage] = [ResizedCrop(crop) if isinstance(crop, RandomResizedCrop) else Crop(crop)] if crop else []
     return [*cut, *(build_policy(policy) for policy in policies if policy is not None)]
 
 
-def _after(entry: PhotoEntry) -> list[Stage]:
+def _after(entry: Photo) -> list[Stage]:
     made = {"random_grayscale": Grayscale, "gaussian_blur": Blur, "random_erasing": Erasing}
     return [make(getattr(entry, name)) for name, make in made.items() if getattr(entry, name) is not None]
