@@ -155,5 +155,7 @@ EXHAUSTIVE = ("grid", "brute_force")
 """Samplers that visit a fixed set of combinations, each once."""
 FROM_COMPLETE_ALONE = ("gp", "nsga2")
 """Samplers that learn limits from complete trials alone, so that they need infeasible ones trained."""
+FEWEST_SOURCES = 10
+"""Complete trials of others that CMA-ES begins with, by the best tenth of them (Nomura et al. 2021)."""
 Sampler = tagged(TPE, GP, NSGA2, CMAES, Random, QMC, Grid, BruteForce)
 Pruner = tagged(HalvingPruner, MedianPruner, HyperbandPruner, WilcoxonPruner, NoPruner)

@@ -9,6 +9,7 @@ import optuna
 
 from ablation_suite.core.runs.identity import canonical
 from ablation_suite.sweeps.budget import visited
+from ablation_suite.sweeps.menu import FEWEST_SOURCES
 from ablation_suite.sweeps.space import Space, Values
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ def nsga2(entry: menu.NSGA2, study: Study, number: int, fixed: Values) -> Values
 
 
 def cmaes(entry: menu.CMAES, study: Study, number: int, fixed: Values) -> Values:
+    sources = study.in_space(study.imported())
     sampler = optuna.samplers.CmaEsSampler(
         seed=study.key(entry.seed, number),
         n_startup_trials=entry.startup_trials,
         popsize=entry.population,
-        source_trials=study.imported() or None,
+        source_trials=sources if len(sources) >= FEWEST_SOURCES else None,
         consider_pruned_trials=study.sweep.spec.pruner.name in ("halving", "hyperband"),
         warn_independent_sampling=False,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -184,6 +184,12 @@ class Study:
         """The complete trials of others, for samplers that begin with them."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return [each for each in complete if not is_ours(each)]
+
+    def in_space(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        """Those with a value in its range for each parameter of the space."""
+        space = self.sweep.space
+        paths = {each.path for each in space.parameters}
+        return [each for each in trials if each.params.keys() == paths and not space.outside(each.params)]
 
     def trial(self, number: int) -> Trial:
         """One trial as it stands."""

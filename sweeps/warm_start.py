@@ -21,6 +21,7 @@ from ablation_suite.core.runs.store import RunFolder, run_folders
 from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.sweeps.earlier import RUNS, open_earlier
 from ablation_suite.sweeps.from_optuna import as_trial
+from ablation_suite.sweeps.menu import FEWEST_SOURCES
 from ablation_suite.sweeps.objectives import mean, measured, violations
 from ablation_suite.sweeps.parameter import Parameter
 from ablation_suite.sweeps.space import Values, read_space
@@ -85,6 +86,11 @@ def begin_with(
         study.study.set_user_attr(BEGUN_WITH, begun)
         for line in told_lines(name, begun[name]):
             tell(line)
+    num_sources = len(study.in_space(study.imported()))
+    if wanted and study.sweep.spec.sampler.name == "cmaes" and 0 < num_sources < FEWEST_SOURCES:
+        tell(
+            f"  CMA-ES begins with {FEWEST_SOURCES} complete trials or more, so that these {num_sources} do not move it"
+        )
 
 
 def begun_with(study: Study) -> dict[str, dict[str, Any]]:

@@ -181,6 +181,39 @@ def first_of_ours(folder: Path, sampler: Any) -> tuple[optuna.trial.FrozenTrial,
         return trials[ours.number], trials[: ours.number], study.key(0, ours.number)
 
 
+def test_a_database_that_is_not_there_is_told_and_not_made(tmp_path: Path, ablate: Ablate) -> None:
+    """Looking for earlier trials writes nothing, also where SQLite would begin a file."""
+    status, _, err = begin(ablate, tmp_path, f"sqlite:///{tmp_path}/nowhere.db")
+    assert (status, err) == (2, f"--from sqlite:///{tmp_path}/nowhere.db: no such file\n")
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+@pytest.mark.parametrize("trials", [1, 9])
+def test_cmaes_says_that_few_earlier_trials_do_not_move_it(tmp_path: Path, ablate: Ablate, trials: int) -> None:
+    """It begins with the best tenth of them, of which ten are the fewest; the search goes on as without them."""
+    pytest.importorskip("cmaes")
+    num_inside = len([each for each in earlier(tmp_path, trials=trials) if 1e-6 <= each.values[LR] <= 1.0])
+    status, out, err = begin(ablate, tmp_path, "old", space=WIDE, sampler="cmaes", trials=4)
+    assert status == 0, err
+    assert f"CMA-ES begins with 10 complete trials or more, so that these {num_inside} do not move it" in err
+    assert "4 complete" in out
+
+
+def test_cmaes_passes_over_foreign_trials_outside_its_space(tmp_path: Path) -> None:
+    """Plain Optuna may add what has other settings or lies beyond a range, however many of it."""
+    pytest.importorskip("cmaes")
+    keys: dict[str, Any] = {"sweep": "new", "sampler": "cmaes", "pruner": "none"}
+    search(make_fake_sweep(tmp_path, trials=1, **keys), tmp_path / "results")
+    study = plain_study(tmp_path, "new")
+    kinds = {LR: FloatDistribution(1e-9, 1e3, log=True), DROPOUT: FloatDistribution(0.0, 1.0)}
+    for k in range(12):
+        params = {LR: 10.0 ** (2 - k % 2), DROPOUT: 0.5} if k < 6 else {LR: 1e-3}
+        distributions = {path: kinds[path] for path in params}
+        study.add_trial(create_trial(params=params, distributions=distributions, value=0.5))
+    ended, _ = search(make_fake_sweep(tmp_path, trials=5, **keys), tmp_path / "results")
+    assert [each.outcome for each in ended] == ["complete"] * 4
+
+
 def test_cmaes_begins_as_optunas_does_with_source_trials(tmp_path: Path) -> None:
     """Its first distribution is that of WS-CMA-ES (Nomura et al. 2021) around the best of the others."""
     pytest.importorskip("cmaes")
