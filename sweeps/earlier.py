@@ -26,8 +26,6 @@ def open_earlier(source: str, sweep: Sweep, runtime: Runtime, url: str | None) -
     """The study of a source, to read; StorageError where there is none, or where it is none of ours."""
     place, journal, name = _locate(source, runtime, url)
     source = hide_password(source)
-    if place is not None and (file := _sqlite_file(place)) is not None and not file.exists():
-        raise StorageError(f"--from {source}: no such file")  # which SQLite would make
     with plain_errors(place, journal), open_storage(place, journal, to_write=False) as storage:
         names = optuna.study.get_all_study_names(storage=storage)
         if name is None and len(names) != 1:
@@ -68,12 +66,6 @@ def _locate(source: str, runtime: Runtime, url: str | None) -> tuple[str | None,
     there = sorted(each.parent.name for each in none.parent.parent.glob("*/journal.log"))
     message = f"no such study or file{nearest(place, there)}; in {none.parent.parent} lie {_listed(there)}"
     raise StorageError(f"--from {source}: {message}; `{RUNS}` are the finished runs of the store")
-
-
-def _sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for other databases, and for SQLite's in memory."""
-    kind, _, file = url.partition(":///")
-    return Path(file) if kind.partition("+")[0] == "sqlite" and file.strip(":") not in ("", "memory") else None
 
 
 def _journal(name: str, runtime: Runtime) -> Path:

@@ -19,6 +19,11 @@ from ablation_suite.sweeps.storage import FileLock, StorageError, repair_journal
 def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> Iterator[BaseStorage]:
     """The storage of a URL, its connections closed in the end, or the journal file, repaired first if to be written."""
     if url is not None:
+        file = _sqlite_file(url)
+        if not to_write and file is not None and not file.exists():
+            raise StorageError(
+                f"storage {url}: no such file yet; `ablate sweep SPEC` begins it"
+            )  # SQLite would make it
         database = RDBStorage(
             url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
             engine_kwargs=engine_options(url),
@@ -42,3 +47,9 @@ def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> It
     except ValueError as error:
         raise StorageError(f"{journal}: the journal is damaged: {error}") from None
     yield storage
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL; None for other databases, and for SQLite's in memory."""
+    kind, _, file = url.partition(":///")
+    return Path(file) if kind.partition("+")[0] == "sqlite" and file.strip(":") not in ("", "memory") else None

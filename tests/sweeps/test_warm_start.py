@@ -182,9 +182,13 @@ def first_of_ours(folder: Path, sampler: Any) -> tuple[optuna.trial.FrozenTrial,
 
 
 def test_a_database_that_is_not_there_is_told_and_not_made(tmp_path: Path, ablate: Ablate) -> None:
-    """Looking for earlier trials writes nothing, also where SQLite would begin a file."""
-    status, _, err = begin(ablate, tmp_path, f"sqlite:///{tmp_path}/nowhere.db")
-    assert (status, err) == (2, f"--from sqlite:///{tmp_path}/nowhere.db: no such file\n")
+    """Looking writes nothing, also where SQLite would begin a file."""
+    url = f"sqlite:///{tmp_path}/nowhere.db"
+    told = f"storage {url}: no such file yet; `ablate sweep SPEC` begins it\n"
+    status, _, err = begin(ablate, tmp_path, url)
+    assert (status, err) == (2, told)
+    status, _, err = ablate("status", str(write_spec(tmp_path)), "--storage", url)
+    assert (status, err) == (2, told)
     assert not (tmp_path / "nowhere.db").exists()
 
 
