@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablation_suite.core.augment import OwnAugment, OwnMix
+from ablation_suite.core.augment import OwnAugment
 from ablation_suite.core.augment.batch import to_float
 from ablation_suite.core.config.errors import OwnPartError
+from ablation_suite.core.mix import OwnMix
 from ablation_suite.core.own.loading import make, takes
 from ablation_suite.core.training import streams
 

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ablation_suite.core.augment import Augment, Mix, NoAugment, NoMix
+from ablation_suite.core.augment import Augment, NoAugment
 from ablation_suite.core.config.menu import Entry, Frozen, later
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.schema import Document, Fault, SchemaError, load
 from ablation_suite.core.data import Data, Digits
 from ablation_suite.core.losses import CrossEntropy, Loss
+from ablation_suite.core.mix import Mix, NoMix
 from ablation_suite.core.models import Model
 from ablation_suite.core.optim import Adam, Constant, Optimizer, Schedule
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from ablation_suite.core.augment import CutMix, Either, MixUp, NoMix
 from ablation_suite.core.config import menu
+from ablation_suite.core.mix import CutMix, Either, MixUp, NoMix
 
 SEED = 11
 IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)).contiguous(

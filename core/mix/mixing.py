@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from ablation_suite.core.augment import CutMix, MixUp
-from ablation_suite.core.augment import Either as EitherEntry
-from ablation_suite.core.augment import NoMix as NoMixEntry
+from ablation_suite.core.mix import CutMix, MixUp
+from ablation_suite.core.mix import Either as EitherEntry
+from ablation_suite.core.mix import NoMix as NoMixEntry
 
 
 class NoMix:
