@@ -260,7 +260,7 @@ def _count_across(axes: Axes) -> None:
 
 def _levels(parameter: Parameter, most: int) -> list[str]:
     """The levels of a choice in as many lines as there is room for between two of them on an axis."""
-    return _joined(parameter.labels, most, _PARALLEL_INCHES / len(parameter.labels))
+    return _joined(parameter.short_labels, most, _PARALLEL_INCHES / len(parameter.labels))
 
 
 def _joined(names: Sequence[Any], most: int, room: float = 2 * _LINE_INCHES) -> list[str]:
@@ -295,7 +295,7 @@ def _label_x(axes: Axes, analysis: SweepAnalysis, parameter: Parameter, num_colu
             _count_across(axes)
         return
     slanted = _is_slanted(parameter, num_columns)
-    words = _joined(parameter.labels, _WORDS_MOST, _room(parameter, num_columns) * 0.7 if slanted else 0.0)
+    words = _joined(parameter.short_labels, _WORDS_MOST, _room(parameter, num_columns) * 0.7 if slanted else 0.0)
     axes.set_xticks(range(len(words)), words)
     if slanted:
         for text in axes.get_xticklabels():
@@ -305,7 +305,7 @@ def _label_x(axes: Axes, analysis: SweepAnalysis, parameter: Parameter, num_colu
 
 def _is_slanted(parameter: Parameter, num_columns: int) -> bool:
     """Whether the levels of a choice are too long to stand side by side below one of so many plots."""
-    return any(len(str(label)) * _CHARACTER_INCHES > _room(parameter, num_columns) for label in parameter.labels)
+    return any(len(str(label)) * _CHARACTER_INCHES > _room(parameter, num_columns) for label in parameter.short_labels)
 
 
 def _room(parameter: Parameter, num_columns: int) -> float:

@@ -229,7 +229,7 @@ def _axis_texts(
 def _levels(parameter: Parameter, axis: Axis) -> Iterator[tuple[str, float]]:
     """(line, down) of each level of a choice, in as many lines as there is room for between two levels."""
     room = (_AXES_BOTTOM - _AXES_TOP) / max(1, len(parameter.labels) - 1)
-    words = wrapped(parameter.labels, _WORDS_MOST, max(1, min(3, int(room / _LINE))))
+    words = wrapped(parameter.short_labels, _WORDS_MOST, max(1, min(3, int(room / _LINE))))
     for index, lines in enumerate(words):
         yield from _lines(lines, axis.at(index) + 4 - (len(lines) - 1) * _LINE / 2)
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from ablation_suite.core.config import schema
-from ablation_suite.core.config.levels import level_names
+from ablation_suite.core.config.levels import level_names, short_names
 from ablation_suite.core.runs.identity import canonical
 
 Kind = Literal["log", "uniform", "int", "choice"]
@@ -36,6 +36,11 @@ class Parameter:
     @property
     def labels(self) -> tuple[Any, ...]:
         return tuple(self.levels)
+
+    @property
+    def short_labels(self) -> tuple[str, ...]:
+        """The labels with only what tells them apart, for axes."""
+        return short_names(self.levels.values())
 
     def labels_of(self, level: Any) -> list[Any]:
         """What a level of a choice, or the label of one, is called in the study: one label, or none at all."""

@@ -45,6 +45,27 @@ def level_names(levels: Iterable[Any]) -> tuple[str, ...]:
     return names if len(set(names)) == len(names) else tuple(map(level_text, levels))
 
 
+def short_names(levels: Iterable[Any]) -> tuple[str, ...]:
+    """As `level_names`, without the settings that all entries of one name share: for axes, which have little room."""
+    levels = tuple(levels)
+    alike: dict[Any, list[Mapping[str, Any]]] = {}
+    for level in levels:
+        if isinstance(level, Mapping):
+            alike.setdefault(level.get("name"), []).append(level)
+    shared = {
+        name: [key for key in found[0] if all(key in each and each[key] == found[0][key] for each in found)]
+        for name, found in alike.items()
+        if len(found) > 1
+    }
+    names = level_names(
+        {key: value for key, value in level.items() if key == "name" or key not in shared.get(level.get("name"), ())}
+        if isinstance(level, Mapping)
+        else level
+        for level in levels
+    )
+    return names if len(set(names)) == len(names) else level_names(levels)
+
+
 def level_text(level: Any) -> str:
     """A level in full, its values as YAML has them: `sinusoidal (levels 3)`, `multi_step (milestones [30, 60])`."""
     if isinstance(level, Mapping):

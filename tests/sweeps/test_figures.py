@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ablation_suite.reports import sweep_figures
 from ablation_suite.reports.axes import Axis, distinct, wrapped
 from ablation_suite.reports.figures import _STYLE
 from ablation_suite.reports.sweep_analysis import SweepAnalysis
+from ablation_suite.sweeps.parameter import read_parameter
 from tests.sweeps.test_report import make_analysis
 
 SGD = {"name": "sgd", "momentum": 0.9, "nesterov": True}
@@ -80,6 +82,23 @@ def test_long_names_are_broken_before_they_are_cut() -> None:
     for word in wrapped(["one two three four five six", "one two three four five sax"], 7, 2):
         assert len(word) <= 2
         assert max(map(len, word)) <= 7
+
+
+@pytest.mark.parametrize(
+    ("levels", "names"),
+    [
+        (
+            [{"name": "net", "planes": [8, 16], "blocks": [1, 1]}, {"name": "net", "planes": [8, 8], "blocks": [1, 1]}],
+            ("net (planes [8, 16])", "net (planes [8, 8])"),
+        ),
+        ([{"name": "sgd", "nesterov": True}, {"name": "sgd"}, "adam"], ("sgd (nesterov true)", "sgd", "adam")),
+        ([{"name": "sgd", "momentum": 0.9}, {"name": "adam", "momentum": 0.9}], ("sgd", "adam")),
+        ([[8, 16], [16, 16]], ("[8, 16]", "[16, 16]")),
+    ],
+)
+def test_the_levels_of_a_choice_are_called_by_what_tells_them_apart(levels: list[Any], names: tuple[str, ...]) -> None:
+    """An axis has no room for the settings that all entries of one name share."""
+    assert read_parameter("model.backbone", {"choice": levels}, {}).short_labels == names
 
 
 def test_nothing_stands_between_two_epochs_or_two_trials(tmp_path: Path) -> None:
