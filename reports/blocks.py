@@ -138,6 +138,7 @@ def _heterogeneity(
             "arm": arm,
             "q": texts.significant(over.q),
             "p_of_q": texts.significant(over.p_of_q),
+            "p_of_disagreement": texts.significant(over.p_of_disagreement),
             "i_squared_percent": texts.percent(over.i_squared),
             **{
                 f"without {block}: difference_{metric.unit}": texts.scaled(value, metric.scale)
@@ -148,6 +149,7 @@ def _heterogeneity(
             "arm": arm,
             "q": digits.fixed(over.q, 1),
             "p_of_q": digits.p_value(over.p_of_q),
+            "p_of_disagreement": digits.p_value(over.p_of_disagreement),
             "i_squared": f"{digits.fixed(100 * over.i_squared, 0)} %",
             **{
                 f"without {block}": digits.signed(metric.scale * value, places) for block, value in over.without.items()
@@ -158,13 +160,15 @@ def _heterogeneity(
         Table(
             name="heterogeneity",
             title="Do the blocks agree?",
-            note="Cochran's Q of the blocks' differences and its p; I² is the share of their disagreement that chance "
-            "does not explain. Blocks on the same images vary together, so that Q is then on the safe side. "
+            note="Cochran's Q of the blocks' differences and its p, which takes their standard errors for known; that of "
+            "Welch allows for how little few seeds know of them, and decides. I² is the share of the disagreement that "
+            "chance does not explain. Blocks on the same images vary together, so that Q is then on the safe side. "
             "The other columns: the mean difference when one block is left out.",
             columns=(
                 ARM,
                 Column(key="q", heading="Q", sort="q"),
-                Column(key="p_of_q", heading="p", sort="p_of_q"),
+                Column(key="p_of_q", heading="p of Q", sort="p_of_q"),
+                Column(key="p_of_disagreement", heading="p of Welch", sort="p_of_disagreement"),
                 Column(key="i_squared", heading="I²", sort="i_squared_percent"),
                 *(
                     Column(
@@ -243,6 +247,6 @@ def _sentence(arm: str, results: Results, over: OverBlocks, p: float, places: in
         answer = f"Over the {len(over.without)} blocks {name} is {way} than {baseline}: {told}."
     else:
         answer = f"Over the {len(over.without)} blocks {name} cannot be told apart from {baseline}: {told}."
-    if over.p_of_q < 0.05:
+    if over.p_of_disagreement < 0.05:
         answer += f" The blocks disagree by more than chance (I² {digits.fixed(100 * over.i_squared, 0)} %)."
     return answer

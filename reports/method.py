@@ -78,7 +78,9 @@ def method_over_blocks(family: Sequence[Results], num_differences: int) -> Text:
             [
                 "Whether the blocks agree was asked of Cochran’s Q",
                 Cite("cochran1954"),
-                " and I squared",
+                ", whose p was corrected for the estimated standard errors",
+                Cite("welch1951"),
+                ", and of I squared",
                 Cite("higgins2002"),
                 ". The mean speaks of these blocks alone.",
             ],

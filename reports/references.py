@@ -105,6 +105,14 @@ _SOURCES: dict[str, tuple[str, ...]] = {
         "15",
         "657--680",
     ),
+    "welch1951": (
+        "Welch, Bernard L.",
+        "On the comparison of several mean values: an alternative approach",
+        "Biometrika",
+        "1951",
+        "38",
+        "330--336",
+    ),
     "guo2017": (
         "Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.",
         "On calibration of modern neural networks",

@@ -20,14 +20,17 @@ Pair = tuple[Array, Array]
 class OverBlocks:
     """The mean of the blocks' differences, and what each block contributes to it.
 
-    `q` is Cochran's, whose p is that of as large a disagreement if the true differences were all one; `i_squared` is
-    the share of the disagreement that chance does not explain, in [0, 1] (Higgins and Thompson 2002, Statistics in
-    Medicine 21). `without`: block -> the mean of the others.
+    `q` is Cochran's, whose p is that of as large a disagreement if the true differences were all one and the standard
+    errors were known; `i_squared` is the share of the disagreement that chance does not explain, in [0, 1] (Higgins and
+    Thompson 2002, Statistics in Medicine 21). `p_of_disagreement` allows for standard errors that few seeds estimate:
+    of five equal blocks with three seeds each, Q alone finds one case in four to disagree.
+    `without`: block -> the mean of the others.
     """
 
     interval: Interval
     q: float
     p_of_q: float
+    p_of_disagreement: float
     i_squared: float
     without: dict[str, float]
 
@@ -73,11 +76,26 @@ def over_blocks(
         ),
         q=q,
         p_of_q=float(chdtrc(len(pairs) - 1, q)),
+        p_of_disagreement=_welch(q, [weights[block] for block in pairs], [intervals[block] for block in pairs]),
         i_squared=max(0.0, 1 - (len(pairs) - 1) / q) if q > 0 else 0.0,
         without={
             block: float(np.mean([value for other, value in differences.items() if other != block])) for block in pairs
         },
     )
+
+
+def _welch(q: float, weights: Sequence[float], intervals: Sequence[Interval]) -> float:
+    """The p of Cochran's Q where standard errors are estimates with degrees of freedom (Welch 1951, Biometrika 38)."""
+    from scipy.special import chdtrc, fdtrc
+
+    between = len(weights) - 1
+    shares = [weight / sum(weights) for weight in weights]
+    freedoms = [each.degrees_of_freedom or math.inf for each in intervals]
+    excess = sum((1 - share) ** 2 / freedom for share, freedom in zip(shares, freedoms, strict=True))
+    if excess == 0:
+        return float(chdtrc(between, q))
+    ratio = q / between / (1 + 2 * (between - 1) / (between * (between + 2)) * excess)
+    return float(fdtrc(between, between * (between + 2) / (3 * excess), ratio))
 
 
 def _together(pairs: Sequence[Pair], level: float) -> Interval:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
+from statsmodels.stats.oneway import anova_generic
 
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
@@ -55,6 +56,31 @@ def test_heterogeneity_is_that_of_statsmodels():
     assert found.q == pytest.approx(expected.q)
     assert found.i_squared == pytest.approx(expected.i2)
     assert found.p_of_q == pytest.approx(stats.chi2.sf(expected.q, 2))
+
+
+def test_the_p_of_a_disagreement_is_welchs_for_standard_errors_that_are_estimates():
+    """That of statsmodels for groups with these variances of the mean and so many degrees of freedom."""
+    pairs = {"a": block(0.6, 4), "b": block(0.0, 5, num_seeds=3), "c": block(-0.4, 6)}
+    intervals, found = summary(pairs)
+    sizes = np.array([each.degrees_of_freedom + 1 for each in intervals.values()])
+    variances = np.array([each.standard_error**2 for each in intervals.values()]) * sizes
+    means = np.array([each.estimate for each in intervals.values()])
+    expected = anova_generic(means, variances, sizes, use_var="unequal", welch_correction=True)
+    assert found.p_of_disagreement == pytest.approx(expected.pvalue)
+    assert found.p_of_disagreement > found.p_of_q
+
+
+def test_equal_blocks_of_few_seeds_seldom_disagree():
+    """Five blocks of one truth with three seeds each, whose spread is that of the seeds: at most one alarm in 20."""
+    alarms = of_q = 0
+    for draw in range(200):
+        rng = np.random.default_rng(draw)
+        runs = [[0.7 + 0.05 * rng.standard_normal((3, 1)) for _ in range(2)] for _ in range(5)]
+        pairs = {str(at): [(rng.random((3, 200)) < each).astype(float) for each in two] for at, two in enumerate(runs)}
+        _, found = summary(pairs)
+        alarms += found.p_of_disagreement < 0.05
+        of_q += found.p_of_q < 0.05
+    assert alarms <= 18 < of_q  # 18 of 200 has a chance of 1 in 100 at a rate of 0.05
 
 
 def test_equal_blocks_do_not_disagree():
