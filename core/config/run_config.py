@@ -127,6 +127,12 @@ class RunConfig(Frozen):
             where = "data.size" if self.train_size == self.data.size else "the augmentation's crop to size"
             where = "data.eval_crop" if self.train_size == size else where
             raise ValueError(f"{self.model.backbone.name} takes images of {size} pixels only; set {where}={size}")
+        least = self.model.backbone.smallest_image
+        if min(self.train_size, evaluated) < least:
+            raise ValueError(
+                f"{self.model.backbone.name} takes images from {least} pixels on, and gets some of "
+                f"{min(self.train_size, evaluated)}; set another data.size"
+            )
         return self
 
     @model_validator(mode="after")

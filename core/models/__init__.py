@@ -19,6 +19,8 @@ class Backbone(Entry):
     """Whether its global average pooling can be replaced by another (`model.pooling`)."""
     image_size: ClassVar[int | None] = None
     """The one height and width that it takes, if there is such."""
+    smallest_image: ClassVar[int] = 1
+    """The least height and width of which its layers leave something."""
 
 
 class Residual(Backbone):
@@ -58,6 +60,20 @@ class TorchvisionBackbone(Residual):
     ]
     stem: Literal["imagenet", "small"] = "imagenet"
     """`imagenet`: 7x7 stride 2 and max pooling; `small`: 3x3 stride 1 without pooling, for images of some 32 pixels."""
+
+
+SMALLEST_IMAGES = {
+    "alexnet": 63,
+    "convnext": 32,
+    "densenet": 29,
+    "googlenet": 15,
+    "inception": 75,
+    "squeezenet1_0": 21,
+    "squeezenet1_1": 17,
+    "swin": 4,
+    "vgg": 32,
+}
+"""By the beginning of a classifier's name; all others take an image of one pixel."""
 
 
 class TorchvisionClassifier(Backbone):
@@ -148,6 +164,10 @@ class TorchvisionClassifier(Backbone):
     @property
     def image_size(self) -> int | None:  # type: ignore[override]
         return 224 if self.name.startswith(("maxvit", "vit")) else None
+
+    @property
+    def smallest_image(self) -> int:  # type: ignore[override]
+        return next((size for family, size in SMALLEST_IMAGES.items() if self.name.startswith(family)), 1)
 
 
 class BottleneckBackbone(Residual):

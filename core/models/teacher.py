@@ -63,7 +63,7 @@ def _of_torchvision(loss: Distillation, num_classes: int) -> nn.Module:
         values = read_classifier(loss.teacher_model, network)
         network.load_state_dict(values)
     except WeightsError as error:
-        raise WeightsError(str(error).replace("model.weights", "loss.teacher_weights")) from None
+        raise type(error)(str(error).replace("model.weights", "loss.teacher_weights")) from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise WeightsError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ablation_suite.core.config.errors import nearest
 from ablation_suite.core.models import Model, Timm
-from ablation_suite.core.models.weights import NetworkError, WeightsError
+from ablation_suite.core.models.weights import AbsentWeights, NetworkError, WeightsError
 
 
 def timm_backbone(entry: Timm) -> nn.Module:
@@ -52,7 +52,7 @@ def published(model: Model) -> Mapping[str, Tensor]:
     except NetworkError:
         raise
     except Exception as error:
-        raise WeightsError(
+        raise AbsentWeights(
             f"model.weights: {name} is not on this machine and cannot be downloaded ({_line(error)}); put it into the "
             "cache of the Hugging Face hub (HF_HOME), name a file, or set model.weights=none"
         ) from None

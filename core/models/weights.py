@@ -26,6 +26,10 @@ class WeightsError(UserError):
     """The weights are not there or do not fit; the text says which file, which folder and which setting."""
 
 
+class AbsentWeights(WeightsError):
+    """Published weights are neither on this machine nor to be downloaded from it; nothing is wrong with their name."""
+
+
 class NetworkError(UserError):
     """A network cannot be built as it is asked for; the text says which setting, and what there is."""
 
@@ -131,7 +135,7 @@ def _download(model: Model, path: Path) -> None:
         download_url_to_file(_entry(model).url, str(path), hash_prefix=_published_hash(path), progress=False)
     except Exception as error:
         reason = getattr(error, "reason", error)
-        raise WeightsError(
+        raise AbsentWeights(
             f"model.weights: {model.weights} of {model.backbone.name} is not on this machine and cannot be downloaded "
             f"({reason}); put {path.name} into {path.parent}, or set model.weights=none"
         ) from None

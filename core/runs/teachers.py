@@ -85,6 +85,8 @@ def misfits(config: RunConfig, dataset: Dataset, runtime: Runtime) -> Iterator[s
             )
         if size is not None and config.train_size != size:
             yield f"loss.teacher: {loss.teacher} takes images of {size} pixels only, and they are {config.train_size}"
+        if config.train_size < (size := loss.network.smallest_image):
+            yield f"loss.teacher: {loss.teacher} takes images from {size} pixels on, and they are {config.train_size}"
         return
     try:
         record = find(loss, runtime).record

@@ -27,7 +27,7 @@ from ablation_suite.core.data import groups as grouping
 from ablation_suite.core.data.dataset import DataError, Dataset
 from ablation_suite.core.metrics import OwnMetric
 from ablation_suite.core.metrics.own import try_metric
-from ablation_suite.core.models.weights import WeightsError
+from ablation_suite.core.models.weights import AbsentWeights
 from ablation_suite.core.own.kept import unpack
 from ablation_suite.core.own.loading import load, running_line, told
 from ablation_suite.core.own.undisturbed import undisturbed
@@ -59,7 +59,7 @@ def try_steps(
     """Take two steps of every config on the same few images; nothing is written.
 
     metrics, groups: what will be asked of the runs; own metrics and the rule of groups are tried on the images.
-    Where the data or the weights are not on this machine, nothing is tried and the reason is given.
+    Where the data or published weights are not on this machine, nothing is tried and the reason is given.
     """
     tried = Tried()
 
@@ -88,7 +88,7 @@ def try_steps(
             begin("step", [name], _names(config))
             with _told([name], config, tried):
                 tried.steps[name] = first_step(config, datasets[config.data], runtime)
-    except (DataError, WeightsError) as error:
+    except (DataError, AbsentWeights) as error:
         tried.untried = str(error).splitlines()[0]
     return tried
 
@@ -241,7 +241,7 @@ def _told(names: Iterable[str], blamed: RunConfig | Own, tried: Tried) -> Iterat
         yield
     except (Exception, SystemExit) as error:
         parts = _names(blamed)
-        if isinstance(error, WeightsError) or (isinstance(error, DataError) and not parts):
+        if isinstance(error, AbsentWeights) or (isinstance(error, DataError) and not parts):
             raise
         line = error if isinstance(error, UserError) else told(error)
         if line is None and not parts:

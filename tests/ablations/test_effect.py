@@ -148,6 +148,16 @@ def photos(folder: Path, *, num: int = 6, classes: tuple[str, ...] = ("cat", "do
     return f"{{name: folder, path: '{folder}/photos', size: 8}}"
 
 
+def test_weights_that_nobody_has_are_faults_of_their_arms_and_the_rest_is_tried(tmp_path):
+    """A file that is not there, a name that was never published; else the whole spec would be let pass untried."""
+    arms = "file: {model.weights: nofile.pth}, name: {model.weights: IMAGENET1K_V9}, good: {model.pooling: max}"
+    found = effects(tmp_path, f"shared: {{model.backbone: resnet18}}\narms: {{{arms}}}")
+    assert found.untried == ""
+    assert set(found.broken) == {"file", "name"}
+    assert found.broken["file"] == "model.weights: no such file nofile.pth"
+    assert "no 'IMAGENET1K_V9' for resnet18; take one of none, a path, IMAGENET1K_V1" in found.broken["name"]
+
+
 def test_a_metric_that_the_data_cannot_give_is_refused_before_training(tmp_path):
     """By `check` and by `run`: test accuracy of images without labels is not answered with another number."""
     (tmp_path / "base.yaml").write_text(BASE.replace("digits", photos(tmp_path, labelled=False)))

@@ -133,6 +133,7 @@ def test_a_teacher_that_cannot_teach_is_told_in_one_line(finished, digits, make_
         assert "missing, not finished; train it first" in told(taught(make_config, "0123456789ab"))[0]
         assert "has ImageNet's 1000 classes and the data 10" in told(taught(make_config, "resnet18"))[0]
         assert "takes images of 224 pixels only" in told(taught(make_config, "vit_b_16"))[-1]
+        assert "vgg11 takes images from 32 pixels on" in told(taught(make_config, "vgg11"))[-1]
         with pytest.raises(WeightsError, match="not finished"):
             pinned(taught(make_config, "0123456789ab"), runtime)
         assert told(taught(make_config, folder.run_id)) == []

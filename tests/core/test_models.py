@@ -386,6 +386,26 @@ def test_every_network_that_can_pool_otherwise_does():
             assert any(isinstance(module, GeM) for module in network.modules()), name
 
 
+@pytest.mark.parametrize("name", [*FAMILIES, "squeezenet1_0", "resnet18"])
+def test_images_that_a_network_leaves_nothing_of_are_refused(name):
+    """The smallest image is the first that torchvision's own network takes, for training or evaluation alike."""
+    backbone = model(backbone=name).backbone
+    if backbone.image_size is not None:
+        return
+    theirs = torchvisions(name).to("meta")
+    for size in range(1, backbone.smallest_image):
+        with pytest.raises((RuntimeError, ValueError)):
+            theirs(torch.zeros(1, 3, size, size, device="meta"))
+    theirs(torch.zeros(1, 3, backbone.smallest_image, backbone.smallest_image, device="meta"))
+    for settings in ({"size": 100, "eval_size": 0}, {"size": 0, "eval_size": 100}):
+        small = {key: value or backbone.smallest_image - 1 for key, value in settings.items()}
+        data = {"model": {"backbone": name}, "data": {"name": "folder", "path": "x", **small}}
+        if backbone.smallest_image > 1:
+            told = f"{name} takes images from {backbone.smallest_image} pixels on, and gets some of"
+            with pytest.raises(SchemaError, match=told):
+                validate(RunConfig, Document(data=data, source="test"))
+
+
 def test_a_network_of_one_size_says_which():
     """A vision transformer has one position for each patch."""
     for size, fits in ((224, True), (32, False)):
