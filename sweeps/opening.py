@@ -8,11 +8,13 @@ from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 
 from ablation_suite.sweeps.database import engine_options
 from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
 from ablation_suite.sweeps.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS
 from ablation_suite.sweeps.storage import FileLock, StorageError, repair_journal
+from ablation_suite.sweeps.storage_errors import hide_password
 
 
 @contextmanager
@@ -21,9 +23,8 @@ def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> It
     if url is not None:
         file = _sqlite_file(url)
         if not to_write and file is not None and not file.exists():
-            raise StorageError(
-                f"storage {url}: no such file yet; `ablate sweep SPEC` begins it"
-            )  # SQLite would make it
+            # SQLite would make it.
+            raise StorageError(f"storage {hide_password(url)}: no such file yet; `ablate sweep SPEC` begins it")
         database = RDBStorage(
             url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
             engine_kwargs=engine_options(url),
@@ -50,6 +51,8 @@ def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> It
 
 
 def _sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for other databases, and for SQLite's in memory."""
-    kind, _, file = url.partition(":///")
-    return Path(file) if kind.partition("+")[0] == "sqlite" and file.strip(":") not in ("", "memory") else None
+    """The file of an SQLite URL; None for other databases, for SQLite's in memory, and for a URI of its own."""
+    address = make_url(url)
+    file = address.database or ":memory:"
+    is_file = address.get_backend_name() == "sqlite" and file != ":memory:" and not file.startswith("file:")
+    return Path(file) if is_file else None

@@ -71,7 +71,11 @@ def take_steps(changes: dict, size: int = 32, num_steps: int = 3, device: str = 
         "augmentation": parts.augment.ran,
         "launches": counts.launches(),
         "copies": counts.copies(),
-        "warnings": [str(each.message) for each in caught if "prototype" not in str(each.message)],
+        "warnings": [
+            str(each.message)
+            for each in caught
+            if "prototype" not in str(each.message) and not issubclass(each.category, DeprecationWarning)
+        ],
     }
 
 

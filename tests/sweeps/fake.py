@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy
+from optuna.storages import RDBStorage
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import dump
@@ -152,3 +156,14 @@ def search(sweep: Sweep, folder: Path, url: str | None = None, **options: Any) -
     runtime = make_runtime(folder)
     fake = Fake(runtime.store, **options)
     return run_sweep(sweep, runtime, Silent(), url=url, executor=fake), fake
+
+
+@contextmanager
+def plain_storage(url: str, **options: Any) -> Iterator[RDBStorage]:
+    """A database as plain Optuna opens it, every connection closed when it is done with."""
+    storage = RDBStorage(url, {"poolclass": sqlalchemy.NullPool}, **options)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()

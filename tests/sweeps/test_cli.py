@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -158,7 +159,7 @@ def test_a_locked_database_is_one_line(tmp_path: Path, ablate: Ablate) -> None:
     spec, database = str(write_spec(tmp_path, trials=1)), tmp_path / "study.db"
     url = f"sqlite:///{database}?timeout=0.2"
     assert ablate(spec, "--storage", url)[0] == 0
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         status, _, err = ablate(spec, "trials=2", "--storage", url)
     assert status == 2

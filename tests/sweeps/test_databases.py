@@ -14,7 +14,6 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -28,7 +27,7 @@ from ablation_suite.sweeps.storage import Owner
 from ablation_suite.sweeps.study import Study
 from tests.sweeps.conftest import Ablate
 from tests.sweeps.database_servers import PASSWORD, SERVERS, Server, running
-from tests.sweeps.fake import make_fake_sweep, make_runtime, search, write_spec
+from tests.sweeps.fake import make_fake_sweep, make_runtime, plain_storage, search, write_spec
 from tests.sweeps.test_resume import CONDITIONAL, GRID
 
 pytestmark = pytest.mark.slow
@@ -49,12 +48,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 def stored(url: str, name: str = "fake") -> list[FrozenTrial]:
     """The trials of a database as plain Optuna reads them."""
     # Connections are not kept: a server that was restarted does not know them.
-    storage = optuna.storages.RDBStorage(url, {"poolclass": sqlalchemy.NullPool}, skip_table_creation=True)
-    try:
+    with plain_storage(url, skip_table_creation=True) as storage:
         return optuna.load_study(study_name=name, storage=storage).trials
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def facts(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from ablation_suite.sweeps.session import existing_study, journal_path, run_swee
 from ablation_suite.sweeps.spec import Sweep
 from ablation_suite.sweeps.storage import StorageError, repair_journal
 from ablation_suite.sweeps.trial import Trial, count
-from tests.sweeps.fake import Fake, make_fake_sweep, make_runtime, search
+from tests.sweeps.fake import Fake, make_fake_sweep, make_runtime, plain_storage, search
 
 SPAWN = multiprocessing.get_context("fork")
 GRID = {
@@ -230,10 +230,12 @@ def test_a_trial_that_was_taken_away_is_left_alone(
 
     def rob() -> None:
         if next(polls) == poll:
-            optuna.load_study(study_name="fake", storage=url).tell(0, state=TrialState.FAIL)
+            with plain_storage(url) as storage:
+                optuna.load_study(study_name="fake", storage=storage).tell(0, state=TrialState.FAIL)
 
     ended, fake = search(sweep, tmp_path / "results", url=url, before_poll=rob)
-    robbed, *others = optuna.load_study(study_name="fake", storage=url).trials
+    with plain_storage(url) as storage:
+        robbed, *others = optuna.load_study(study_name="fake", storage=storage).trials
     assert (robbed.state, robbed.values, len(robbed.intermediate_values)) == (TrialState.FAIL, None, min(poll, 4))
     assert [each.state for each in others] == [TrialState.COMPLETE] * 2
     assert [trial.number for trial in ended] == [1, 2]
@@ -244,7 +246,8 @@ def test_a_driver_that_died_in_taking_a_trial_leaves_it_to_the_next(tmp_path: Pa
     """A trial that was to run next, on no one knows which machine, and has no values yet, is gone on with at once."""
     sweep, url = make_fake_sweep(tmp_path, trials=2), f"sqlite:///{tmp_path / 'study.db'}"
     search(sweep, tmp_path / "one", url=url)
-    optuna.load_study(study_name="fake", storage=url).enqueue_trial({}, user_attrs={"driver": "gone"})
+    with plain_storage(url) as storage:
+        optuna.load_study(study_name="fake", storage=storage).enqueue_trial({}, user_attrs={"driver": "gone"})
     ended, _ = search(make_fake_sweep(tmp_path, trials=4), tmp_path / "another", url=url)
     assert [trial.number for trial in ended] == [2, 3]
     search(make_fake_sweep(tmp_path, trials=4), tmp_path / "whole")
@@ -255,21 +258,22 @@ def test_a_driver_with_nothing_left_to_begin_says_that_it_waits(tmp_path: Path) 
     """The last trial is another machine's: one line says so, once, and the driver ends when that trial has ended."""
     url, runtime = f"sqlite:///{tmp_path / 'study.db'}", make_runtime(tmp_path / "one")
     search(make_fake_sweep(tmp_path, trials=2), tmp_path / "one", url=url)
-    study = optuna.load_study(study_name="fake", storage=url)
-    theirs = study.ask()
-    theirs.set_user_attr("driver", "elsewhere")
+    with plain_storage(url) as storage:
+        study = optuna.load_study(study_name="fake", storage=storage)
+        theirs = study.ask()
+        theirs.set_user_attr("driver", "elsewhere")
 
-    class Waiting(SweepProgress):
-        looks = 0
+        class Waiting(SweepProgress):
+            looks = 0
 
-        def waits(self) -> None:
-            super().waits()
-            self.looks += 1
-            if self.looks == 3:
-                study.tell(theirs, 0.5)
+            def waits(self) -> None:
+                super().waits()
+                self.looks += 1
+                if self.looks == 3:
+                    study.tell(theirs, 0.5)
 
-    out = io.StringIO()
-    sweep, executor = make_fake_sweep(tmp_path, trials=3), Fake(runtime.store)
-    assert run_sweep(sweep, runtime, Waiting(out), url=url, executor=executor) == []
-    assert out.getvalue().count("waiting for the last trials of other drivers") == 1
-    assert [each.state for each in study.trials] == [TrialState.COMPLETE] * 3
+        out = io.StringIO()
+        sweep, executor = make_fake_sweep(tmp_path, trials=3), Fake(runtime.store)
+        assert run_sweep(sweep, runtime, Waiting(out), url=url, executor=executor) == []
+        assert out.getvalue().count("waiting for the last trials of other drivers") == 1
+        assert [each.state for each in study.trials] == [TrialState.COMPLETE] * 3

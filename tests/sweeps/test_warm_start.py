@@ -16,7 +16,17 @@ from ablation_suite.core.runs.store import run_folders
 from ablation_suite.sweeps.session import existing_study, run_sweep
 from ablation_suite.sweeps.trial import Trial
 from tests.sweeps.conftest import Ablate
-from tests.sweeps.fake import BASE, SPACE, Fake, Silent, make_fake_sweep, make_runtime, search, write_spec
+from tests.sweeps.fake import (
+    BASE,
+    SPACE,
+    Fake,
+    Silent,
+    make_fake_sweep,
+    make_runtime,
+    plain_storage,
+    search,
+    write_spec,
+)
 
 LR, DROPOUT = "optimizer.lr", "model.head.dropout"
 WIDE = {LR: {"log": [1e-6, 1.0]}, DROPOUT: {"uniform": [0.0, 0.95]}}
@@ -183,7 +193,7 @@ def first_of_ours(folder: Path, sampler: Any) -> tuple[optuna.trial.FrozenTrial,
 
 def test_a_database_that_is_not_there_is_told_and_not_made(tmp_path: Path, ablate: Ablate) -> None:
     """Looking writes nothing, also where SQLite would begin a file."""
-    url = f"sqlite:///{tmp_path}/nowhere.db"
+    url = f"sqlite:///{tmp_path}/nowhere.db?timeout=1"
     told = f"storage {url}: no such file yet; `ablate sweep SPEC` begins it\n"
     status, _, err = begin(ablate, tmp_path, url)
     assert (status, err) == (2, told)
@@ -288,9 +298,10 @@ def test_what_cannot_be_begun_with_is_one_line(
     """Exit status 2, no traceback, no password, and nothing was begun."""
     monkeypatch.chdir(tmp_path)
     earlier(tmp_path, trials=1)
-    optuna.create_study(study_name="only", storage="sqlite:///plain.db")
-    for name in ("a", "b"):
-        optuna.create_study(study_name=name, storage="sqlite:///two.db")
+    for file, names in (("plain.db", ["only"]), ("two.db", ["a", "b"])):
+        with plain_storage(f"sqlite:///{file}") as storage:
+            for name in names:
+                optuna.create_study(study_name=name, storage=storage)
     status, _, err = ablate(str(write_spec(tmp_path)), "--from", source)
     assert status == 2
     assert message in err
