@@ -160,9 +160,9 @@ def _heterogeneity(
         Table(
             name="heterogeneity",
             title="Do the blocks agree?",
-            note="Cochran's Q of the blocks' differences and its p, which takes their standard errors for known; that of "
-            "Welch allows for how little few seeds know of them, and decides. I² is the share of the disagreement that "
-            "chance does not explain. Blocks on the same images vary together, so that Q is then on the safe side. "
+            note="Cochran's Q of the blocks' differences and its p, which takes their standard errors for known; that "
+            "of Welch allows for how little few seeds know of them, and decides. I² is the share of the disagreement "
+            "that chance does not explain. Blocks on the same images vary together: Q is then on the safe side. "
             "The other columns: the mean difference when one block is left out.",
             columns=(
                 ARM,

@@ -12,9 +12,9 @@ from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.budgets import BUDGETS
 from ablation_suite.reports.results import Results
+from ablation_suite.reports.rule_wording import seeds_added
 from ablation_suite.reports.statistics.comparison import Comparison
 from ablation_suite.reports.tables import Row, Table, mean_cost
-from ablation_suite.reports.wording import seeds_added
 
 _NEVER_FOUND = 0.05
 """A class of which fewer of its images are recognised, by every arm, is flagged."""

@@ -13,8 +13,8 @@ from ablation_suite.reports import quantities as texts
 from ablation_suite.reports.cited import Cite, Text, joined
 from ablation_suite.reports.quantities import SPLITS, listed, quoted
 from ablation_suite.reports.results import Results
+from ablation_suite.reports.rule_wording import wanting_seeds
 from ablation_suite.reports.statistics.comparison import Comparison
-from ablation_suite.reports.wording import wanting_seeds
 
 _MOST_NAMED = 8
 _OPTIMIZERS = {

@@ -12,8 +12,9 @@ from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.quantities import MISSING, SPLITS
 from ablation_suite.reports.results import CellRun, Results
+from ablation_suite.reports.rule_wording import seeds_added
 from ablation_suite.reports.statistics.comparison import Comparison
-from ablation_suite.reports.wording import epoch_told, seeds_added
+from ablation_suite.reports.wording import epoch_told
 
 Value = str | float | int | bool | None
 

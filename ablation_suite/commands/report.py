@@ -20,7 +20,7 @@ from ablation_suite.core.tracking.wandb_report import can_save_reports
 from ablation_suite.output import say
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.layout import TableLayout
-from ablation_suite.reports.test_reads import record_read, sentence, write_summary
+from ablation_suite.reports.readings import record_read, sentence, write_summary
 from ablation_suite.reports.thumbnails import thumbnails
 from ablation_suite.reports.wandb_page import read_page
 

@@ -19,7 +19,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.reports.check import check_reports
-from ablation_suite.reports.test_reads import READS, reads, record_read, sentence, write_summary
+from ablation_suite.reports.readings import READS, reads, record_read, sentence, write_summary
 from ablation_suite.training_verbs import run
 from tests.core.tracked_run import BARE_RECORD
 
