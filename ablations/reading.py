@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ablation_suite.ablations.spec import CONTROL, SHIPPED_SPECS, Ablation, Arm, Seeds, Spec
+from ablation_suite.ablations.spec import CONTROL, OVER, SHIPPED_SPECS, Ablation, Arm, Seeds, Spec
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.levels import level_names
 from ablation_suite.core.config.names import fitted, name_fault, project_fault
@@ -208,6 +208,8 @@ def _block_faults(spec: Spec, arms: list[Arm]) -> Iterator[tuple[tuple[str, ...]
     for block, settings in spec.blocks.items():
         if why := name_fault(f"{spec.ablation}-{block}"):
             yield ("blocks", block), f"{block!r} is no usable name: {spec.ablation}-{block} {why}"
+        if block == OVER:
+            yield ("blocks", block), "is what tables call the mean of all blocks; give it another name"
         if not settings:
             yield ("blocks", block), "changes nothing; a block has settings of its own"
         for path in settings:

@@ -48,7 +48,8 @@ def _judged_as_divided(ablation: Ablation, arms: Arms) -> Ablation:
 
 def resolve_blocks(path: Path, overrides: tuple[str, ...] = ()) -> list[tuple[Ablation, Arms]]:
     """The same of each block of a spec, or of the spec where it has none; SchemaError lists the faults of all."""
-    asked = read_spec(path, overrides).ablation
+    read = read_spec(path, overrides)
+    asked = read.ablation
     if asked is None or not asked.blocks or asked.block is not None:
         return [resolve(path, overrides)]
     found, faults, first = [], dict[Fault, None](), dict[str, str]()
@@ -61,7 +62,8 @@ def resolve_blocks(path: Path, overrides: tuple[str, ...] = ()) -> list[tuple[Ab
         found.append((ablation, arms))
         twin = first.setdefault(arms[ablation.baseline].model_dump_json(), block)
         if twin != block:
-            faults[Fault(str(path), f"blocks.{block}", f"is the same comparison as block '{twin}'")] = None
+            where = read.document.where(("blocks", block))
+            faults[Fault(where, f"blocks.{block}", f"is the same comparison as block '{twin}'")] = None
     if faults:
         raise SchemaError(faults)
     return found

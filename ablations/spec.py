@@ -17,6 +17,8 @@ from ablation_suite.core.metrics import MetricField, OwnMetric
 SHIPPED_SPECS = Path(__file__).parent / "specs"
 CONTROL = "control (A/A)"
 """Name of the arm that `control: true` adds; no arm of a spec can have it, since names there hold no slash."""
+OVER = "over blocks"
+"""What tables call the mean of all blocks; no block can have the name."""
 
 MAX_ARMS = 1000
 """More are no comparison."""

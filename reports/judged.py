@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ablation_suite.ablations.spec import OVER
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports.compared import comparisons
 from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.blocks import OverBlocks, over_blocks
 from ablation_suite.reports.statistics.comparison import Comparison, holm, pair
 from ablation_suite.reports.statistics.intervals import Interval
-
-OVER = "over blocks"
 
 
 @dataclass(frozen=True, kw_only=True)

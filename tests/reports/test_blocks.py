@@ -153,6 +153,7 @@ def test_a_spec_with_blocks_is_a_comparison_under_the_settings_of_each(tmp_path)
         ("{a: {data.size: 8}, b: {data.sise: 8}}", "did you mean 'size'"),
         ("{a: {data.size: 8}}", "two blocks or more"),
         ("{a: {data.size: 8}, b/c: {data.size: 9}}", "no usable name"),
+        ("{a: {data.size: 8}, over blocks: {data.size: 9}}", "what tables call the mean of all blocks"),
     ],
 )
 def test_blocks_that_are_none_are_refused(tmp_path, blocks, told):
@@ -160,6 +161,7 @@ def test_blocks_that_are_none_are_refused(tmp_path, blocks, told):
     with pytest.raises(SchemaError) as error:
         plans(tmp_path, blocks)
     assert [told in str(fault) for fault in error.value.faults] == [True]
+    assert str(error.value.faults[0]).startswith(f"{tmp_path / 'spec.yaml'}:6: ")
 
 
 def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
