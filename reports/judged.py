@@ -40,9 +40,18 @@ def judged(family: Sequence[Results], measure: str | None = None) -> Judged:
     else:
         rows = {(arm, block): row.p_adjusted for block, rows in compared.items() for arm, row in rows.items()}
         adjusted = {key: p for key, p in rows.items() if p is not None}
-    every = [row for rows in compared.values() for row in rows.values()]
-    places = texts.answer_places(every, family[0].measure(name).scale)
+    places = _places(compared, over, family[0].measure(name).scale)
     return Judged(compared=compared, over=over, adjusted=adjusted, places=places)
+
+
+def _places(compared: Mapping[str, Mapping[str, Comparison]], over: Mapping[str, OverBlocks], scale: float) -> int:
+    """Decimals of all differences that a table shows, of which the means over blocks are the surest."""
+    rows = [row for of_block in compared.values() for row in of_block.values() if row.difference is not None]
+    shown = [(row.interval, row.num_images, row.num_pairs) for row in rows]
+    for arm, mean in over.items():
+        of_arm = [row for row in rows if row.arm == arm]
+        shown.append((mean.interval, sum(row.num_images for row in of_arm), min(row.num_pairs for row in of_arm)))
+    return texts.difference_places(shown, scale)
 
 
 def _over(

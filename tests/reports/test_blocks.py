@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,7 +19,7 @@ from ablation_suite.reports.blocks import Blocks, ForestBar, over_all_blocks
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.judged import OVER
+from ablation_suite.reports.judged import OVER, judged
 from ablation_suite.reports.results import Reader
 from ablation_suite.reports.statistics.blocks import over_blocks
 from ablation_suite.reports.statistics.intervals import difference_interval
@@ -191,6 +193,24 @@ def test_the_report_over_blocks_shows_each_and_their_mean(tmp_path):
     page = pages[1]
     page.write_text(page.read_text().replace("is more accurate than", "is less accurate than"))
     assert check_reports(tmp_path / "report")[page.parent] == ["blocks.html: does not hold what the runs say"]
+
+
+def test_the_mean_over_blocks_has_the_digits_that_its_own_interval_deserves(tmp_path):
+    """Blocks that are known to 10 pp or worse need no decimals; their mean, which is known better, has one."""
+    truths = {"baseline": Truth(delta={}), "other": Truth(delta={"a": 1}, effect=0.05)}
+    made = [
+        make_store(
+            tmp_path / "runs", truths, ablation=f"q-{num}", seeds=3, epochs=1, num_images=num, family="q",
+            block=str(num),
+        )
+        for num in (36, 38, 42)
+    ]  # fmt: skip
+    family = [Reader(tmp_path / "runs").results(design_of(plan)) for plan in made]
+    told = judged(family)
+    halves = [100 * rows["other"].interval.half_width for rows in told.compared.values()]
+    assert min(halves) > 10 > 100 * told.over["other"].interval.half_width > 1
+    over = over_all_blocks(family).tables[0].rows[1].texts[f"{OVER}: difference"]
+    assert re.fullmatch(r"[+−]?\d+\.\d \[[+−]\d+\.\d, [+−]\d+\.\d\]", over)
 
 
 def test_the_bars_of_a_forest_plot_reach_both_ways():
