@@ -65,6 +65,10 @@ def engine_options(url: str) -> dict[str, Any]:
     Heartbeats are stored in the session's own time without its zone: when summer time began, or for a driver with
     another zone in its environment, every other driver would look silent for hours.
     """
+    from sqlalchemy import NullPool
+
+    if sqlite_file(url) is not None:
+        return {"poolclass": NullPool}  # a file has no connection to break, and one that failed is closed
     statement = _SET_UTC.get(_kind(url))
 
     def in_utc(connection: Any, record: Any) -> None:
@@ -73,6 +77,16 @@ def engine_options(url: str) -> dict[str, Any]:
         connection.commit()
 
     return {"pool_pre_ping": True, "pool_events": [(in_utc, "connect")] if statement else []}
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL; None for other databases, for SQLite's in memory, and for a URI of its own."""
+    from sqlalchemy import make_url
+
+    address = make_url(url)
+    file = address.database or ":memory:"
+    is_file = address.get_backend_name() == "sqlite" and file != ":memory:" and not file.startswith("file:")
+    return Path(file) if is_file else None
 
 
 _SET_UTC = {

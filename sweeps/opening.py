@@ -8,9 +8,8 @@ from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
 
-from ablation_suite.sweeps.database import engine_options
+from ablation_suite.sweeps.database import engine_options, sqlite_file
 from ablation_suite.sweeps.from_optuna import as_trial, enqueue_again
 from ablation_suite.sweeps.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS
 from ablation_suite.sweeps.storage import FileLock, StorageError, repair_journal
@@ -21,7 +20,7 @@ from ablation_suite.sweeps.storage_errors import hide_password
 def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> Iterator[BaseStorage]:
     """The storage of a URL, its connections closed in the end, or the journal file, repaired first if to be written."""
     if url is not None:
-        file = _sqlite_file(url)
+        file = sqlite_file(url)
         if not to_write and file is not None and not file.exists():
             # SQLite would make it.
             raise StorageError(f"storage {hide_password(url)}: no such file yet; `ablate sweep SPEC` begins it")
@@ -48,11 +47,3 @@ def open_storage(url: str | None, journal: Path, *, to_write: bool = True) -> It
     except ValueError as error:
         raise StorageError(f"{journal}: the journal is damaged: {error}") from None
     yield storage
-
-
-def _sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for other databases, for SQLite's in memory, and for a URI of its own."""
-    address = make_url(url)
-    file = address.database or ":memory:"
-    is_file = address.get_backend_name() == "sqlite" and file != ":memory:" and not file.startswith("file:")
-    return Path(file) if is_file else None

@@ -21,7 +21,7 @@ ROOMS = ("core", "sweeps", "ablations", "reports")
 _OPTUNA = ("importances", "pruners", "samplers", "opening", "earlier", "warm_start", "storage_errors", "study")
 SOLE_IMPORTERS = {
     "optuna": {f"sweeps/{name}.py" for name in _OPTUNA},
-    "wandb": {"core/tracking/wandb.py"},
+    "wandb": {"core/tracking/wandb_client.py"},
     "wandb_workspaces": {"core/tracking/wandb_report.py"},
     "matplotlib": {"reports/figures.py"},
     "jinja2": {"reports/page.py"},

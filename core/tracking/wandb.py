@@ -1,4 +1,4 @@
-"""Where do people see this run? W&B (the only importer of wandb), TensorBoard or MLflow, fed from the run's ledger."""
+"""Where do people see this run? W&B, TensorBoard or MLflow, fed from the run's ledger."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import (
     EXTRAS,
-    KeyRefused,
     TrackerError,
     check_tracker,
     choose_tracker,
@@ -28,11 +26,18 @@ from ablation_suite.core.tracking.choice import (
 from ablation_suite.core.tracking.projection import Shown, direction_of, extremes, shown
 from ablation_suite.core.tracking.publisher import Publisher, Sink, project
 from ablation_suite.core.tracking.same_training import difference, mark
+from ablation_suite.core.tracking.wandb_client import (
+    PATIENCE_LIVE,
+    PATIENCE_SYNC,
+    api,
+    connect,
+    missing,
+    run_at,
+    settings,
+)
 
 __all__ = ["TrackerError", "WandbSink", "check_tracker", "open_tracker", "publish_run"]
 
-PATIENCE_LIVE, PATIENCE_SYNC = 10.0, 20.0
-"""Seconds that W&B gets to finish a run after a training and in a sync; to begin one, at most those of a sync."""
 LAG_SECONDS = 4
 """How long a server may take to count what it has accepted."""
 SCARCE_BYTES = 1_000_000
@@ -43,8 +48,6 @@ MEDIA_ROWS = "media_rows"
 """Where in the config the number of rows stands that are no epoch."""
 MOST_ROWS = 500
 """Rows that a server is asked for at once, to be compared; of a longer history it gives a fair part."""
-PAGE = 1000
-"""Runs that a server is asked for at once, to be found again."""
 _DELETED = "{} was deleted there, and W&B gives no name twice, so that it is shown under this one"
 
 
@@ -92,18 +95,7 @@ def gone(tracker: str, runtime: Runtime, notes: Iterable[Mapping[str, Any]]) -> 
     notes = list(notes)
     if tracker in EXTRAS:
         return _extra(tracker).gone(Path(runtime.results).absolute(), notes)
-    by_project: dict[str, set[str]] = {}
-    for note in notes:
-        *_, entity, project, _, _ = urlsplit(note["where"]).path.split("/")
-        by_project.setdefault(unquote(f"{entity}/{project}"), set()).add(note["id"])
-    found: set[str] = set()
-    for project, names in by_project.items():
-        there = _api(PATIENCE_SYNC).runs(project, filters={"name": {"$in": sorted(names)}}, per_page=PAGE)
-        try:
-            found |= names - {each.id for each in there}
-        except ValueError:  # the project itself was deleted
-            found |= names
-    return found
+    return missing(notes)
 
 
 @contextmanager
@@ -200,9 +192,9 @@ class WandbSink:
 
     def _find_place(self, run: Shown) -> None:
         """The run id, or the one beside it where that is another training; TrackerError where both are."""
-        api = self._api()
+        server = self._api()
         home = [os.environ.get("WANDB_ENTITY"), os.environ.get("WANDB_PROJECT") or run.project]
-        places = {name: _held(api, "/".join([*filter(None, home), name])) for name in (run.run_id, self._beside)}
+        places = {name: run_at(server, "/".join([*filter(None, home), name])) for name in (run.run_id, self._beside)}
         if places[self._beside] and not places.get(run.run_id):
             del places[run.run_id]
             self.told = _DELETED.format(run.run_id)
@@ -227,7 +219,7 @@ class WandbSink:
                 mode=self.mode,
                 resume="allow" if self.mode == "online" else None,
                 reinit="create_new",
-                settings=_unless_set_by_user(_settings(results, run, self._patience)),
+                settings=settings(results, run, self._patience),
             )
         except self._wandb.errors.CommError as error:
             if "previously created and deleted" not in str(error):
@@ -238,7 +230,7 @@ class WandbSink:
         return self._begin(results, run)
 
     def _api(self) -> Any:
-        return _api(min(self._patience, PATIENCE_SYNC))
+        return api(min(self._patience, PATIENCE_SYNC))
 
 
 def open_run_sink(mode: str, runtime: Runtime, folder: RunFolder, run: Shown, patience: float) -> WandbSink:
@@ -267,77 +259,6 @@ def _extra(tracker: str) -> Any:
         return import_module(f"ablation_suite.core.tracking.{tracker}")
     except ImportError as error:
         raise TrackerError(f"it needs a package that is not installed: pip install {EXTRAS[tracker]}") from error
-
-
-def connect() -> Any:
-    """The module wandb, silenced as only `setup` does: `init` alone does not still what login and finish print."""
-    import wandb
-
-    wandb.setup(wandb.Settings(**_unless_set_by_user({"silent": True})))
-    return wandb
-
-
-def _api(patience: float) -> Any:
-    """What asks the server; KeyRefused where it does not know the key, TimeoutError where it is away."""
-    wandb = connect()
-    seconds = int(os.environ.get("WANDB_INIT_TIMEOUT") or patience)
-    try:
-        return wandb.Api(timeout=seconds)
-    except wandb.errors.AuthenticationError as error:
-        if "respond in time" in str(error):
-            raise TimeoutError(f"W&B did not answer in {seconds} s") from error
-        raise KeyRefused("W&B: key refused; run `wandb login`") from error
-
-
-def _held(api: Any, path: str) -> Any:
-    """The run at the server, or None where there is none."""
-    try:
-        return api.run(path)
-    except Exception as error:  # a CommError that wraps all kinds
-        if "could not find run" in str(error).lower():
-            return None
-        raise
-
-
-def _settings(results: Path, run: Shown, patience: float) -> dict[str, Any]:
-    return {
-        "root_dir": str(results),
-        "project": run.project,
-        "run_group": run.group,
-        "run_job_type": run.job_type,
-        "run_name": run.name,
-        "run_tags": tuple(run.tags),
-        "run_notes": run.notes or None,
-        "console": "off",
-        "silent": True,
-        "disable_git": True,
-        "init_timeout": min(patience, PATIENCE_SYNC),
-        "finish_timeout": patience,
-        "finish_timeout_raises": True,
-        "x_disable_stats": True,
-        # It would store the command line as it was typed; the ledger has it without secrets.
-        "x_disable_meta": True,
-        # The default of 15 s leaves nothing of a young run that is killed.
-        "x_transaction_log_flush_interval": 0.5,
-    }
-
-
-def _unless_set_by_user(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without those that the user's own WANDB_* variables give, which would lose against ours."""
-    variables = {
-        "root_dir": "WANDB_DIR",
-        "run_name": "WANDB_NAME",
-        "run_tags": "WANDB_TAGS",
-        "run_notes": "WANDB_NOTES",
-        "run_job_type": "WANDB_JOB_TYPE",
-    }
-
-    def is_set(key: str) -> bool:
-        # What begins with x_ goes by WANDB_X_... and by WANDB__...
-        names = {variables.get(key) or f"WANDB_{key.upper()}", re.sub("^x_", "WANDB__", key).upper()}
-        return not names.isdisjoint(os.environ)
-
-    return {key: value for key, value in settings.items() if value is not None and not is_set(key)}
 
 
 def _root(results: Path) -> Path:

@@ -20,7 +20,8 @@ from ablation_suite.core.tracking.outputs import SPLIT, guessed, predictions
 from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, shown
 from ablation_suite.core.tracking.publisher import add_to_note, notes
 from ablation_suite.core.tracking.same_training import mark
-from ablation_suite.core.tracking.wandb import MEDIA_ROWS, Difference, WandbSink, closing, connect, open_run_sink
+from ablation_suite.core.tracking.wandb import MEDIA_ROWS, Difference, WandbSink, closing, open_run_sink
+from ablation_suite.core.tracking.wandb_client import connect
 from ablation_suite.core.tracking.wandb_report import TABLE, Page, can_save_reports, figure_key, save_report
 
 PATIENCE_UPLOAD = 600.0
