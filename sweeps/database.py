@@ -18,10 +18,11 @@ def database_lock(url: str) -> Iterator[None]:
     """Keep a database to one driver, among those that ask; the end of a holder, of any kind, releases it."""
     from sqlalchemy import NullPool, create_engine, text
 
+    sqlite_file(url)  # one in memory is refused before its lock makes a file
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            with _file_lock(str(engine.url.database or ":memory:").removeprefix("file:")):
+            with _file_lock(str(engine.url.database).removeprefix("file:")):
                 yield
             return
         for statement in _ACQUIRE.get(engine.dialect.name, ()):
@@ -80,13 +81,16 @@ def engine_options(url: str) -> dict[str, Any]:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for other databases, for SQLite's in memory, and for a URI of its own."""
+    """The file of an SQLite URL; None for other databases and for a URI of SQLite's own; StorageError in memory."""
     from sqlalchemy import make_url
 
     address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        return None
     file = address.database or ":memory:"
-    is_file = address.get_backend_name() == "sqlite" and file != ":memory:" and not file.startswith("file:")
-    return Path(file) if is_file else None
+    if ":memory:" in file or address.query.get("mode") == "memory":
+        raise StorageError("storage: a database in memory ends with the command; name a file: sqlite:///study.db")
+    return None if file.startswith("file:") else Path(file)
 
 
 _SET_UTC = {

@@ -114,14 +114,24 @@ def test_when_all_trials_fail_the_reasons_are_counted(tmp_path: Path, ablate: Ab
         (["space.optimizer.lr={log: [0, 1]}"], "starts above zero"),
         (["--storage", "nonsense"], "no database URL"),
         (["--storage", "sqlite:////nonexistent/folder/study.db"], "unable to open database file"),
+        (["--storage", "sqlite://"], "a database in memory ends with the command"),
+        (["--storage", "sqlite:///:memory:"], "a database in memory ends with the command"),
+        (["--storage", "sqlite:///file:x?mode=memory&uri=true"], "a database in memory ends with the command"),
         (["--storage", "oracle2://a:b@c/d"], "no such kind of database"),
         (["--storage", "postgresql+pg8000://a:b@c/d"], "pip install 'psycopg[binary]', for postgresql+psycopg://"),
         (["--storage", "mysql://a:b@c/d"], "pip install 'PyMySQL[rsa]', for mysql+pymysql://"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, ablate: Ablate, words: list[str], message: str) -> None:
-    """No traceback, nothing trained."""
-    status, out, err = ablate(str(write_spec(tmp_path)), *words)
+def test_wrong_input_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ablate: Ablate, words: list[str], message: str
+) -> None:
+    """No traceback, nothing trained, no file left in the current folder."""
+    spec = str(write_spec(tmp_path / "specs"))
+    current = tmp_path / "current"
+    current.mkdir()
+    monkeypatch.chdir(current)
+    status, out, err = ablate(spec, *words)
+    assert not list(current.iterdir())
     assert status == 2
     assert message in err
     assert len(err.splitlines()) == 1
