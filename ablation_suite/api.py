@@ -143,7 +143,7 @@ def _answer(plans: Sequence[Plan], runtime: Runtime, pages: Sequence[Path] = ())
     from ablation_suite.reports.analysis import analyse
     from ablation_suite.reports.blocks import over_all_blocks
     from ablation_suite.reports.design import design_of
-    from ablation_suite.reports.results import Reader
+    from ablation_suite.reports.reader import Reader
 
     reader = Reader(runtime.store)
     results = [reader.results(design_of(plan)) for plan in plans]

@@ -28,7 +28,8 @@ from ablation_suite.reports.page import (
     report_markdown,
 )
 from ablation_suite.reports.paper_table import paper_table
-from ablation_suite.reports.results import Reader, Results
+from ablation_suite.reports.reader import Reader
+from ablation_suite.reports.results import Results
 from ablation_suite.reports.tables import Table
 from ablation_suite.reports.writers import markdown, to_csv, to_markdown
 

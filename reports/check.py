@@ -22,7 +22,8 @@ from ablation_suite.reports.consistency import unlike
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.layout import TableLayout
 from ablation_suite.reports.page import report_html
-from ablation_suite.reports.results import Reader, Results
+from ablation_suite.reports.reader import Reader
+from ablation_suite.reports.results import Results
 from ablation_suite.reports.thumbnails import thumbnails
 
 MOST_SHOWN = 20

@@ -15,7 +15,7 @@ from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.check import ReportError
 from ablation_suite.reports.outputs import Epoch, Outputs, Split, read_outputs
-from ablation_suite.reports.results import answer_epoch, answer_split, read_record
+from ablation_suite.reports.reader import answer_epoch, answer_split, read_record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ablation_suite.ablations.plan import Plan
 from ablation_suite.reports.design import Design, design_of
-from ablation_suite.reports.results import Reader, Results
+from ablation_suite.reports.reader import Reader
+from ablation_suite.reports.results import Results
 from ablation_suite.reports.statistics.comparison import Comparison, IntervalOf, compare, difference_interval, pair
 from ablation_suite.reports.statistics.curse import without_the_curse
 from ablation_suite.reports.statistics.intervals import Interval

@@ -101,7 +101,7 @@ def _of_ablations(name: str, plans: Sequence[Plan], runtime: Runtime) -> Drawing
     from ablation_suite.reports.blocks import over_all_blocks
     from ablation_suite.reports.design import design_of
     from ablation_suite.reports.figures import FigureError
-    from ablation_suite.reports.results import Reader
+    from ablation_suite.reports.reader import Reader
 
     if name not in FIGURES:
         raise FigureError(f"{name}: is a figure of a sweep; those of a spec are {', '.join(FIGURES)}")

@@ -86,7 +86,7 @@ def write_reports(
     SchemaError names the specs whose metric no finished run of theirs has.
     """
     from ablation_suite.reports.build import build_report
-    from ablation_suite.reports.results import Reader, answer_split
+    from ablation_suite.reports.reader import Reader, answer_split
 
     reader, audits, images, looks = Reader(runtime.store), {}, {}, []
     refused = [(plan.ablation.source, reader.results(design_of(plan)).refusal) for plan in plans]

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ablation_suite.core.config.menu import Entry, Frozen, later, tagged
 from ablation_suite.core.config.own import Own
 from ablation_suite.core.config.paths import typed
+from ablation_suite.core.models.torchvision_names import SMALLEST_IMAGES, ClassifierName, ResidualName
 
 
 class Backbone(Entry):
@@ -46,34 +47,9 @@ class TorchvisionBackbone(Residual):
     """A ResNet or ResNeXt of torchvision, up to its pooled features."""
 
     builds = "ablation_suite.core.models.backbones:torchvision_backbone"
-    name: Literal[
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-        "resnet152",
-        "resnext50_32x4d",
-        "resnext101_32x8d",
-        "resnext101_64x4d",
-        "wide_resnet50_2",
-        "wide_resnet101_2",
-    ]
+    name: ResidualName
     stem: Literal["imagenet", "small"] = "imagenet"
     """`imagenet`: 7x7 stride 2 and max pooling; `small`: 3x3 stride 1 without pooling, for images of some 32 pixels."""
-
-
-SMALLEST_IMAGES = {
-    "alexnet": 63,
-    "convnext": 32,
-    "densenet": 29,
-    "googlenet": 15,
-    "inception": 75,
-    "squeezenet1_0": 21,
-    "squeezenet1_1": 17,
-    "swin": 4,
-    "vgg": 32,
-}
-"""By the beginning of a classifier's name; all others take an image of one pixel."""
 
 
 class TorchvisionClassifier(Backbone):
@@ -84,78 +60,7 @@ class TorchvisionClassifier(Backbone):
     """
 
     builds = "ablation_suite.core.models.backbones:torchvision_classifier"
-    name: Literal[
-        "alexnet",
-        "convnext_base",
-        "convnext_large",
-        "convnext_small",
-        "convnext_tiny",
-        "densenet121",
-        "densenet161",
-        "densenet169",
-        "densenet201",
-        "efficientnet_b0",
-        "efficientnet_b1",
-        "efficientnet_b2",
-        "efficientnet_b3",
-        "efficientnet_b4",
-        "efficientnet_b5",
-        "efficientnet_b6",
-        "efficientnet_b7",
-        "efficientnet_v2_l",
-        "efficientnet_v2_m",
-        "efficientnet_v2_s",
-        "googlenet",
-        "inception_v3",
-        "maxvit_t",
-        "mnasnet0_5",
-        "mnasnet0_75",
-        "mnasnet1_0",
-        "mnasnet1_3",
-        "mobilenet_v2",
-        "mobilenet_v3_large",
-        "mobilenet_v3_small",
-        "regnet_x_16gf",
-        "regnet_x_1_6gf",
-        "regnet_x_32gf",
-        "regnet_x_3_2gf",
-        "regnet_x_400mf",
-        "regnet_x_800mf",
-        "regnet_x_8gf",
-        "regnet_y_128gf",
-        "regnet_y_16gf",
-        "regnet_y_1_6gf",
-        "regnet_y_32gf",
-        "regnet_y_3_2gf",
-        "regnet_y_400mf",
-        "regnet_y_800mf",
-        "regnet_y_8gf",
-        "shufflenet_v2_x0_5",
-        "shufflenet_v2_x1_0",
-        "shufflenet_v2_x1_5",
-        "shufflenet_v2_x2_0",
-        "squeezenet1_0",
-        "squeezenet1_1",
-        "swin_b",
-        "swin_s",
-        "swin_t",
-        "swin_v2_b",
-        "swin_v2_s",
-        "swin_v2_t",
-        "vgg11",
-        "vgg11_bn",
-        "vgg13",
-        "vgg13_bn",
-        "vgg16",
-        "vgg16_bn",
-        "vgg19",
-        "vgg19_bn",
-        "vit_b_16",
-        "vit_b_32",
-        "vit_h_14",
-        "vit_l_16",
-        "vit_l_32",
-    ]
+    name: ClassifierName
 
     @property
     def pools(self) -> bool:  # type: ignore[override]

@@ -14,7 +14,7 @@ import pytest
 from ablation_suite.reports.blocks import over_all_blocks
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.page import blocks_html, rendered
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.sweep_page import sweep_context
 from tests.reports.make_runs import TRUTHS, make_store
 from tests.reports.test_page import CHROMIUM, browse, in_chromium, index_of, page_of

@@ -11,7 +11,7 @@ from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.drawings import extent
 from ablation_suite.reports.page import report_html, report_markdown
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.statistics.bands import simultaneous_band
 from tests.reports.make_runs import TRUTHS, make_store
 

@@ -20,7 +20,7 @@ from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.judged import OVER, judged
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.statistics.blocks import over_blocks
 from ablation_suite.reports.statistics.intervals import difference_interval
 from tests.reports.make_runs import Truth, make_store

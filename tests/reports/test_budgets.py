@@ -10,7 +10,7 @@ from scipy import stats
 
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 TRUTH = {"baseline": TRUTHS["baseline"], "wide": Truth(delta={"model.backbone": "wide"}, effect=0.03, size=1.0)}

@@ -21,7 +21,7 @@ from ablation_suite.reports.design import design_of
 from ablation_suite.reports.drawings import IntervalBar, interval_plot
 from ablation_suite.reports.glance import _told, glance
 from ablation_suite.reports.page import blocks_html, report_html
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.tables import Row, Table
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 from tests.reports.test_page import index_of, page_of

@@ -8,7 +8,7 @@ from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.statistics.contributions import left_out_group
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 

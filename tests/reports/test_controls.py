@@ -10,7 +10,7 @@ from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.compared import seeds_wanted
 from ablation_suite.reports.design import Design, design_of
 from ablation_suite.reports.page import report_html, report_markdown
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 SMALL = {"seeds": 4, "epochs": 2, "num_images": 150}

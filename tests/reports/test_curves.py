@@ -20,7 +20,7 @@ from ablation_suite.reports.drawings import IntervalBar, interval_plot
 from ablation_suite.reports.figures import FORMATS, render
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.palette import MOST_AT_ONCE, inks, telling
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.series import MEASURES
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 

@@ -19,7 +19,7 @@ from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.captions import FIGURES, SWEEP_FIGURES
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.figures import Figure, FigureError, parse_size, render
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
 THREE = {name: TRUTHS[name] for name in ("baseline", "wide", "no-encoding")}

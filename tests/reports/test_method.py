@@ -16,8 +16,8 @@ from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.cited import cited_files
 from ablation_suite.reports.design import design_of
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.references import _SOURCES, bibtex
-from ablation_suite.reports.results import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 TWO = {"baseline": Truth(delta={}), "smooth": Truth(delta={"loss.label_smoothing": 0.1}, effect=0.02)}

@@ -15,7 +15,7 @@ from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
 from ablation_suite.reports.glance import glance
 from ablation_suite.reports.page import index_html, report_html, report_markdown
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 CHROMIUM = "/usr/bin/chromium"

@@ -8,7 +8,7 @@ from scipy import stats
 
 from ablation_suite.reports.analysis import analyse
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.statistics.pairing import pairing_gain, unpaired_worth
 from tests.reports.make_runs import TRUTHS, make_store
 

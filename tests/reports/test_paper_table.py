@@ -23,7 +23,7 @@ from ablation_suite.reports.judged import OVER, judged
 from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, to_latex
 from ablation_suite.reports.layout import AXES, CELLS, layout_of
 from ablation_suite.reports.paper_table import paper_table
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.writers import to_csv
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 from tests.reports.test_tables import compiled, needs_pdflatex

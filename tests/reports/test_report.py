@@ -15,7 +15,7 @@ from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import ReportError, check_reports
 from ablation_suite.reports.compare import compare_runs, comparison_json, comparison_text
 from ablation_suite.reports.design import design_of
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from tests.reports.make_runs import TRUTHS, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}

@@ -12,7 +12,7 @@ from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design, design_of
 from ablation_suite.reports.outputs import read_outputs
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from tests.reports.make_runs import TRUTHS, Truth, make_store
 
 TWO_ARMS = {name: TRUTHS[name] for name in ("baseline", "wide")}

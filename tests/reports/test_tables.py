@@ -25,7 +25,7 @@ from ablation_suite.reports.latex import NARROW_WIDTH, TEXT_WIDTH, to_latex
 from ablation_suite.reports.latex_text import latex
 from ablation_suite.reports.page import report_html, report_markdown
 from ablation_suite.reports.quantities import accuracy, accuracy_places, detectable, detectable_images
-from ablation_suite.reports.results import Reader
+from ablation_suite.reports.reader import Reader
 from ablation_suite.reports.statistics.comparison import Comparison, Interval
 from ablation_suite.reports.statistics.intervals import difference_interval
 from ablation_suite.reports.tables import Column, Row, Table
