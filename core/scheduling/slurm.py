@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,18 +19,17 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs import locks
 from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling import isolation, slurm_queue
-from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, retry_after
+from ablation_suite.core.scheduling.attempt import PREEMPTED
 from ablation_suite.core.scheduling.elsewhere import FarRun, abroad
 from ablation_suite.core.scheduling.executors import Event, Retry
 from ablation_suite.core.scheduling.slurm_packs import packed
-from ablation_suite.core.scheduling.slurm_queue import MAY_COME_BACK, PREFIX, Queue, Submission, Task
+from ablation_suite.core.scheduling.slurm_places import Place
+from ablation_suite.core.scheduling.slurm_queue import PREFIX, Queue, Submission
 
 LONGEST_ARRAY = 1000
 """Tasks of one submission: Slurm's own default limit is 1001."""
 LOOK_SECONDS = 1.0
 """Between two looks at the folders of a few runs."""
-LATE_SECONDS = 120.0
-"""How long a record may take to be seen here, after its task said that it is written."""
 SIGNAL = "TERM@60"
 """Slurm asks a run to save itself a minute before its time is over."""
 OURS = (
@@ -51,7 +49,7 @@ class Slurm:
         self.waiting: list[str] = []
         self.left: dict[str, tuple[Submission, int]] = {}
         """The place in the queue of each run that an earlier driver submitted."""
-        self.under_way: dict[str, _Place] = {}
+        self.under_way: dict[str, Place] = {}
         self.suspects: set[str] = set()
         """Runs that have failed, and may have killed their worker."""
         self.unsure: Submission | None = None
@@ -110,14 +108,14 @@ class Slurm:
 
     def cancel(self, run_id: str) -> None:
         if run_id in self.waiting:
-            self.under_way[run_id] = _Place(far=self._far(run_id), submission=Submission(Path()), index=-1)
+            self.under_way[run_id] = Place(far=self._far(run_id), submission=Submission(Path()), index=-1)
             self.waiting.remove(run_id)
         place = self.under_way.get(run_id)
         if place is None:
             return
         place.is_cancelled = True
         place.far.folder.cancel()
-        task = self.queue.known.get((place.submission.name, place.index))
+        task = self.queue.known.get(place.key)
         others = [each for each in self.under_way.values() if each.is_with(place) and not each.is_cancelled]
         if task is not None and task.state == "PENDING" and not others:
             slurm_queue.end([task.job])
@@ -125,8 +123,8 @@ class Slurm:
     def close(self, detach: bool) -> None:
         self.waiting.clear()
         if not detach and self.under_way:
-            places = {(each.submission.name, each.index) for each in self.under_way.values()}
-            slurm_queue.end([task.job for key in places if (task := self.queue.known.get(key)) is not None])
+            keys = {each.key for each in self.under_way.values()}
+            slurm_queue.end([task.job for key in keys if (task := self.queue.known.get(key)) is not None])
         self.under_way.clear()
 
     # Into the queue.
@@ -213,7 +211,7 @@ class Slurm:
                     self._begin(name, submission, index)
 
     def _begin(self, name: str, submission: Submission, index: int) -> None:
-        self.under_way[name] = _Place(far=self._far(name), submission=submission, index=index)
+        self.under_way[name] = Place(far=self._far(name), submission=submission, index=index)
 
     def _far(self, name: str) -> FarRun:
         return FarRun(RunFolder(self.runtime.store / name))
@@ -226,92 +224,29 @@ class Slurm:
         said: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
         events: list[Event] = []
         for name, place in list(self.under_way.items()):
-            key = (place.submission.name, place.index)
-            if key not in said:
-                said[key] = place.submission.last_rows(place.index) if place.index >= 0 else {}
-            ending = self._ending(name, place, said[key].get(name, {}), said[key])
+            if place.key not in said:
+                said[place.key] = place.rows()
+            ending = place.ending(said[place.key].get(name, {}))
             if ending is None and tasks is not None:
-                ending = self._ending_in_queue(name, place, said[key], tasks.get(key))
+                ending = place.ending_in_queue(said[place.key], tasks.get(place.key))
             if ending is not None:
                 events.append(self._end(name, place, *ending))
                 continue
             events += place.far.news()
             words = place.far.hung_words()
-            task = self.queue.known.get(key)
+            task = self.queue.known.get(place.key)
             if words and task is not None:
                 slurm_queue.end([task.job], "--signal=KILL")  # its steps; the task then ends by itself
                 events.append(Event(run_id=name, message=words))
         return events
 
-    def _ending(
-        self, name: str, place: _Place, row: dict[str, Any], rows: dict[str, dict[str, Any]]
-    ) -> tuple[Retry, str] | None:
-        """How a run ended by its folder; None where it goes on, preempted ones included: Slurm may bring them back."""
-        status = row.get("status")
-        if place.far.folder.record_path.exists():
-            return "never", ""
-        if place.index < 0:
-            return "free", ""
-        if status == PREEMPTED:
-            return ("free", "") if place.is_cancelled else None
-        if status == DONE and time.monotonic() - place.heard(status) < LATE_SECONDS:
-            return None
-        return None if status is None else (retry_after(status), "")
-
-    def _ending_in_queue(
-        self, name: str, place: _Place, rows: dict[str, dict[str, Any]], task: Task | None
-    ) -> tuple[Retry, str] | None:
-        """How a run without an end ended with its task; None where the task goes on, or may come back."""
-        if task is not None and not task.is_over:
-            place.num_looks_over = 0
-            return None
-        place.num_looks_over += 1
-        if (task is None or task.state in MAY_COME_BACK) and place.num_looks_over < 2:
-            return None
-        row = rows.get(name, {})
-        state = task.state if task is not None else "gone"
-        where = f"its Slurm job {task.job if task else place.submission.name}"
-        if state == "CANCELLED":
-            return ("free", "") if place.is_cancelled else ("never", f"{where} was cancelled")
-        if state == "DEADLINE":
-            return "never", f"{where} could not end before its deadline"
-        if row.get("status") == DONE:
-            return None
-        if row.get("status") == PREEMPTED or state in ("TIMEOUT", "BOOT_FAIL", *MAY_COME_BACK) or (rows and not row):
-            return "free", ""
-        if state == "OUT_OF_MEMORY":
-            return "counted", f"{where} ran out of memory; ask for more with --slurm '... --mem=SIZE'"
-        said = place.submission.last_words(place.index)
-        return "counted", f"{where} ended without a result ({state.lower()}); {said}"
-
-    def _end(self, name: str, place: _Place, retry: Retry, message: str) -> Event:
+    def _end(self, name: str, place: Place, retry: Retry, message: str) -> Event:
         del self.under_way[name]
         if retry == "counted":
             self.suspects.add(name)
         if place.is_cancelled:
             place.far.folder.uncancel()
         return Event(run_id=name, retry=retry, message=message)
-
-
-@dataclass(kw_only=True)
-class _Place:
-    """Where in the queue a run is."""
-
-    far: FarRun
-    submission: Submission
-    index: int
-    is_cancelled: bool = False
-    num_looks_over: int = 0
-    """Answers of the queue in a row by which its task was no more."""
-    heard_at: float | None = None
-
-    def is_with(self, other: _Place) -> bool:
-        return self.submission == other.submission and self.index == other.index
-
-    def heard(self, status: int) -> float:
-        """When its end was first heard of."""
-        self.heard_at = time.monotonic() if self.heard_at is None else self.heard_at
-        return self.heard_at
 
 
 def _open_runs(submission: Submission, index: int, names: list[str]) -> list[str]:
