@@ -13,8 +13,9 @@ from ablation_suite.core.config.errors import UserError, nearest
 from ablation_suite.core.config.levels import leaves
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.labels import Labels
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import EpochRow, Record
-from ablation_suite.core.runs.store import RunFolder, find_run, run_folders
+from ablation_suite.core.runs.store import find_run, run_folders
 
 if TYPE_CHECKING:
     import pandas

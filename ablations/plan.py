@@ -19,8 +19,9 @@ from ablation_suite.core.config.schema import SchemaError
 from ablation_suite.core.own.kept import changed_files
 from ablation_suite.core.runs.identity import data_fingerprint, job_of, run_id
 from ablation_suite.core.runs.labels import Labels, Use
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Job
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.runs.teachers import pinned
 
 CONTROL_SEED_OFFSET = 500_000

@@ -9,8 +9,8 @@ from typing import Any
 from ablation_suite.core.config.errors import printable, words_of
 from ablation_suite.core.config.levels import differences
 from ablation_suite.core.runs.damage import OUTPUT_ERRORS
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Record
-from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports import quantities as texts
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.check import ReportError

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ablation_suite.core.runs.damage import OUTPUT_ERRORS
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Record
-from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.reports.design import Design
 from ablation_suite.reports.outputs import (
     Asked,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.reports import rounding as digits
 from ablation_suite.reports.sweep_importance import (
     Importance,

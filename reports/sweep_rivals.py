@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablation_suite.core.runs.damage import OUTPUT_ERRORS, Damaged
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.reports.outputs import Outputs, read_outputs
 from ablation_suite.reports.statistics.intervals import difference_interval
 from ablation_suite.sweeps.trial import Trial

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.identity import data_fingerprint, job_of
 from ablation_suite.core.runs.labels import Labels
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import EpochRow, Job
-from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.core.scheduling.attempt import DIVERGED
 from ablation_suite.core.scheduling.executors import Event, Executor

@@ -17,7 +17,8 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.identity import RECIPE, canonical, data_fingerprint, run_id
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.runs.teachers import pinned
 from ablation_suite.sweeps.earlier import RUNS, open_earlier
 from ablation_suite.sweeps.from_optuna import as_trial

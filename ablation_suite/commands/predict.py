@@ -20,7 +20,8 @@ from ablation_suite.core.data.entries import EXTENSIONS, bare, below
 from ablation_suite.core.own.kept import admit, require_trusted
 from ablation_suite.core.runs.damage import sum_in
 from ablation_suite.core.runs.files import write_atomic
-from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import find_run
 from ablation_suite.output import say
 
 if TYPE_CHECKING:

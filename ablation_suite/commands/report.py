@@ -14,7 +14,8 @@ from ablation_suite.ablations.plan import Plan, make_plans
 from ablation_suite.core.config.paths import typed
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
-from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import find_run
 from ablation_suite.core.tracking.publisher import notes
 from ablation_suite.core.tracking.wandb_report import can_save_reports
 from ablation_suite.output import say

@@ -14,8 +14,9 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.own.kept import admit
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Provenance, Record
-from ablation_suite.core.runs.store import RunFolder, find_run
+from ablation_suite.core.runs.store import find_run
 from ablation_suite.output import say
 
 TrainFolder = Callable[[RunFolder, Runtime], int]

@@ -18,7 +18,7 @@ from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import slurm_queue
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.executors import Executor, open_executor

@@ -16,7 +16,7 @@ from ablation_suite import options
 from ablation_suite.core.config import schema
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Fault, SchemaError
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.publisher import relabelled, shown_elsewhere, unpublished
 from ablation_suite.core.tracking.wandb import check_tracker

@@ -16,7 +16,8 @@ from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.files import read_bytes, sha256
 from ablation_suite.core.runs.labels import uses
 from ablation_suite.core.runs.provenance import error_line
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.tracking.choice import EXTRAS, KeyRefused, TrackerError, check_tracker, has_credentials
 from ablation_suite.core.tracking.publisher import note, notes
 from ablation_suite.core.tracking.wandb import gone, publish_run

@@ -13,8 +13,9 @@ from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.losses import Distillation
 from ablation_suite.core.models.weights import WeightsError, locate
 from ablation_suite.core.runs.files import file_sha256
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Record
-from ablation_suite.core.runs.store import NoSuchRun, RunFolder, find_run
+from ablation_suite.core.runs.store import NoSuchRun, find_run
 
 IMAGENET_CLASSES = 1000
 """Of every published network of torchvision."""

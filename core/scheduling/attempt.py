@@ -23,7 +23,7 @@ from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.files import write_json
 from ablation_suite.core.runs.lease import Stillness
 from ablation_suite.core.runs.provenance import provenance
-from ablation_suite.core.runs.store import Busy, RunFolder
+from ablation_suite.core.runs.run_folder import Busy, RunFolder
 from ablation_suite.core.scheduling.executors import Retry
 from ablation_suite.core.tracking.wandb import open_tracker
 

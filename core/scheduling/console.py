@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 
 from ablation_suite.core.config.errors import printable
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.pace import Pace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs import lease
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 
 HUNG_SECONDS = 2 * lease.STALE_SECONDS

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
+from ablation_suite.core.runs.run_folder import RunFolder, take_lock
 from ablation_suite.core.runs.shape import Job
-from ablation_suite.core.runs.store import RunFolder, take_lock
 from ablation_suite.core.scheduling.executors import Event, Executor
 from ablation_suite.core.scheduling.pace import kind_of
 from ablation_suite.core.scheduling.scheduler import Jobs, Scheduler, mend

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE, Datasets, retry_after, work
 from ablation_suite.core.scheduling.executors import Event
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.memory import available_bytes, memory, num_oom_kills
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import devices
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE
 from ablation_suite.core.scheduling.executors import Event

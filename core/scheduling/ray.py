@@ -13,7 +13,7 @@ from typing import Any
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import ray_cluster
 from ablation_suite.core.scheduling.devices import num_jobs
 from ablation_suite.core.scheduling.elsewhere import LONGEST_LOOK_SECONDS, FarRun, abroad

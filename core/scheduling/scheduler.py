@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.damage import Damaged
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Job
-from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.scheduling.executors import Event, Executor, Retry
 from ablation_suite.core.scheduling.known_rows import KnownRows
 from ablation_suite.core.scheduling.watch import note_rows

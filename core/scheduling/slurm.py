@@ -17,7 +17,7 @@ from typing import IO, Any
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs import locks
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import isolation, slurm_queue
 from ablation_suite.core.scheduling.attempt import PREEMPTED
 from ablation_suite.core.scheduling.elsewhere import FarRun, abroad

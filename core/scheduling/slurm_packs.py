@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.damage import Damaged
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 
 PACK_SECONDS, LARGEST_PACK = 600.0, 100
 """Short runs are packed into tasks of about so long, beside which the start of a process is little."""

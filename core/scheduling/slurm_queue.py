@@ -16,7 +16,7 @@ from typing import Any
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.runs.files import write_synced
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 
 PREFIX = "ablate-"
 ASK_SECONDS = 15.0

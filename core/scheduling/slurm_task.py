@@ -15,7 +15,7 @@ from typing import Any
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.lease import STALE_SECONDS
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import isolation, slurm_queue
 from ablation_suite.core.scheduling.attempt import PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.slurm_queue import Submission

@@ -21,8 +21,9 @@ from typing import IO, Any
 from ablation_suite.core.config.errors import printable
 from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.damage import Damaged
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Job, Record
-from ablation_suite.core.runs.store import RunFolder, is_run, run_names
+from ablation_suite.core.runs.store import is_run, run_names
 from ablation_suite.core.scheduling import isolation
 from ablation_suite.core.scheduling.console import Display
 from ablation_suite.core.scheduling.known_rows import COLUMNS, KnownRows, Row, Stamp, stamp_of

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.lease import Stillness
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import LOST_DEVICE, PREEMPTED, Datasets, retry_after, work
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 
 SPLIT = "val"
 """Whose images are looked at one by one: a look at those of the test split would be a reading of it."""

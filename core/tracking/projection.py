@@ -10,7 +10,7 @@ from typing import Any
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.labels import USES, uses
 from ablation_suite.core.runs.ledger import Row
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.same_training import mark
 
 LONGEST_TAG = 64

@@ -15,7 +15,7 @@ from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.provenance import error_line
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.choice import EXTRAS
 from ablation_suite.core.tracking.projection import Shown, scalars, shown, summary
 

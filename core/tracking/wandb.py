@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.ledger import Row
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.choice import (
     EXTRAS,
     TrackerError,

@@ -13,8 +13,8 @@ from typing import Any
 from ablation_suite.core.config.names import artifact_name
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import error_line
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import Job, Record
-from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.tracking.choice import TrackerError
 from ablation_suite.core.tracking.outputs import SPLIT, guessed, predictions
 from ablation_suite.core.tracking.projection import LONGEST_NAME, Shown, shown

@@ -13,8 +13,8 @@ from torch import Tensor
 from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.data.dataset import Split
 from ablation_suite.core.runs.files import sha256, write_atomic
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.runs.shape import EpochRow, Provenance, Record
-from ablation_suite.core.runs.store import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.cost import network_cost
 from ablation_suite.core.training.evaluate import metrics

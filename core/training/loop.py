@@ -14,7 +14,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.dataset import Dataset
 from ablation_suite.core.optim.schedules import Reduction
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.training import checkpoint
 from ablation_suite.core.training.device import peak_memory_bytes
 from ablation_suite.core.training.evaluate import metrics

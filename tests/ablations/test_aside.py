@@ -15,6 +15,7 @@ from ablation_suite.ablations.resolve import resolve
 from ablation_suite.cli import ablate
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import aside
 from ablation_suite.core.scheduling.aside import Aside
 
@@ -166,9 +167,11 @@ def test_no_process_is_started_for_what_needs_none(folder, monkeypatch):
     require_steps(make_plans([str(folder / "plain.yaml")], runtime), runtime)
     plans = make_plans([str(folder / "spec.yaml")], runtime)
     cell = plans[0].of_arm("bad")[1]
-    monkeypatch.setattr("ablation_suite.core.runs.store.RunFolder.is_finished", lambda run: run.run_id == cell.run_id)
+    monkeypatch.setattr(
+        "ablation_suite.core.runs.run_folder.RunFolder.is_finished", lambda run: run.run_id == cell.run_id
+    )
     require_steps(plans, runtime)
-    monkeypatch.setattr("ablation_suite.core.runs.store.RunFolder.is_finished", lambda run: False)
+    monkeypatch.setattr(RunFolder, "is_finished", lambda run: False)
     with pytest.raises(pytest.fail.Exception):
         require_steps(plans, runtime)
 

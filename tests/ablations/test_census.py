@@ -21,7 +21,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import parse, validate
 from ablation_suite.core.runs.identity import RECIPE, run_id
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 BASE = """

@@ -17,7 +17,7 @@ import pytest
 
 from ablation_suite.ablations.plan import make_plans
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import executors, known_rows
 from ablation_suite.core.scheduling import scheduler as module
 from ablation_suite.core.scheduling.attempt import PREEMPTED, retry_after

@@ -31,7 +31,8 @@ from ablation_suite.core.config.own import own_data
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.own.loading import PREFIX
 from ablation_suite.core.own.source import known
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 BASE = """data: digits

@@ -21,7 +21,7 @@ from ablation_suite.core.metrics import OwnMetric, metric_fault
 from ablation_suite.core.metrics.measures import metric_of
 from ablation_suite.core.metrics.own import try_metric
 from ablation_suite.core.own.source import known
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import aside
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 

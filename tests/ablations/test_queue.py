@@ -12,7 +12,7 @@ import pytest
 from ablation_suite import cli
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import slurm, slurm_queue
 from ablation_suite.core.scheduling.slurm import Slurm
 from tests.core.fake_slurm import FakeSlurm, wait_until

@@ -16,7 +16,7 @@ from ablation_suite.commands.sync import SyncError, find_targets, sync_runs
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import SchemaError
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.reading_verbs import sync
 from tests.sweeps.fake import write_spec
 
@@ -115,7 +115,7 @@ def test_running_and_empty_runs_are_left_alone(tmp_path: Path, monkeypatch: pyte
     empty.create({"run_id": "empty", "config": {}})
     training = RunFolder(runtime.store / "training")
     training.create({"run_id": "training", "config": {}})
-    code = "import sys; from pathlib import Path; from ablation_suite.core.runs.store import RunFolder\n"
+    code = "import sys; from pathlib import Path; from ablation_suite.core.runs.run_folder import RunFolder\n"
     code += "with RunFolder(Path(sys.argv[1])).claim(): print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(training.path)]
     lines: list[str] = []

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.core.runs.files import read_json, write_json
-from ablation_suite.core.runs.store import RunFolder, run_names
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_names
 from ablation_suite.core.scheduling import console
 from ablation_suite.core.scheduling.watch import INTERVAL, format_rows, grid_rows, watch
 from tests.core.tracked_run import BARE_RECORD
@@ -21,7 +22,7 @@ from tests.core.tracked_run import BARE_RECORD
 TRAINER = """
 import sys, time
 from pathlib import Path
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
 with folder.claim():
     for epoch in (1, 2):

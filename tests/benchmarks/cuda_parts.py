@@ -26,7 +26,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.training.feed import Resident, Streamed
 from ablation_suite.core.training.probe import product_rate
 from tests.benchmarks import cuda_steps, grid, input, reference

@@ -19,7 +19,7 @@ import pytest
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Digits
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from tests.benchmarks.lines import Line
 from tests.core import conftest, real_ray, real_slurm
 from tests.core.fake_slurm import wait_until

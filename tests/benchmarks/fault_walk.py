@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from tests.core import conftest
 from tests.core.fault_walk import CALLS, FAULTS, TORN, Case, Walker, outcome
 

@@ -22,7 +22,8 @@ from ablation_suite.ablations.forecast import measure
 from ablation_suite.ablations.plan import jobs, make_plans
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import read_json
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 from ablation_suite.core.scheduling.devices import num_jobs
 from ablation_suite.core.scheduling.process import ProcessPool

@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
 from ablation_suite.core.config.menu import Entry, build
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.sweeps.menu import HalvingPruner, HyperbandPruner, MedianPruner, NoPruner
 from ablation_suite.sweeps.spec import Sweep, find_sweep, read_sweep
 from tests.benchmarks.lines import write_section

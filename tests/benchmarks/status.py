@@ -23,7 +23,7 @@ from ablation_suite.core.data.parallel import cores
 from ablation_suite.core.runs.files import json_bytes
 from ablation_suite.core.runs.identity import digest
 from ablation_suite.core.runs.ledger import Ledger
-from ablation_suite.core.runs.store import DIGEST
+from ablation_suite.core.runs.run_folder import DIGEST
 from ablation_suite.core.scheduling.known_rows import RACY_NS
 
 BAR_SECONDS = 5.0

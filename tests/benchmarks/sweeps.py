@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.executors import Event, open_executor
 from ablation_suite.core.tracking.wandb import open_tracker
 from ablation_suite.sweeps.session import existing_study, run_sweep

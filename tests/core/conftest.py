@@ -22,7 +22,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.data import Digits
 from ablation_suite.core.runs.identity import RECIPE, run_id
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 
 SMALL = {
     "model": {"backbone": {"name": "bottleneck", "planes": (16,), "blocks": (1,)}, "head": {"name": "linear"}},

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE
 
 CALLS = ("openat", "mkdir", "write", "fsync", "rename", "link", "unlink", "ftruncate")
@@ -37,7 +37,7 @@ import ablation_suite.core.training.finish
 from ablation_suite.core.config.menu import build
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data import Digits
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import Datasets, work
 def few(split):
     return dataclasses.replace(split, images=split.images[:32], labels=split.labels[:32], names=split.names[:32])

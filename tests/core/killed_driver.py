@@ -13,7 +13,7 @@ from typing import Any
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import write_json
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 
 DRIVER = """
 import json, signal, sys

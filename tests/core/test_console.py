@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import console as module
 from ablation_suite.core.scheduling import pace as pace_module
 from ablation_suite.core.scheduling.console import Bar, Display, Progress, share_done

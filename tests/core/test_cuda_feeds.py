@@ -11,7 +11,7 @@ import torch
 
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.data.views import Rows
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 from ablation_suite.core.training import feed
 from ablation_suite.core.training.device import pick_device

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, Datasets, retry_after, work
 from ablation_suite.core.training.device import free_memory_bytes
 from ablation_suite.core.training.feed import Feeds

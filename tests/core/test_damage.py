@@ -23,7 +23,7 @@ from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.damage import Damaged
 from ablation_suite.core.runs.files import file_sha256
 from ablation_suite.core.runs.identity import RECIPE
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, FAILED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.grid import drive

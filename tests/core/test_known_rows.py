@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.core.runs.files import write_json
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import known_rows, watch
 from ablation_suite.core.scheduling.known_rows import KnownRows
 from ablation_suite.core.scheduling.watch import grid_rows, note_rows

@@ -10,7 +10,7 @@ import pytest
 
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json, write_json
-from ablation_suite.core.runs.store import Busy, RunFolder
+from ablation_suite.core.runs.run_folder import Busy, RunFolder
 from ablation_suite.core.scheduling.attempt import PREEMPTED, Datasets, work
 
 

@@ -19,7 +19,7 @@ from ablation_suite.core.data import Folder
 from ablation_suite.core.data.dataset import DataError
 from ablation_suite.core.runs.files import read_json, write_json
 from ablation_suite.core.runs.identity import RECIPE, run_id
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 CAFE = os.fsdecode(b"caf\xe9")

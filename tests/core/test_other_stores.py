@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.runs import lease
 from ablation_suite.core.runs.files import read_json, write_json
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.scheduling.attempt import DONE, PREEMPTED, Datasets, work
 from ablation_suite.core.scheduling.console import Progress
 from ablation_suite.core.scheduling.grid import drive

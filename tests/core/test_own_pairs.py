@@ -8,7 +8,7 @@ from ablation_suite.core.config.errors import OwnPartError
 from ablation_suite.core.config.menu import identity_data
 from ablation_suite.core.losses import OwnLoss
 from ablation_suite.core.losses.own import own_loss
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import DONE, Datasets, work
 
 OURS = {"name": "contrastive", "weight": 2.0, "margin": 0.1}

@@ -11,7 +11,7 @@ import pytest
 
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import ray_cluster
 from ablation_suite.core.scheduling.attempt import Datasets, work
 from ablation_suite.core.scheduling.ray import Ray

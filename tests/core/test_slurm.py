@@ -17,7 +17,7 @@ import pytest
 from ablation_suite.core.config.errors import UserError
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.files import write_json
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling import elsewhere, scheduler, slurm, slurm_queue, slurm_task
 from ablation_suite.core.scheduling.grid import drive
 from ablation_suite.core.scheduling.scheduler import CANCELLED

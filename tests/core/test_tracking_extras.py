@@ -15,7 +15,7 @@ import pytest
 from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.provenance import provenance
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.publisher import notes
 from tests.core.tracked_run import append_end, append_epoch, make_folder, train
 from tests.core.wandb_server import wandb_server

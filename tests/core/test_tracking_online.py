@@ -14,7 +14,8 @@ import pytest
 
 from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.tracking.choice import TrackerError
 from ablation_suite.core.tracking.publisher import relabelled, unpublished
 from ablation_suite.core.tracking.same_training import mark

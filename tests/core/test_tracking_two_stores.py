@@ -10,7 +10,7 @@ import pytest
 
 from ablation_suite.commands.sync import sync_runs
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.publisher import notes, shown_elsewhere
 from ablation_suite.core.tracking.same_training import difference, mark
 from ablation_suite.core.tracking.wandb_artifacts import log_report

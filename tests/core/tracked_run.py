@@ -15,7 +15,7 @@ from typing import Any
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.runs.ledger import Row
 from ablation_suite.core.runs.provenance import provenance
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.tracking.wandb import open_tracker
 
 BARE_RECORD: dict[str, Any] = {"config": {}, "metrics": {}, "history": [], "cost": {}, "classes": []}

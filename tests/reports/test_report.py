@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.reports import beside
 from ablation_suite.reports.build import build_report
 from ablation_suite.reports.check import ReportError, check_reports

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ablation_suite.core.runs.files import write_json
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.reports.design import Design, design_of
 from ablation_suite.reports.outputs import read_outputs
 from ablation_suite.reports.reader import Reader

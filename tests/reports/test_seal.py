@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from ablation_suite.ablations.spec import CONTROL
 from ablation_suite.core.config.runtime import Runtime
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.reports.check import check_reports
 from ablation_suite.reports.readings import READS, reads, record_read, sentence, write_summary

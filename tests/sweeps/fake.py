@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import dump
 from ablation_suite.core.runs.files import write_json
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.attempt import BAD_CONFIG, DONE, PREEMPTED, retry_after
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.sweeps.session import run_sweep

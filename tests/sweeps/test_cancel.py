@@ -11,7 +11,7 @@ from ablation_suite.core.config.run_config import RunConfig
 from ablation_suite.core.config.runtime import Runtime
 from ablation_suite.core.config.schema import Document, validate
 from ablation_suite.core.runs.identity import RECIPE, run_id
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.core.scheduling.executors import Event
 from ablation_suite.core.scheduling.process import ProcessPool
 

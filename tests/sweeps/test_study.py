@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from ablation_suite.core.runs.identity import run_id
-from ablation_suite.core.runs.store import RunFolder
+from ablation_suite.core.runs.run_folder import RunFolder
 from ablation_suite.sweeps.identity import StudyMismatch
 from ablation_suite.sweeps.importances import importances
 from ablation_suite.sweeps.session import existing_study, journal_path

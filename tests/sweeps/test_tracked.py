@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ablation_suite.commands.sync import sync_runs
-from ablation_suite.core.runs.store import RunFolder, run_folders
+from ablation_suite.core.runs.run_folder import RunFolder
+from ablation_suite.core.runs.store import run_folders
 from ablation_suite.core.tracking.projection import Shown, shown
 from ablation_suite.core.tracking.wandb import open_tracker
 from ablation_suite.sweeps.session import existing_study
