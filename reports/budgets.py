@@ -23,7 +23,7 @@ Pairs = Sequence[tuple[Record, Record]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class AtBudget:
     """An arm and the baseline at one budget: by pair of runs the epochs reached and the accuracies there, (S, 2)."""
 
     arm: str
@@ -71,7 +71,7 @@ def budgets_table(results: Results) -> Table | None:
     )
 
 
-def _readings(results: Results, arm: str) -> Iterator[Reading]:
+def _readings(results: Results, arm: str) -> Iterator[AtBudget]:
     """At equal epochs, and at each cost that is not alike; nothing where all are."""
     theirs = {run.seed: run.record for run in results.of_arm(results.design.baseline)}
     pairs = [(run.record, theirs[run.seed]) for run in results.of_arm(arm) if run.seed in theirs]
@@ -81,7 +81,7 @@ def _readings(results: Results, arm: str) -> Iterator[Reading]:
         yield from found
 
 
-def _reading(arm: str, budget: str, pairs: Pairs) -> Reading | None:
+def _reading(arm: str, budget: str, pairs: Pairs) -> AtBudget | None:
     spent = [(_spent(ours, budget), _spent(theirs, budget)) for ours, theirs in pairs]
     known = [(ours, theirs) for ours, theirs in spent if ours is not None and theirs is not None]
     if not pairs or len(known) < len(pairs) or (budget == "seconds" and len(_devices(pairs)) > 1):
@@ -107,7 +107,7 @@ def _reading(arm: str, budget: str, pairs: Pairs) -> Reading | None:
     ]
     accuracies = np.array([[row["val/accuracy"] for row in both] for both in rows])
     epochs = np.array([[row["epoch"] for row in both] for both in rows], dtype=np.float64)
-    return Reading(arm=arm, budget=budget, epochs=epochs, accuracies=accuracies)
+    return AtBudget(arm=arm, budget=budget, epochs=epochs, accuracies=accuracies)
 
 
 def _spent(record: Record, budget: str) -> Array | None:
@@ -134,7 +134,7 @@ def _devices(pairs: Pairs) -> set[str]:
     return {device_of(record) for pair in pairs for record in pair}
 
 
-def _row(reading: Reading, interval: Interval | None, places: int) -> Row:
+def _row(reading: AtBudget, interval: Interval | None, places: int) -> Row:
     ours, theirs = reading.accuracies.mean(axis=0).tolist()
     values: dict[str, Value] = {
         "arm": reading.arm,

@@ -170,6 +170,17 @@ def test_every_file_opens_with_a_docstring():
             assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def test_a_class_name_stands_for_one_thing():
+    """What a menu's entry builds has a name of its own; starts of own parts are files of users."""
+    places = {}
+    for path in [path for room in (*ROOMS, "ablation_suite/commands") for path in files(room)]:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and "starts" not in path.parts:
+                places.setdefault(node.name, []).append(str(path.relative_to(HOUSE)))
+    assert len(places) > 100
+    assert {name: each for name, each in places.items() if len(each) > 1} == {}
+
+
 def test_what_people_read_is_printed_by_say():
     """No verb prints past `output.say`, which spells out what gives orders to a terminal; a table for programs may."""
     for path in files("ablation_suite"):

@@ -172,7 +172,7 @@ class AugMix(Operation):
 class NoAugment(Entry):
     """Every image as it is."""
 
-    builds = "ablation_suite.core.augment.photo:NoAugment"
+    builds = "ablation_suite.core.augment.photo:Unaugmented"
     name: Literal["none"] = "none"
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablation_suite.core.augment import POLICIES, Operation, Photo, RandomResizedCrop, batch, draws
-from ablation_suite.core.augment import NoAugment as NoAugmentEntry
+from ablation_suite.core.augment import POLICIES, NoAugment, Operation, Photo, RandomResizedCrop, batch, draws
 from ablation_suite.core.augment.crops import Crop, ResizedCrop
 from ablation_suite.core.augment.last_changes import Blur, Erasing, Grayscale
 from ablation_suite.core.augment.policies import build_policy
@@ -31,13 +30,13 @@ class Stage(Protocol):
         ...
 
 
-class NoAugment:
+class Unaugmented:
     """Images as they are."""
 
     draws_on_host = False
     ran = "none"
 
-    def __init__(self, entry: NoAugmentEntry):
+    def __init__(self, entry: NoAugment):
         self.entry = entry
 
     def draw(self, seed: int, epoch: int, num_images: int) -> Tensor:

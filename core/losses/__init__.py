@@ -33,7 +33,7 @@ class LossEntry(Entry):
 class CrossEntropy(LossEntry):
     """Cross-entropy of the logits."""
 
-    builds = "ablation_suite.core.losses.cross_entropy:CrossEntropy"
+    builds = "ablation_suite.core.losses.cross_entropy:CrossEntropyLoss"
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
@@ -46,7 +46,7 @@ class Contrastive(LossEntry):
     another class. The run sees two images for every one that plain cross-entropy sees.
     """
 
-    builds = "ablation_suite.core.losses.contrastive:Contrastive"
+    builds = "ablation_suite.core.losses.contrastive:ContrastiveLoss"
     name: Literal["contrastive"] = "contrastive"
     weight: float = Field(15.0, ge=0.0)
     """Factor of the cosine embedding loss; 0 leaves pairs without a pull on them."""
@@ -68,7 +68,7 @@ class Contrastive(LossEntry):
 class ClassWeighted(LossEntry):
     """Cross-entropy in which rare classes count more, since each image is weighted by its class."""
 
-    builds = "ablation_suite.core.losses.cross_entropy:ClassWeighted"
+    builds = "ablation_suite.core.losses.cross_entropy:ClassWeightedLoss"
     weighs_classes: ClassVar[bool] = True
     name: Literal["class_weighted"] = "class_weighted"
     weights: Literal["balanced", "effective_number"] = "balanced"
@@ -83,7 +83,7 @@ class ClassWeighted(LossEntry):
 class Focal(LossEntry):
     """Cross-entropy in which images that are classified well count less (Lin et al. 2017), over all classes."""
 
-    builds = "ablation_suite.core.losses.cross_entropy:Focal"
+    builds = "ablation_suite.core.losses.cross_entropy:FocalLoss"
     name: Literal["focal"] = "focal"
     gamma: float = Field(2.0, ge=0.0)
     """Power of 1 - p, the probability that is missing; 0 is cross-entropy."""
@@ -95,7 +95,7 @@ class SupervisedContrastive(LossEntry):
     Each image is pulled to all others of its class in the batch, or in its piece where `accumulate` cuts the batch.
     """
 
-    builds = "ablation_suite.core.losses.contrastive:SupervisedContrastive"
+    builds = "ablation_suite.core.losses.contrastive:SupervisedContrastiveLoss"
     takes_mixed_labels: ClassVar[bool] = False
     name: Literal["supervised_contrastive"] = "supervised_contrastive"
     weight: float = Field(1.0, ge=0.0)
@@ -148,7 +148,7 @@ class LogitAdjustment(LossEntry):
     What is evaluated are the logits without it, which are then right for classes that are all as frequent.
     """
 
-    builds = "ablation_suite.core.losses.cross_entropy:LogitAdjustment"
+    builds = "ablation_suite.core.losses.cross_entropy:LogitAdjustedLoss"
     weighs_classes: ClassVar[bool] = True
     name: Literal["logit_adjustment"] = "logit_adjustment"
     tau: float = Field(1.0, ge=0.0)
@@ -160,7 +160,7 @@ class LogitAdjustment(LossEntry):
 class BinaryCrossEntropy(LossEntry):
     """Each class by itself, yes or no, on smoothed targets (Wightman et al. 2021, "ResNet strikes back")."""
 
-    builds = "ablation_suite.core.losses.cross_entropy:BinaryCrossEntropy"
+    builds = "ablation_suite.core.losses.cross_entropy:BinaryCrossEntropyLoss"
     name: Literal["binary_cross_entropy"] = "binary_cross_entropy"
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the target that is spread evenly over all classes."""
@@ -176,7 +176,7 @@ class Triplet(LossEntry):
     Of each image, the farthest of its class should be nearer than the nearest of another class, by a margin.
     """
 
-    builds = "ablation_suite.core.losses.contrastive:Triplet"
+    builds = "ablation_suite.core.losses.contrastive:TripletLoss"
     takes_mixed_labels: ClassVar[bool] = False
     name: Literal["triplet"] = "triplet"
     weight: float = Field(1.0, ge=0.0)
@@ -193,7 +193,7 @@ class Distillation(LossEntry):
     The teacher sees the images as the network does, changed and mixed, and learns nothing.
     """
 
-    builds = "ablation_suite.core.losses.cross_entropy:Distillation"
+    builds = "ablation_suite.core.losses.cross_entropy:DistillationLoss"
     name: Literal["distillation"] = "distillation"
     teacher: str = Field(min_length=1)
     """The id or the folder of a finished run with these classes, or the name of a network of torchvision."""

@@ -7,19 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ablation_suite.core.losses import Contrastive as ContrastiveEntry
-from ablation_suite.core.losses import SupervisedContrastive as SupervisedContrastiveEntry
-from ablation_suite.core.losses import Triplet as TripletEntry
+from ablation_suite.core.losses import Contrastive, SupervisedContrastive, Triplet
 from ablation_suite.core.losses.cross_entropy import SingleImages, wide
 from ablation_suite.core.training import streams
 
 
-class Contrastive:
+class ContrastiveLoss:
     """Two views per image: itself and its partner."""
 
     num_views = 2
 
-    def __init__(self, entry: ContrastiveEntry):
+    def __init__(self, entry: Contrastive):
         self.entry = entry
         self.joins_views = entry.views == "joint"
 
@@ -58,10 +56,10 @@ def draw_partners(labels: np.ndarray, positive_fraction: float, seed: int, epoch
     return np.where(same, tables.same(draws[:, 1]), tables.other(draws[:, 1]))
 
 
-class SupervisedContrastive(SingleImages):
+class SupervisedContrastiveLoss(SingleImages):
     """The other images of its class, in the batch, are the positives of an image."""
 
-    def __init__(self, entry: SupervisedContrastiveEntry):
+    def __init__(self, entry: SupervisedContrastive):
         self.entry = entry
         self.projection: nn.Module = nn.Identity()
 
@@ -89,10 +87,10 @@ class SupervisedContrastive(SingleImages):
         return classification + self.entry.weight * pull
 
 
-class Triplet(SingleImages):
+class TripletLoss(SingleImages):
     """The farthest image of its class in the batch, and the nearest of the others, are the triplet of an image."""
 
-    def __init__(self, entry: TripletEntry):
+    def __init__(self, entry: Triplet):
         self.entry = entry
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:

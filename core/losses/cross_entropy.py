@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ablation_suite.core.losses import BinaryCrossEntropy as BinaryCrossEntropyEntry
-from ablation_suite.core.losses import ClassWeighted as ClassWeightedEntry
-from ablation_suite.core.losses import CrossEntropy as CrossEntropyEntry
-from ablation_suite.core.losses import Distillation as DistillationEntry
-from ablation_suite.core.losses import Focal as FocalEntry
-from ablation_suite.core.losses import LogitAdjustment as LogitAdjustmentEntry
+from ablation_suite.core.losses import (
+    BinaryCrossEntropy,
+    ClassWeighted,
+    CrossEntropy,
+    Distillation,
+    Focal,
+    LogitAdjustment,
+)
 
 
 class SingleImages:
@@ -26,10 +28,10 @@ class SingleImages:
         return None
 
 
-class CrossEntropy(SingleImages):
+class CrossEntropyLoss(SingleImages):
     """All images alike."""
 
-    def __init__(self, entry: CrossEntropyEntry):
+    def __init__(self, entry: CrossEntropy):
         self.label_smoothing = entry.label_smoothing
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
@@ -37,10 +39,10 @@ class CrossEntropy(SingleImages):
         return functional.cross_entropy(wide(logits), targets, label_smoothing=self.label_smoothing)
 
 
-class ClassWeighted(SingleImages):
+class ClassWeightedLoss(SingleImages):
     """Each image weighted by its class; over the training images of `balanced`, the weights have a mean of 1."""
 
-    def __init__(self, entry: ClassWeightedEntry, class_sizes: np.ndarray):
+    def __init__(self, entry: ClassWeighted, class_sizes: np.ndarray):
         self.label_smoothing = entry.label_smoothing
         self.weights = torch.from_numpy(class_weights(entry, class_sizes))  # (K,)
 
@@ -54,10 +56,10 @@ class ClassWeighted(SingleImages):
         ).mean()
 
 
-class Focal(SingleImages):
+class FocalLoss(SingleImages):
     """Images that are classified well count less."""
 
-    def __init__(self, entry: FocalEntry):
+    def __init__(self, entry: Focal):
         self.gamma = entry.gamma
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
@@ -68,10 +70,10 @@ class Focal(SingleImages):
         return -(shares * missing**self.gamma * log_p).sum(1).mean()
 
 
-class LogitAdjustment(SingleImages):
+class LogitAdjustedLoss(SingleImages):
     """Cross-entropy that expects classes as often as they are in training."""
 
-    def __init__(self, entry: LogitAdjustmentEntry, class_sizes: np.ndarray):
+    def __init__(self, entry: LogitAdjustment, class_sizes: np.ndarray):
         self.label_smoothing = entry.label_smoothing
         shares = np.maximum(class_sizes, 1) / class_sizes.sum()  # a class without images counts as one of one image
         self.shift = torch.from_numpy(entry.tau * np.log(shares))  # (K,)
@@ -84,10 +86,10 @@ class LogitAdjustment(SingleImages):
         return functional.cross_entropy(values + self.shift, targets, label_smoothing=self.label_smoothing)
 
 
-class BinaryCrossEntropy(SingleImages):
+class BinaryCrossEntropyLoss(SingleImages):
     """Each class by itself."""
 
-    def __init__(self, entry: BinaryCrossEntropyEntry):
+    def __init__(self, entry: BinaryCrossEntropy):
         self.entry = entry
 
     def __call__(self, logits: Tensor, features: Tensor, targets: Tensor, num_images: int) -> Tensor:
@@ -107,7 +109,7 @@ def shares_of(targets: Tensor, num_classes: int) -> Tensor:
     return targets if targets.is_floating_point() else functional.one_hot(targets, num_classes)
 
 
-def class_weights(entry: ClassWeightedEntry, class_sizes: np.ndarray) -> np.ndarray:
+def class_weights(entry: ClassWeighted, class_sizes: np.ndarray) -> np.ndarray:
     """The weight (K,) of each class from its training images (K,); a class without images has 0 and is not counted."""
     present = class_sizes > 0
     sizes = class_sizes[present].astype(np.float64)
@@ -125,10 +127,10 @@ def wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-class Distillation(SingleImages):
+class DistillationLoss(SingleImages):
     """The labels, and what the teacher said of the same images."""
 
-    def __init__(self, entry: DistillationEntry):
+    def __init__(self, entry: Distillation):
         self.entry = entry
 
     def teach(self, logits: Tensor) -> None:

@@ -13,7 +13,7 @@ from ablation_suite.core.config.own import Own
 class NoMix(Entry):
     """Every image and label by itself."""
 
-    builds = "ablation_suite.core.mix.mixing:NoMix"
+    builds = "ablation_suite.core.mix.mixing:Unmixed"
     name: Literal["none"] = "none"
 
 
@@ -38,7 +38,7 @@ class CutMix(Entry):
 class Either(Entry):
     """Mixup or cutmix, drawn for each batch, as timm and torchvision's recipes have it."""
 
-    builds = "ablation_suite.core.mix.mixing:Either"
+    builds = "ablation_suite.core.mix.mixing:EitherMix"
     name: Literal["either"] = "either"
     mixup_alpha: float = Field(0.2, gt=0.0)
     """Both parameters of mixup's Beta distribution."""

@@ -6,15 +6,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from ablation_suite.core.mix import CutMix, MixUp
-from ablation_suite.core.mix import Either as EitherEntry
-from ablation_suite.core.mix import NoMix as NoMixEntry
+from ablation_suite.core.mix import CutMix, Either, MixUp, NoMix
 
 
-class NoMix:
+class Unmixed:
     """Leaves images and labels as they are."""
 
-    def __init__(self, entry: NoMixEntry):
+    def __init__(self, entry: NoMix):
         self.entry = entry
 
     def __call__(
@@ -46,10 +44,10 @@ class TorchvisionMix:
         return mixed
 
 
-class Either:
+class EitherMix:
     """Mixes a batch by the one or the other, or leaves it as it is."""
 
-    def __init__(self, entry: EitherEntry):
+    def __init__(self, entry: Either):
         self.entry = entry
         self.mixup, self.cutmix = (
             TorchvisionMix(MixUp(alpha=entry.mixup_alpha)),

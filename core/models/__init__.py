@@ -162,14 +162,14 @@ class OwnHead(Own):
 class NoEncoding(Entry):
     """The pooled features go to the head as they are."""
 
-    builds = "ablation_suite.core.models.heads:NoEncoding"
+    builds = "ablation_suite.core.models.heads:IdentityEncoder"
     name: Literal["none"] = "none"
 
 
 class SinusoidalEncoding(Entry):
     """Pooled features x become sin(2^l x), cos(2^l x) for l = 0 .. levels - 1 (Mildenhall et al. 2020, without pi)."""
 
-    builds = "ablation_suite.core.models.heads:SinusoidalEncoding"
+    builds = "ablation_suite.core.models.heads:SinusoidalEncoder"
     name: Literal["sinusoidal"] = "sinusoidal"
     levels: int = Field(3, ge=1, le=16)
     """L, the number of frequencies 1, 2, 4, ...; the head sees 2 L D inputs."""
@@ -180,7 +180,7 @@ class SinusoidalEncoding(Entry):
 class LinearHead(Entry):
     """Dropout and one linear layer."""
 
-    builds = "ablation_suite.core.models.heads:LinearHead"
+    builds = "ablation_suite.core.models.heads:LinearClassifier"
     name: Literal["linear"] = "linear"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Probability that an input of the linear layer is zeroed in training."""

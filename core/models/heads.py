@@ -5,15 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablation_suite.core.models import LinearHead as LinearHeadEntry
-from ablation_suite.core.models import NoEncoding as NoEncodingEntry
-from ablation_suite.core.models import SinusoidalEncoding as SinusoidalEntry
+from ablation_suite.core.models import LinearHead, NoEncoding, SinusoidalEncoding
 
 
-class NoEncoding(nn.Module):
+class IdentityEncoder(nn.Module):
     """The identity, which keeps the number of features."""
 
-    def __init__(self, entry: NoEncodingEntry):
+    def __init__(self, entry: NoEncoding):
         super().__init__()
 
     def num_outputs(self, num_features: int) -> int:
@@ -23,10 +21,10 @@ class NoEncoding(nn.Module):
         return features
 
 
-class SinusoidalEncoding(nn.Module):
+class SinusoidalEncoder(nn.Module):
     """[sin(x), cos(x), sin(2x), cos(2x), ...] of features x, as Mildenhall et al. (2020), eq. 4, but without pi."""
 
-    def __init__(self, entry: SinusoidalEntry):
+    def __init__(self, entry: SinusoidalEncoding):
         super().__init__()
         self.levels = entry.levels
         self.include_input = entry.include_input
@@ -42,10 +40,10 @@ class SinusoidalEncoding(nn.Module):
         return torch.cat(parts, dim=1)  # (N, 2 L D)
 
 
-class LinearHead(nn.Module):
+class LinearClassifier(nn.Module):
     """Dropout and a linear layer; the mask comes from `generator`, never from global randomness."""
 
-    def __init__(self, entry: LinearHeadEntry, num_inputs: int, num_classes: int):
+    def __init__(self, entry: LinearHead, num_inputs: int, num_classes: int):
         super().__init__()
         self.dropout = entry.dropout
         self.linear = nn.Linear(num_inputs, num_classes)

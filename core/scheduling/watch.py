@@ -112,12 +112,12 @@ def _read(folders: list[RunFolder]) -> Iterable[tuple[Stamp | None, Row]]:
         for first in range(0, len(folders), size):
             order = stack.enter_context(tempfile.TemporaryFile())
             answer = stack.enter_context(tempfile.TemporaryFile())
-            readers.append(_Reader(folders[first : first + size], order, answer))
+            readers.append(_RowProcess(folders[first : first + size], order, answer))
             stack.callback(readers[-1].end)
         return [found for reader in readers for found in reader.rows()]
 
 
-class _Reader:
+class _RowProcess:
     """A process of our own that reads some run folders; forks of this one would inherit its threads' locks.
 
     Its orders and its answers are files, so that nobody waits for a pipe.

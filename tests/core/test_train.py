@@ -391,16 +391,16 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
     digits, runtime, make_config, make_folder, monkeypatch
 ):
     """The root of zero has an infinite slope: the loss of step 17 is a number, its gradient is not."""
-    from ablation_suite.core.losses.cross_entropy import CrossEntropy
+    from ablation_suite.core.losses.cross_entropy import CrossEntropyLoss
 
     calls = []
 
-    def at_last(self, logits, features, targets, num_images, plain=CrossEntropy.__call__):
+    def at_last(self, logits, features, targets, num_images, plain=CrossEntropyLoss.__call__):
         calls.append(0)
         loss = plain(self, logits, features, targets, num_images)
         return loss + (logits.sum() * 0.0).abs().sqrt() if len(calls) == 17 else loss
 
-    monkeypatch.setattr(CrossEntropy, "__call__", at_last)
+    monkeypatch.setattr(CrossEntropyLoss, "__call__", at_last)
     config = make_config(epochs=1)
     with pytest.raises(NonFiniteLoss, match="gradient is not finite in epoch 1, step 17"):
         train(config, digits, runtime, make_folder(config))
